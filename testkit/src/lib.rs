@@ -1,0 +1,14 @@
+#![doc = include_str!("../README.md")]
+
+pub mod model;
+
+mod faulty_origin;
+pub use faulty_origin::{Fault, FaultyOrigin, Rewrite, Rule};
+
+mod sink;
+pub use sink::Sink;
+
+mod request_log;
+pub use request_log::SeenRequest;
+
+mod front;

@@ -1,0 +1,14 @@
+//! What client and server say to each other: the JSON of the Hub and CAS APIs, and names in URLs.
+
+mod repo;
+pub use repo::{RepoId, RepoType};
+pub(crate) use repo::{encode_path, encode_segment};
+
+mod git;
+pub use git::GitBlobHasher;
+
+mod cas;
+pub(crate) use cas::*;
+
+mod hub;
+pub(crate) use hub::*;

@@ -1,0 +1,188 @@
+//! JSON of the CAS. Hashes are in text form; chunk ranges have an exclusive end, byte ranges an
+//! inclusive one.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ByteRange, ChunkRange, Error, FetchEntry, Reconstruction, Term, XorbHash};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RangeJson {
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+}
+
+impl RangeJson {
+    fn chunks(self) -> Result<ChunkRange, Error> {
+        let index = |value: u64| {
+            u32::try_from(value).map_err(|_| Error::OutOfBounds { what: "chunk index", value, min: 0, max: u32::MAX.into() })
+        };
+        Ok(ChunkRange { start: index(self.start)?, end: index(self.end)? })
+    }
+
+    fn inclusive_bytes(self) -> Result<ByteRange, Error> {
+        Error::check_bounds("end of a byte range", self.end, self.start, u64::MAX - 1)?;
+        Ok(ByteRange { start: self.start, end: self.end + 1 })
+    }
+}
+
+impl From<ChunkRange> for RangeJson {
+    fn from(chunks: ChunkRange) -> Self {
+        Self { start: chunks.start.into(), end: chunks.end.into() }
+    }
+}
+
+impl From<ByteRange> for RangeJson {
+    fn from(bytes: ByteRange) -> Self {
+        Self { start: bytes.start, end: bytes.end.saturating_sub(1) }
+    }
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct TermJson {
+    pub(crate) hash: String,
+    pub(crate) unpacked_length: u32,
+    pub(crate) range: RangeJson,
+}
+
+impl TermJson {
+    fn term(&self) -> Result<Term, Error> {
+        Ok(Term { xorb: self.hash.parse()?, chunks: self.range.chunks()?, unpacked_length: self.unpacked_length })
+    }
+}
+
+impl From<&Term> for TermJson {
+    fn from(term: &Term) -> Self {
+        Self { hash: term.xorb.to_string(), unpacked_length: term.unpacked_length, range: term.chunks.into() }
+    }
+}
+
+/// Answer of `GET /v2/reconstructions/{file}`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct ReconstructionV2 {
+    #[serde(default)]
+    pub(crate) offset_into_first_range: u64,
+    pub(crate) terms: Vec<TermJson>,
+    pub(crate) xorbs: BTreeMap<String, Vec<XorbUrlV2>>,
+}
+
+/// One signed URL, which covers one or more ranges of its xorb.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct XorbUrlV2 {
+    pub(crate) url: String,
+    pub(crate) ranges: Vec<XorbRangeV2>,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct XorbRangeV2 {
+    pub(crate) chunks: RangeJson,
+    pub(crate) bytes: RangeJson,
+}
+
+/// Answer of `GET /v1/reconstructions/{file}`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct ReconstructionV1 {
+    #[serde(default)]
+    pub(crate) offset_into_first_range: u64,
+    pub(crate) terms: Vec<TermJson>,
+    pub(crate) fetch_info: BTreeMap<String, Vec<FetchInfoV1>>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct FetchInfoV1 {
+    pub(crate) range: RangeJson,
+    pub(crate) url: String,
+    pub(crate) url_range: RangeJson,
+}
+
+impl TryFrom<ReconstructionV2> for Reconstruction {
+    type Error = Error;
+
+    fn try_from(answer: ReconstructionV2) -> Result<Self, Error> {
+        let mut entries = Vec::new();
+        for (hash, urls) in answer.xorbs {
+            let xorb: XorbHash = hash.parse()?;
+            for XorbUrlV2 { url, ranges } in urls {
+                for range in ranges {
+                    let (chunks, bytes) = (range.chunks.chunks()?, range.bytes.inclusive_bytes()?);
+                    entries.push(FetchEntry { xorb, chunks, bytes, url: url.clone() });
+                }
+            }
+        }
+        let terms = answer.terms.iter().map(TermJson::term).collect::<Result<_, _>>()?;
+        Ok(Self { offset_into_first_term: answer.offset_into_first_range, terms, entries })
+    }
+}
+
+impl TryFrom<ReconstructionV1> for Reconstruction {
+    type Error = Error;
+
+    fn try_from(answer: ReconstructionV1) -> Result<Self, Error> {
+        let mut entries = Vec::new();
+        for (hash, infos) in answer.fetch_info {
+            let xorb: XorbHash = hash.parse()?;
+            for FetchInfoV1 { range, url, url_range } in infos {
+                entries.push(FetchEntry { xorb, chunks: range.chunks()?, bytes: url_range.inclusive_bytes()?, url });
+            }
+        }
+        let terms = answer.terms.iter().map(TermJson::term).collect::<Result<_, _>>()?;
+        Ok(Self { offset_into_first_term: answer.offset_into_first_range, terms, entries })
+    }
+}
+
+impl From<&Reconstruction> for ReconstructionV2 {
+    fn from(reconstruction: &Reconstruction) -> Self {
+        let mut xorbs: BTreeMap<String, Vec<XorbUrlV2>> = BTreeMap::new();
+        for entry in &reconstruction.entries {
+            let range = XorbRangeV2 { chunks: entry.chunks.into(), bytes: entry.bytes.into() };
+            let url = XorbUrlV2 { url: entry.url.clone(), ranges: vec![range] };
+            xorbs.entry(entry.xorb.to_string()).or_default().push(url);
+        }
+        let terms = reconstruction.terms.iter().map(TermJson::from).collect();
+        Self { offset_into_first_range: reconstruction.offset_into_first_term, terms, xorbs }
+    }
+}
+
+impl From<&Reconstruction> for ReconstructionV1 {
+    fn from(reconstruction: &Reconstruction) -> Self {
+        let mut fetch_info: BTreeMap<String, Vec<FetchInfoV1>> = BTreeMap::new();
+        for entry in &reconstruction.entries {
+            let info = FetchInfoV1 { range: entry.chunks.into(), url: entry.url.clone(), url_range: entry.bytes.into() };
+            fetch_info.entry(entry.xorb.to_string()).or_default().push(info);
+        }
+        let terms = reconstruction.terms.iter().map(TermJson::from).collect();
+        Self { offset_into_first_range: reconstruction.offset_into_first_term, terms, fetch_info }
+    }
+}
+
+/// Answer of `POST /v1/xorbs/default/{xorb}`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct XorbAnswer {
+    /// False: it was there already.
+    pub(crate) was_inserted: bool,
+}
+
+/// Answer of `POST /v1/shards`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct ShardAnswer {
+    /// 0: it was there already; 1: registered.
+    pub(crate) result: u8,
+}
+
+/// Answer of `xet-{read|write}-token`, in the body. The same values also stand in headers.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct TokenAnswer {
+    pub(crate) cas_url: String,
+    /// Unix seconds.
+    pub(crate) exp: u64,
+    pub(crate) access_token: String,
+}
+
+/// Header form of [`TokenAnswer::cas_url`].
+pub(crate) const CAS_URL_HEADER: &str = "x-xet-cas-url";
+/// Header form of [`TokenAnswer::exp`].
+pub(crate) const TOKEN_EXPIRATION_HEADER: &str = "x-xet-token-expiration";
+/// Header form of [`TokenAnswer::access_token`].
+pub(crate) const ACCESS_TOKEN_HEADER: &str = "x-xet-access-token";

@@ -1,0 +1,156 @@
+//! JSON and headers of the Hub.
+
+use serde::{Deserialize, Serialize};
+
+/// Says which kind of error a 4xx answer is.
+pub(crate) const ERROR_CODE_HEADER: &str = "x-error-code";
+/// Human form of the error.
+pub(crate) const ERROR_MESSAGE_HEADER: &str = "x-error-message";
+/// The commit that a resolved file belongs to.
+pub(crate) const REPO_COMMIT_HEADER: &str = "x-repo-commit";
+
+/// Values of [`ERROR_CODE_HEADER`].
+pub(crate) mod error_code {
+    pub(crate) const REPO_NOT_FOUND: &str = "RepoNotFound";
+    pub(crate) const REVISION_NOT_FOUND: &str = "RevisionNotFound";
+    pub(crate) const ENTRY_NOT_FOUND: &str = "EntryNotFound";
+    pub(crate) const GATED_REPO: &str = "GatedRepo";
+}
+
+/// Answer of `GET /api/{type}/{repo}/revision/{rev}`, as far as it is used.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct RevisionAnswer {
+    #[serde(default)]
+    pub(crate) id: String,
+    pub(crate) sha: String,
+}
+
+/// One element of `GET /api/{type}/{repo}/tree/{rev}`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct TreeEntryJson {
+    #[serde(rename = "type")]
+    pub(crate) kind: String,
+    #[serde(default)]
+    pub(crate) oid: String,
+    #[serde(default)]
+    pub(crate) size: i64,
+    pub(crate) path: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) lfs: Option<LfsJson>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) xet_hash: Option<String>,
+}
+
+/// What the tree says of a large file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct LfsJson {
+    /// SHA-256, hex.
+    pub(crate) oid: String,
+    pub(crate) size: i64,
+    #[serde(default)]
+    pub(crate) pointer_size: i64,
+}
+
+/// Body of `POST /api/{type}/{repo}/preupload/{rev}`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct PreuploadRequest {
+    pub(crate) files: Vec<PreuploadFile>,
+    /// Content of a `.gitattributes` that is uploaded along, so that it counts at once.
+    #[serde(rename = "gitAttributes", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) git_attributes: Option<String>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct PreuploadFile {
+    pub(crate) path: String,
+    /// First 512 bytes, base64.
+    pub(crate) sample: String,
+    pub(crate) size: u64,
+}
+
+/// Answer of preupload.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct PreuploadAnswer {
+    pub(crate) files: Vec<PreuploadMode>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct PreuploadMode {
+    pub(crate) path: String,
+    pub(crate) upload_mode: UploadMode,
+    #[serde(default)]
+    pub(crate) should_ignore: bool,
+    /// What the repository has at this path: SHA-256 or git SHA-1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) oid: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum UploadMode {
+    /// In the commit itself.
+    Regular,
+    /// Through Xet.
+    Lfs,
+}
+
+/// One line of `POST /api/{type}/{repo}/commit/{rev}`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "key", content = "value", rename_all = "camelCase")]
+pub(crate) enum CommitLine {
+    #[serde(rename_all = "camelCase")]
+    Header {
+        summary: String,
+        #[serde(default)]
+        description: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        parent_commit: Option<String>,
+    },
+    File {
+        content: String,
+        path: String,
+        encoding: String,
+    },
+    LfsFile {
+        path: String,
+        algo: String,
+        oid: String,
+        size: u64,
+    },
+    DeletedFile {
+        path: String,
+    },
+    DeletedFolder {
+        path: String,
+    },
+}
+
+/// Answer of a commit.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct CommitAnswer {
+    pub(crate) success: bool,
+    pub(crate) commit_oid: String,
+    #[serde(default)]
+    pub(crate) commit_url: String,
+}
+
+/// Body of `POST /api/repos/create`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct CreateRepoRequest {
+    pub(crate) name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) organization: Option<String>,
+    #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) kind: Option<String>,
+    #[serde(default)]
+    pub(crate) private: bool,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct CreateRepoAnswer {
+    pub(crate) url: String,
+}

@@ -1,0 +1,34 @@
+#![doc = include_str!("../README.md")]
+
+mod hash;
+pub use hash::{ChunkHash, FileHash, RangeHash, XorbHash};
+
+mod chunker;
+pub use chunker::{CHUNK_BYTES_MAX, CHUNK_BYTES_MIN, CHUNK_BYTES_TARGET, Chunker, chunks};
+
+mod merkle;
+pub use merkle::{Leaf, RootBuilder};
+
+mod compression;
+pub use compression::{CompressionPolicy, Scheme};
+
+pub mod xorb;
+
+pub mod shard;
+
+mod reconstruction;
+pub use reconstruction::{ByteRange, ChunkRange, FetchEntry, Reconstruction, Term};
+
+mod error;
+pub use error::Error;
+
+#[cfg(feature = "api")]
+mod api;
+#[cfg(feature = "api")]
+pub use api::{GitBlobHasher, RepoId, RepoType};
+
+#[cfg(feature = "client")]
+pub mod client;
+
+#[cfg(feature = "server")]
+pub mod server;
