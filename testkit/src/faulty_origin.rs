@@ -4,12 +4,20 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use hyper::{Request, Response, StatusCode, body::Incoming, client::conn::http1, header};
+use bytes::Bytes;
+use futures::StreamExt as _;
+use http_body_util::{BodyExt as _, Limited};
+use hyper::{
+    Request, Response, StatusCode,
+    body::Incoming,
+    client::conn::http1,
+    header::{self, HeaderName, HeaderValue},
+};
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, task::JoinSet};
 
 use crate::{
-    front::{Answer, Body, BoxError, Ending, Front, reply},
+    front::{Answer, Body, BoxError, Ending, Front, full, reply},
     request_log::{RequestLog, SeenRequest, target},
 };
 
@@ -17,13 +25,13 @@ mod rule;
 pub use rule::{Fault, Rewrite, Rule};
 
 mod pieces;
-use pieces::{Pieces, into_body, into_pieces};
+use pieces::{Pieces, flip_bit, from_body, into_body, resized, stall_after, trickle, truncate_after};
 
 /// A reverse proxy on 127.0.0.1 that misbehaves as its [`Rule`]s say.
 ///
-/// Method, target, headers and body go to the upstream unchanged, `Host` included: an origin that builds its URLs from
-/// `Host` sends the client back here for the data. A request without a fault is answered as the upstream answers it,
-/// streaming. Dropping the handle ends every connection.
+/// Method, target, headers and body go to the upstream unchanged, `Host` included: an origin that
+/// builds its URLs from `Host` sends the client back here for the data. A request without a fault
+/// is answered as the upstream answers it, streaming. Dropping the handle ends every connection.
 #[derive(Debug)]
 pub struct FaultyOrigin {
     front: Front,
@@ -31,7 +39,8 @@ pub struct FaultyOrigin {
 }
 
 impl FaultyOrigin {
-    /// Listens on a free port of 127.0.0.1 in front of `upstream`, a base URL such as `http://127.0.0.1:8080`.
+    /// Listens on a free port of 127.0.0.1 in front of `upstream`, a base URL such as
+    /// `http://127.0.0.1:8080`.
     ///
     /// # Errors
     ///
@@ -56,8 +65,8 @@ impl FaultyOrigin {
         self.front.address
     }
 
-    /// Adds a rule behind the others. The first rule that applies decides, and counts; those behind it do not see the
-    /// request, those before it have let it pass.
+    /// Adds a rule behind the others. The first rule that applies decides, and counts; those behind
+    /// it do not see the request, those before it have let it pass.
     pub fn add(&self, rule: Rule) {
         self.proxy.rules.lock().unwrap_or_else(PoisonError::into_inner).push(rule);
     }
@@ -77,8 +86,8 @@ impl FaultyOrigin {
         self.proxy.log.all()
     }
 
-    /// Waits until the requests so far are `enough`: how a test meets a client without sleeping. It has no deadline of
-    /// its own.
+    /// Waits until the requests so far are `enough`: how a test meets a client without sleeping.
+    /// It has no deadline of its own.
     ///
     /// # Cancel safety
     ///
@@ -97,12 +106,19 @@ struct Proxy {
 }
 
 impl Answer for Proxy {
-    async fn answer(&self, request: Request<Incoming>, ending: &Ending) -> Response<Body> {
+    async fn answer(&self, request: Request<Incoming>, ending: &Arc<Ending>) -> Response<Body> {
         let fault = self.fault_for(&request);
         self.log.push(SeenRequest::new(&request, fault.is_some()));
-        match fault {
-            None => self.forward(request).await.map(into_body),
+        let answer = match fault {
+            None => self.exchange(request).await,
             Some(fault) => self.misbehave(fault, request, ending).await,
+        };
+        match answer {
+            Ok(answer) => answer.map(into_body),
+            Err(error) => {
+                let text = format!("faulty origin: {error}\n");
+                reply(StatusCode::BAD_GATEWAY, "text/plain", text)
+            }
         }
     }
 }
@@ -113,43 +129,56 @@ impl Proxy {
         rules.iter_mut().find_map(|rule| rule.apply(request.method(), target(request)))
     }
 
-    async fn misbehave(&self, fault: Fault, request: Request<Incoming>, ending: &Ending) -> Response<Body> {
+    async fn misbehave(
+        &self,
+        fault: Fault,
+        mut request: Request<Incoming>,
+        ending: &Arc<Ending>,
+    ) -> Result<Response<Pieces>, BoxError> {
         match fault {
             Fault::NeverAnswer => std::future::pending().await,
             Fault::Reset => {
                 ending.reset();
                 std::future::pending().await
             }
-            Fault::Status { code, headers, body } => {
-                drain(request).await;
-                let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-                let mut answer = reply(status, "text/plain", body);
-                for (name, value) in headers {
-                    if let (Ok(name), Ok(value)) = (name.parse::<header::HeaderName>(), value.parse()) {
-                        answer.headers_mut().insert(name, value);
-                    }
-                }
-                answer
-            }
-            Fault::Html => {
-                drain(request).await;
-                reply(StatusCode::OK, "text/html", "<!DOCTYPE html><title>Sign in</title><p>Accept the terms of this network.")
-            }
-            Fault::Body { bytes, content_type } => {
-                drain(request).await;
-                reply(StatusCode::OK, &content_type, bytes)
-            }
+            Fault::Status { code, headers, body } => instead(request, code, "text/plain", &headers, body).await,
+            Fault::Html => instead(request, 200, "text/html", &[], PORTAL.into()).await,
+            Fault::Body { bytes, content_type } => instead(request, 200, &content_type, &[], bytes).await,
             Fault::RedirectTo { code, url } => {
-                let headers = vec![("location".into(), url)];
-                Box::pin(self.misbehave(Fault::Status { code, headers, body: "".into() }, request, ending)).await
+                let headers = [("location".into(), url)];
+                instead(request, code, "text/plain", &headers, Bytes::new()).await
             }
+            Fault::StallAfter(bytes) => self.bent(request, |body| stall_after(body, bytes)).await,
+            Fault::TruncateAfter(bytes) => {
+                let ending = Arc::clone(ending);
+                self.bent(request, |body| truncate_after(body, bytes, ending)).await
+            }
+            Fault::Trickle { bytes_per_second } => self.bent(request, |body| trickle(body, bytes_per_second)).await,
+            Fault::FlipBit { offset } => self.bent(request, |body| flip_bit(body, offset)).await,
+            Fault::WrongLength { by } => Ok(wrong_length(self.exchange(request).await?, by)),
+            Fault::WrongContentRange => Ok(wrong_content_range(self.exchange(request).await?)),
+            Fault::IgnoreRange => {
+                request.headers_mut().remove(header::RANGE);
+                self.exchange(request).await
+            }
+            Fault::RangeAs200 => {
+                let mut answer = self.exchange(request).await?;
+                if answer.status() == StatusCode::PARTIAL_CONTENT {
+                    *answer.status_mut() = StatusCode::OK;
+                    answer.headers_mut().remove(header::CONTENT_RANGE);
+                }
+                Ok(answer)
+            }
+            Fault::Rewrite(rewrite) => rewritten(self.exchange(request).await?, &rewrite).await,
         }
     }
 
-    async fn forward(&self, request: Request<Incoming>) -> Response<Pieces> {
-        self.exchange(request).await.unwrap_or_else(|error| {
-            reply(StatusCode::BAD_GATEWAY, "text/plain", error.to_string()).map(into_pieces)
-        })
+    async fn bent(
+        &self,
+        request: Request<Incoming>,
+        bend: impl FnOnce(Pieces) -> Pieces + Send,
+    ) -> Result<Response<Pieces>, BoxError> {
+        Ok(self.exchange(request).await?.map(bend))
     }
 
     /// One connection per request; it lives as long as the answer's body.
@@ -163,6 +192,69 @@ impl Proxy {
         // These belong to one connection, and there are two.
         answer.headers_mut().remove(header::CONNECTION);
         answer.headers_mut().remove(header::TRANSFER_ENCODING);
-        Ok(answer)
+        Ok(answer.map(|body| {
+            let pieces = from_body(body.map_err(Into::into).boxed_unsync());
+            // The connection is driven until its last piece was passed on, and no longer.
+            pieces.inspect(move |_| _ = &driver).boxed()
+        }))
     }
+}
+
+const PORTAL: &str = "<!DOCTYPE html><title>Welcome</title><p>Accept the terms of this network to go on.";
+
+/// Reads the request to its end first: a connection closed on unread bytes is reset, and the
+/// answer may be lost.
+async fn instead(
+    request: Request<Incoming>,
+    code: u16,
+    content_type: &str,
+    headers: &[(String, String)],
+    body: Bytes,
+) -> Result<Response<Pieces>, BoxError> {
+    let mut rest = request.into_body();
+    while let Some(frame) = rest.frame().await {
+        drop(frame?);
+    }
+    let length = body.len();
+    let mut answer = reply(StatusCode::from_u16(code)?, content_type, body).map(from_body);
+    let own = answer.headers_mut();
+    own.insert(header::CONTENT_LENGTH, length.into());
+    for (name, value) in headers {
+        own.insert(name.parse::<HeaderName>()?, value.parse()?);
+    }
+    Ok(answer)
+}
+
+fn wrong_length(mut answer: Response<Pieces>, by: i64) -> Response<Pieces> {
+    let length = answer.headers().get(header::CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    let Some(length) = length else { return answer };
+    let wrong = length.saturating_add_signed(by);
+    answer.headers_mut().insert(header::CONTENT_LENGTH, wrong.into());
+    answer.map(|pieces| resized(pieces, length, wrong))
+}
+
+fn wrong_content_range(mut answer: Response<Pieces>) -> Response<Pieces> {
+    let one_later = |range: &HeaderValue| {
+        let (range, total) = range.to_str().ok()?.strip_prefix("bytes ")?.split_once('/')?;
+        let (start, end) = range.split_once('-')?;
+        let (start, end) = (start.parse::<u64>().ok()? + 1, end.parse::<u64>().ok()? + 1);
+        HeaderValue::try_from(format!("bytes {start}-{end}/{total}")).ok()
+    };
+    let range = answer.headers_mut().get_mut(header::CONTENT_RANGE);
+    if let Some(range) = range
+        && let Some(wrong) = one_later(range)
+    {
+        *range = wrong;
+    }
+    answer
+}
+
+async fn rewritten(answer: Response<Pieces>, rewrite: &Rewrite) -> Result<Response<Pieces>, BoxError> {
+    const BODY_BYTES_MAX: usize = 64 << 20;
+    let (mut head, pieces) = answer.into_parts();
+    let body = Limited::new(into_body(pieces), BODY_BYTES_MAX).boxed_unsync();
+    let body = (rewrite.0)(body.collect().await?.to_bytes());
+    head.headers.insert(header::CONTENT_LENGTH, body.len().into());
+    Ok(Response::from_parts(head, from_body(full(body))))
 }

@@ -27,7 +27,7 @@ pub(crate) type Body = UnsyncBoxBody<Bytes, BoxError>;
 
 /// What stands behind the socket.
 pub(crate) trait Answer: Send + Sync + 'static {
-    fn answer(&self, request: Request<Incoming>, ending: &Ending) -> impl Future<Output = Response<Body>> + Send;
+    fn answer(&self, request: Request<Incoming>, ending: &Arc<Ending>) -> impl Future<Output = Response<Body>> + Send;
 }
 
 /// An HTTP/1.1 server on a free port of 127.0.0.1. Dropping it ends every connection.
@@ -53,7 +53,8 @@ async fn accept(listener: TcpListener, answer: Arc<impl Answer>) {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => drop(connections.spawn(serve(stream, Arc::clone(&answer)))),
-                // Out of file descriptors, or a client that left early: the next one may fare better.
+                // Out of file descriptors, or a client that left early: the next one may fare
+                // better.
                 Err(_) => tokio::task::yield_now().await,
             },
             Some(_) = connections.join_next() => (),
@@ -74,7 +75,7 @@ async fn serve(stream: TcpStream, answer: Arc<impl Answer>) {
 }
 
 pub(crate) fn reply(status: StatusCode, content_type: &str, body: impl Into<Bytes>) -> Response<Body> {
-    let mut response = Response::new(Full::new(body.into()).map_err(|never| match never {}).boxed_unsync());
+    let mut response = Response::new(full(body.into()));
     *response.status_mut() = status;
     if let Ok(value) = content_type.parse() {
         response.headers_mut().insert(header::CONTENT_TYPE, value);
@@ -82,7 +83,12 @@ pub(crate) fn reply(status: StatusCode, content_type: &str, body: impl Into<Byte
     response
 }
 
-/// Whether and how the connection is to be ended by force, as soon as what was written has left the process.
+pub(crate) fn full(bytes: Bytes) -> Body {
+    Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// Whether and how the connection is to be ended by force, as soon as what was written has left the
+/// process.
 #[derive(Debug, Default)]
 pub(crate) struct Ending(AtomicU8);
 
@@ -101,8 +107,8 @@ impl Ending {
     }
 }
 
-/// A socket that fails its next flush once an ending was asked for: hyper flushes whenever the answer has no more to
-/// give for the moment, and ends a connection that cannot.
+/// A socket that fails its next flush once an ending was asked for: hyper flushes whenever the
+/// answer has no more to give for the moment, and ends a connection that cannot.
 struct Line {
     stream: TcpStream,
     ending: Arc<Ending>,

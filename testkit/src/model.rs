@@ -1,9 +1,10 @@
 //! A model repository of any size, the same bytes for the same [`ModelSpec`].
 //!
-//! About half of the bytes are random (they neither compress nor deduplicate), a third repeats (a pattern of a few
-//! megabytes, and a file that holds a slice of another at a different alignment), the rest are zeros (one chunk named by
-//! many terms). Around them lie the small files of a real repository: configuration, tokenizer, an empty file, a file of
-//! one byte, a nested folder, a name outside ASCII.
+//! About half of the bytes are random (they neither compress nor deduplicate), a third repeats (a
+//! pattern of a few megabytes, and a file that holds a slice of another at a different alignment),
+//! the rest are zeros (one chunk named by many terms). Around them lie the small files of a real
+//! repository: configuration, tokenizer, an empty file, a file of one byte, a nested folder, a name
+//! outside ASCII.
 
 use std::{
     fmt::Write as _,
@@ -35,7 +36,8 @@ pub struct GeneratedFile {
     pub bytes: u64,
 }
 
-/// Writes the repository into `dir`, which is created if missing. Files of the same names are replaced.
+/// Writes the repository into `dir`, which is created if missing. Files of the same names are
+/// replaced.
 ///
 /// # Errors
 ///
@@ -67,7 +69,8 @@ fn plan(spec: &ModelSpec) -> io::Result<Vec<PlannedFile>> {
         files.push(PlannedFile { path: format!("model-{shard:05}-of-00002.safetensors"), parts });
     }
 
-    // A slice of the first shard, moved by an odd number of bytes: only content-defined chunking finds it.
+    // A slice of the first shard, moved by an odd number of bytes: only content-defined chunking
+    // finds it.
     let shared = Part::Random { stream: 1, skip_words: random / 8 / 5, bytes: tensor_bytes(weights / 12) };
     let mut export = PlannedFile {
         path: "onnx/model.onnx".into(),
@@ -85,11 +88,17 @@ fn small_files(model_bytes: u64) -> Vec<PlannedFile> {
     vec![
         text(".gitattributes", GITATTRIBUTES),
         text("README.md", "---\nlicense: mit\ntags: [test]\n---\n# Generated model\n\nWritten by zest-testkit.\n"),
-        text("config.json", "{\n  \"architectures\": [\"TestModel\"],\n  \"hidden_size\": 384,\n  \"vocab_size\": 8192\n}\n"),
-        text("1_Pooling/config.json", "{\n  \"word_embedding_dimension\": 384,\n  \"pooling_mode_mean_tokens\": true\n}\n"),
+        text(
+            "config.json",
+            "{\n  \"architectures\": [\"TestModel\"],\n  \"hidden_size\": 384,\n  \"vocab_size\": 8192\n}\n",
+        ),
+        text(
+            "1_Pooling/config.json",
+            "{\n  \"word_embedding_dimension\": 384,\n  \"pooling_mode_mean_tokens\": true\n}\n",
+        ),
         text("notes/模型 – naïve.txt", "A name outside ASCII, with a space.\n"),
         text("empty.txt", ""),
-        text("one-byte.bin.txt", "1"),
+        text("one-byte.txt", "1"),
         text("tokenizer.json", &tokenizer((model_bytes / 20_000).clamp(32, 8192))),
         text("model.safetensors.index.json", &weight_map()),
         // Stored with Xet for its name, though it is smaller than one chunk.
@@ -138,7 +147,8 @@ fn tensor_name(shard: u64, name: &str) -> String {
     format!("model.layers.{shard}.{name}.weight")
 }
 
-/// `<length: u64 LE><JSON, padded with spaces to a multiple of 8>`, as the safetensors format has it.
+/// `<length: u64 LE><JSON, padded with spaces to a multiple of 8>`, as the safetensors format has
+/// it.
 fn safetensors_header(shard: u64, tensors: &[(&str, Part)]) -> Part {
     let mut json = String::from("{\"__metadata__\":{\"format\":\"pt\"}");
     let mut begin = 0;
@@ -146,7 +156,8 @@ fn safetensors_header(shard: u64, tensors: &[(&str, Part)]) -> Part {
         let end = begin + part.bytes();
         let name = tensor_name(shard, name);
         let elements = part.bytes() / 2;
-        let _ = write!(json, ",\"{name}\":{{\"dtype\":\"BF16\",\"shape\":[{elements}],\"data_offsets\":[{begin},{end}]}}");
+        let _ =
+            write!(json, ",\"{name}\":{{\"dtype\":\"BF16\",\"shape\":[{elements}],\"data_offsets\":[{begin},{end}]}}");
         begin = end;
     }
     json.push('}');
@@ -234,7 +245,8 @@ fn write_pieces(out: &mut File, bytes: u64, piece: &mut [u8], mut refill: impl F
     Ok(())
 }
 
-/// Steele, Lea and Flood's generator: its state is a counter, so a stream can be entered at any word.
+/// Steele, Lea and Flood's generator: its state is a counter, so a stream can be entered at any
+/// word.
 struct SplitMix64 {
     state: u64,
 }

@@ -7,7 +7,8 @@ use crate::{
     request_log::{RequestLog, SeenRequest},
 };
 
-/// Another host: answers 200 to everything and remembers what it was told. It must never be told a token.
+/// Another host: answers 200 to everything and remembers what it was told. It must never be told a
+/// token.
 #[derive(Debug)]
 pub struct Sink {
     front: Front,
@@ -51,7 +52,7 @@ impl Sink {
 struct Swallow(Arc<RequestLog>);
 
 impl Answer for Swallow {
-    async fn answer(&self, request: Request<Incoming>, _: &Ending) -> Response<Body> {
+    async fn answer(&self, request: Request<Incoming>, _: &Arc<Ending>) -> Response<Body> {
         self.0.push(SeenRequest::new(&request, false));
         reply(StatusCode::OK, "text/plain", "sink\n")
     }

@@ -4,6 +4,10 @@ mod repo;
 pub use repo::{RepoId, RepoType};
 pub(crate) use repo::{encode_path, encode_segment};
 
+mod path;
+#[cfg(feature = "server")]
+pub(crate) use path::check_path;
+
 mod git;
 pub use git::GitBlobHasher;
 

@@ -51,7 +51,8 @@ impl Scheme {
     }
 
     /// Decompresses a stored payload into `out`, whose length is the chunk's announced raw length. Never
-    /// writes beyond it and allocates at most that much again.
+    /// writes beyond it and allocates at most that much again; under 1 MiB for a kind of LZ4 frame that Xet
+    /// clients do not write.
     ///
     /// # Errors
     /// [`Error::Payload`] when the payload is malformed or decodes to fewer or more bytes.

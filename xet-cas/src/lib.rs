@@ -23,6 +23,10 @@ mod error;
 pub use error::Error;
 
 #[cfg(feature = "api")]
+#[cfg_attr(
+    not(all(feature = "client", feature = "server")),
+    allow(dead_code, unused_imports, reason = "what one side reads, the other writes")
+)]
 mod api;
 #[cfg(feature = "api")]
 pub use api::{GitBlobHasher, RepoId, RepoType};

@@ -35,7 +35,7 @@ impl Leaf {
 
     /// The name of a xorb that holds these chunks. No chunks: the zero hash.
     pub fn xorb_hash(leaves: &[Self]) -> XorbHash {
-        XorbHash::from_bytes(root(leaves).unwrap_or_default())
+        builder(leaves).finish_xorb()
     }
 
     /// The name of a file made of these chunks. No chunks (an empty file): the zero hash.
@@ -45,7 +45,7 @@ impl Leaf {
 
     /// [`file_hash`](Self::file_hash) with a salt of one's own; `None` is the deployed default.
     pub fn file_hash_salted(leaves: &[Self], salt: Option<&[u8; 32]>) -> FileHash {
-        root(leaves).map_or(FileHash::ZERO, |root| FileHash::from_root(root, salt))
+        builder(leaves).finish().map_or(FileHash::ZERO, |root| FileHash::from_root(root, salt))
     }
 
     /// The stored form.
@@ -65,12 +65,12 @@ impl Leaf {
     }
 }
 
-fn root(leaves: &[Leaf]) -> Option<[u8; 32]> {
+fn builder(leaves: &[Leaf]) -> RootBuilder {
     let mut builder = RootBuilder::new();
     for leaf in leaves {
         builder.push(leaf);
     }
-    builder.finish()
+    builder
 }
 
 /// Reduces a list of leaves to its root as it arrives, keeping at most one open group a level.
@@ -104,8 +104,17 @@ impl RootBuilder {
         self.push_node(0, Node { hash: *leaf.hash.as_bytes(), size: u64::from(leaf.length) });
     }
 
-    /// The root; `None` if nothing was pushed.
-    pub fn finish(mut self) -> Option<[u8; 32]> {
+    /// The name of the xorb whose chunks were pushed.
+    pub fn finish_xorb(self) -> XorbHash {
+        self.finish().map_or(XorbHash::ZERO, XorbHash::from_bytes)
+    }
+
+    /// The name of the file whose chunks were pushed.
+    pub fn finish_file(self) -> FileHash {
+        self.finish().map_or(FileHash::ZERO, |root| FileHash::from_root(root, None))
+    }
+
+    fn finish(mut self) -> Option<[u8; 32]> {
         let mut at = 0;
         loop {
             let level = self.levels.get_mut(at)?;

@@ -5,6 +5,9 @@ use std::ops::Range;
 
 use crate::{Error, XorbHash, xorb};
 
+#[cfg(feature = "server")]
+pub(crate) mod describe;
+
 /// A run of chunk indices, end exclusive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ChunkRange {

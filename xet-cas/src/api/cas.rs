@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "server")]
+use crate::FileHash;
 use crate::{ByteRange, ChunkRange, Error, FetchEntry, Reconstruction, Term, XorbHash};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -156,6 +158,24 @@ impl From<&Reconstruction> for ReconstructionV1 {
     }
 }
 
+/// Answer of `GET /v1/reconstructions?file_id=..&file_id=..`.
+#[cfg(feature = "server")]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct BatchV1 {
+    pub(crate) files: BTreeMap<String, Vec<TermJson>>,
+    pub(crate) fetch_info: BTreeMap<String, Vec<FetchInfoV1>>,
+}
+
+#[cfg(feature = "server")]
+impl BatchV1 {
+    /// Describes several whole files, whose terms share the entries.
+    pub(crate) fn new<'t>(files: impl IntoIterator<Item = (FileHash, &'t [Term])>, entries: Vec<FetchEntry>) -> Self {
+        let files = files.into_iter().map(|(hash, terms)| (hash.to_string(), terms.iter().map(TermJson::from).collect())).collect();
+        let ReconstructionV1 { fetch_info, .. } = (&Reconstruction { entries, ..Reconstruction::default() }).into();
+        Self { files, fetch_info }
+    }
+}
+
 /// Answer of `POST /v1/xorbs/default/{xorb}`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct XorbAnswer {
@@ -168,6 +188,24 @@ pub(crate) struct XorbAnswer {
 pub(crate) struct ShardAnswer {
     /// 0: it was there already; 1: registered.
     pub(crate) result: u8,
+}
+
+/// One line of the answer of `POST /v2/shards`.
+#[cfg(feature = "server")]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub(crate) enum ShardFrame {
+    /// Still at it; `total` may grow.
+    Validating { verified: u64, total: u64 },
+    /// Done.
+    Result,
+    /// Refused.
+    Error {
+        message: String,
+        /// Whether the same shard may be taken later.
+        #[serde(default)]
+        retryable: bool,
+    },
 }
 
 /// Answer of `xet-{read|write}-token`, in the body. The same values also stand in headers.

@@ -6,10 +6,12 @@ use std::io::{Read, Write};
 use lz4_flex::frame::{FrameDecoder, FrameEncoder};
 
 const MAGIC: [u8; 4] = [0x04, 0x22, 0x4d, 0x18];
-/// Version 1, independent blocks, and no checksum, content size or dictionary id.
-const PLAIN_FLAGS: u8 = 0x60;
 /// Magic, flags, block descriptor, header checksum.
 const PLAIN_HEADER_BYTES: usize = 7;
+/// The headers that Xet clients write: independent blocks, and no checksum of them, content size or dictionary
+/// id. With each, how long a block may be.
+const PLAIN_HEADERS: [([u8; PLAIN_HEADER_BYTES], usize); 2] =
+    [(*b"\x04\x22\x4d\x18\x60\x40\x82", 64 * 1024), (*b"\x04\x22\x4d\x18\x60\x50\xfb", 256 * 1024)];
 /// Top bit of a block's size word: the block is not compressed.
 const STORED_BLOCK: u32 = 1 << 31;
 /// Bits 4..=6 of the block descriptor: 4 is 64 KiB, 5 is 256 KiB. Chunks are at most 128 KiB, so larger
@@ -33,10 +35,14 @@ pub(super) fn decompress_into(frame: &[u8], out: &mut [u8]) -> Result<(), String
     if header[5] >> 4 & 7 > BLOCK_CLASS_MAX {
         return Err("LZ4 block class above 256 KiB".into());
     }
-    if header[4] == PLAIN_FLAGS { decompress_plain(blocks, out) } else { decompress_any(frame, out) }
+    match PLAIN_HEADERS.iter().find(|(plain, _)| plain == header) {
+        Some((_, block_bytes_max)) => decompress_plain(blocks, *block_bytes_max, out),
+        None => decompress_any(frame, out),
+    }
 }
 
-fn decompress_plain(mut blocks: &[u8], mut out: &mut [u8]) -> Result<(), String> {
+/// Accepts no frame that `lz4_flex`'s frame reader, which the deployed client uses, would refuse.
+fn decompress_plain(mut blocks: &[u8], block_bytes_max: usize, mut out: &mut [u8]) -> Result<(), String> {
     loop {
         let (word, rest) = blocks.split_first_chunk::<4>().ok_or("the LZ4 frame has no end mark")?;
         let word = u32::from_le_bytes(*word);
@@ -48,12 +54,20 @@ fn decompress_plain(mut blocks: &[u8], mut out: &mut [u8]) -> Result<(), String>
             };
         }
         let (block, rest) = rest.split_at_checked((word & !STORED_BLOCK) as usize).ok_or("an LZ4 block is cut short")?;
+        if block.len() > block_bytes_max {
+            return Err("an LZ4 block is longer than its frame allows".into());
+        }
         let written = if word & STORED_BLOCK == 0 {
-            lz4_flex::block::decompress_into(block, out).map_err(|error| error.to_string())?
+            let room = out.len().min(block_bytes_max);
+            lz4_flex::block::decompress_into(block, &mut out[..room]).map_err(|error| error.to_string())?
         } else {
             out.get_mut(..block.len()).ok_or("the LZ4 frame holds too many bytes")?.copy_from_slice(block);
             block.len()
         };
+        // The frame reader would take it for the end of the frame.
+        if written == 0 {
+            return Err("an LZ4 block is empty".into());
+        }
         out = out.get_mut(written..).ok_or("the LZ4 frame holds too many bytes")?;
         blocks = rest;
     }

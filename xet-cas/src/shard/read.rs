@@ -106,5 +106,6 @@ fn read_xorb(entries: &mut Entries<'_>) -> Result<Option<ShardXorb>, Error> {
         leaves.push(Leaf { hash: ChunkHash::from_bytes(hash), length });
     }
     Error::check_equal("raw bytes of a xorb and of its chunks", raw_bytes.into(), offset)?;
+    Error::check_bounds("raw bytes of a xorb", offset, 0, xorb::RAW_BYTES_MAX)?;
     Ok(Some(ShardXorb { hash: XorbHash::from_bytes(hash), leaves }))
 }

@@ -4,9 +4,9 @@ use nom::bytes::complete::take;
 use nom::number::complete::{le_u32, u8 as byte};
 use nom::{IResult, Parser};
 
-use super::record::FOOTER_MARKER;
-use super::{CHUNKS_MAX, RAW_BYTES_MAX, Records, SERIALIZED_BYTES_MAX};
-use crate::{ByteRange, ChunkHash, ChunkRange, Error, Leaf, XorbHash};
+use super::record::{FOOTER_MARKER, STORED_BYTES_MAX};
+use super::{CHUNKS_MAX, RAW_BYTES_MAX, RecordHeader, Records, SERIALIZED_BYTES_MAX};
+use crate::{ByteRange, CHUNK_BYTES_MAX, ChunkHash, ChunkRange, Error, Leaf, XorbHash};
 
 const FOOTER_VERSION: u8 = 1;
 const HASHES_MARKER: &[u8; 7] = b"XBLBHSH";
@@ -40,10 +40,10 @@ impl Footer {
         let mut records = Records::new(body);
         let (mut leaves, mut record_ends) = (Vec::new(), Vec::new());
         let (mut raw_bytes, mut end) = (0_u64, 0_u64);
-        let mut chunk = Vec::new();
+        let mut scratch = Vec::new();
         for record in &mut records {
             let record = record?;
-            leaves.push(record.decode_into(&mut chunk)?);
+            leaves.push(Leaf::of(record.decode(&mut scratch)?));
             raw_bytes += u64::from(record.header.raw_length);
             end += record.header.record_bytes() as u64;
             Error::check_bounds("chunks of a xorb", leaves.len() as u64, 1, CHUNKS_MAX as u64)?;
@@ -57,8 +57,12 @@ impl Footer {
             return Err(Error::XorbHash { claimed, actual });
         }
         let footer = Self { hash: claimed, leaves, record_ends };
-        if !records.rest().is_empty() && Self::decode_from_end(records.rest())? != footer {
-            return Err(Error::Mismatch { what: "xorb footer and records", left: 0, right: 0 });
+        let behind = records.rest();
+        if !behind.is_empty() {
+            Error::check_equal("bytes behind the records and of their footer", behind.len() as u64, footer.encoded_bytes() as u64)?;
+            if Self::decode_from_end(behind)? != footer {
+                return Err(Error::Mismatch { what: "xorb footer and records", left: 0, right: 0 });
+            }
         }
         Ok(footer)
     }
@@ -101,7 +105,7 @@ impl Footer {
     /// The footer as it stands in a file, length included.
     pub fn encode(&self) -> Vec<u8> {
         let count = (self.leaves.len() as u32).to_le_bytes();
-        let mut out = Vec::with_capacity(PREFIX_BYTES + 52 + 40 * self.leaves.len() + LENGTH_BYTES);
+        let mut out = Vec::with_capacity(self.encoded_bytes());
         out.extend_from_slice(FOOTER_MARKER);
         out.push(FOOTER_VERSION);
         out.extend_from_slice(self.hash.as_bytes());
@@ -133,6 +137,10 @@ impl Footer {
         out
     }
 
+    fn encoded_bytes(&self) -> usize {
+        PREFIX_BYTES + 52 + 40 * self.leaves.len() + LENGTH_BYTES
+    }
+
     /// Reads the footer at the end of a stored xorb. `tail` is any suffix of it that holds the footer.
     ///
     /// # Errors
@@ -152,9 +160,8 @@ impl Footer {
     }
 
     fn decode(footer: &[u8]) -> Result<Self, Error> {
-        let raw = match raw_footer(footer) {
-            Ok((_, raw)) => raw,
-            Err(_) => return Err(Error::truncated("xorb footer", footer.len() + 1, footer.len())),
+        let Ok((_, raw)) = raw_footer(footer) else {
+            return Err(Error::truncated("xorb footer", footer.len() + 1, footer.len()));
         };
         let count = raw.hashes.len() as u64 / 32;
         let expect = |what, marker: (&[u8], u8), expected: (&[u8], u8)| {
@@ -175,12 +182,13 @@ impl Footer {
         let mut leaves = Vec::with_capacity(raw_ends.len());
         let (mut record_end, mut raw_end) = (0, 0);
         for ((hash, next_record), next_raw) in raw.hashes.chunks_exact(32).zip(&record_ends).zip(&raw_ends) {
-            let ascending = |what, from: u32, to: u32, min: u64| {
-                let length = u64::from(to).checked_sub(from.into()).unwrap_or_default();
-                Error::check_bounds(what, length, min, SERIALIZED_BYTES_MAX).map(|()| length as u32)
+            let ascending = |what, from: u32, to: u32, headers: u64, max: u64| {
+                let length = u64::from(to).saturating_sub(from.into());
+                Error::check_bounds(what, length, headers + 1, headers + max).map(|()| length as u32)
             };
-            ascending("record length in a xorb footer", record_end, *next_record, super::RecordHeader::BYTES as u64 + 1)?;
-            let length = ascending("chunk length in a xorb footer", raw_end, *next_raw, 1)?;
+            let header = RecordHeader::BYTES as u64;
+            ascending("record length in a xorb footer", record_end, *next_record, header, STORED_BYTES_MAX)?;
+            let length = ascending("chunk length in a xorb footer", raw_end, *next_raw, 0, CHUNK_BYTES_MAX as u64)?;
             leaves.push(Leaf { hash: ChunkHash::from_bytes(std::array::from_fn(|i| hash[i])), length });
             (record_end, raw_end) = (*next_record, *next_raw);
         }

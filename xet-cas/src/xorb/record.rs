@@ -1,12 +1,12 @@
 //! One chunk as it is stored in a xorb: an 8-byte header and the payload.
 
-use crate::{CHUNK_BYTES_MAX, Error, Leaf, Scheme};
+use crate::{CHUNK_BYTES_MAX, Error, Scheme};
 
 /// Marks the start of a footer, where a record could stand.
 pub(super) const FOOTER_MARKER: &[u8; 7] = b"XETBLOB";
 /// Largest stored payload that is accepted: what the deployed reader accepts. Writers never exceed the
 /// raw length.
-const STORED_BYTES_MAX: u64 = 2 * CHUNK_BYTES_MAX as u64;
+pub(super) const STORED_BYTES_MAX: u64 = 2 * CHUNK_BYTES_MAX as u64;
 
 /// Header of a chunk record.
 ///
@@ -71,14 +71,22 @@ pub struct Record<'a> {
 }
 
 impl Record<'_> {
-    /// Decodes the chunk into `out`, replacing what it held, and hashes it.
+    /// The chunk's bytes: the payload itself where it is stored as it is, else decoded into the front of
+    /// `scratch`, which grows to the largest chunk seen and can be used again.
     ///
     /// # Errors
     /// [`Error::Payload`] if the payload does not decode to the announced length.
-    pub fn decode_into(&self, out: &mut Vec<u8>) -> Result<Leaf, Error> {
-        out.resize(self.header.raw_length as usize, 0);
-        self.header.scheme.decompress_into(self.payload, out)?;
-        Ok(Leaf::of(out))
+    pub fn decode<'s>(&'s self, scratch: &'s mut Vec<u8>) -> Result<&'s [u8], Error> {
+        let raw_length = self.header.raw_length as usize;
+        if self.header.scheme == Scheme::None && self.payload.len() == raw_length {
+            return Ok(self.payload);
+        }
+        if scratch.len() < raw_length {
+            scratch.resize(raw_length, 0);
+        }
+        let chunk = &mut scratch[..raw_length];
+        self.header.scheme.decompress_into(self.payload, chunk)?;
+        Ok(chunk)
     }
 }
 

@@ -1,0 +1,155 @@
+//! Replays the committed seeds under every law, and checks that they are worth beginning from.
+
+#[cfg(test)]
+mod corpus {
+    use std::collections::BTreeSet;
+    use std::fs;
+    use std::path::Path;
+
+    use xet_cas::shard::{Shard, ShardFile};
+    use xet_cas::xorb::{Footer, Record, Records};
+    use xet_cas::{CompressionPolicy, Scheme};
+    use zest_fuzz::{ShardRecipe, XorbRecipe};
+
+    type Law = fn(&[u8]);
+
+    const TARGETS: [(&str, Law); 4] = [
+        ("xorb", zest_fuzz::xorb),
+        ("xorb_there_and_back", zest_fuzz::xorb_there_and_back),
+        ("shard", zest_fuzz::shard),
+        ("shard_there_and_back", zest_fuzz::shard_there_and_back),
+    ];
+
+    #[test]
+    fn given_the_committed_seeds_when_replayed_then_every_law_holds() {
+        for (target, law) in TARGETS {
+            for (name, bytes) in seeds(target) {
+                println!("{target}/{name}");
+                law(&bytes);
+            }
+        }
+    }
+
+    #[test]
+    fn given_the_committed_seeds_when_cut_or_changed_then_every_law_holds() {
+        for (target, law) in TARGETS {
+            for (name, bytes) in seeds(target) {
+                for at in (0..bytes.len()).step_by(1 + bytes.len() / 100) {
+                    println!("{target}/{name} at {at}");
+                    let mut changed = bytes.clone();
+                    changed[at] ^= 0x81;
+                    law(&changed);
+                    law(&bytes[..at]);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn given_no_input_when_any_law_is_tried_then_it_holds() {
+        TARGETS.iter().for_each(|(_, law)| law(&[]));
+    }
+
+    #[test]
+    fn given_the_fuzz_targets_when_listed_then_each_has_seeds_and_a_law_here() {
+        let listed = |folder: &str| -> BTreeSet<String> {
+            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+            let name = |entry: fs::DirEntry| entry.path().file_stem().unwrap().to_string_lossy().into_owned();
+            fs::read_dir(folder).unwrap().map(|entry| name(entry.unwrap())).collect()
+        };
+        let here: BTreeSet<String> = TARGETS.iter().map(|(target, _)| (*target).to_owned()).collect();
+
+        assert_eq!(here, listed("fuzz_targets"));
+        assert_eq!(here, listed("seeds"));
+    }
+
+    #[test]
+    fn given_the_xorb_seeds_when_decoded_then_every_scheme_and_kind_of_frame_and_footers_are_among_them() {
+        let seeds = seeds("xorb");
+        let mut schemes = BTreeSet::new();
+        let (mut plain_frames, mut other_frames, mut with_footer, mut without_footer, mut malformed) = (0, 0, 0, 0, 0);
+        for (_, bytes) in &seeds {
+            let mut records = Records::new(bytes);
+            for record in &mut records {
+                match record {
+                    Ok(Record { header, payload }) => {
+                        schemes.insert(header.scheme.id());
+                        if header.scheme != Scheme::None {
+                            *(if payload[4] == 0x60 { &mut plain_frames } else { &mut other_frames }) += 1;
+                        }
+                    }
+                    Err(_) => malformed += 1,
+                }
+            }
+            match Footer::decode_from_end(bytes) {
+                Ok(_) => with_footer += 1,
+                Err(_) => without_footer += 1,
+            }
+        }
+
+        assert_eq!(BTreeSet::from([0, 1, 2]), schemes);
+        for reached in [plain_frames, other_frames, with_footer, without_footer, malformed] {
+            assert_ne!(0, reached);
+        }
+    }
+
+    #[test]
+    fn given_the_xorb_recipes_when_built_then_every_policy_and_scheme_is_among_them() {
+        let recipes: Vec<XorbRecipe> =
+            seeds("xorb_there_and_back").iter().map(|(_, bytes)| XorbRecipe::read(bytes)).collect();
+        let has = |policy| recipes.iter().any(|recipe| recipe.policy == policy && !recipe.chunks.is_empty());
+        let scheme = |record: Result<Record<'_>, _>| record.unwrap().header.scheme.id();
+        let schemes = |recipe: &XorbRecipe| Records::new(&recipe.build().records).map(scheme).collect::<Vec<_>>();
+
+        assert!(has(CompressionPolicy::Auto));
+        for scheme in [Scheme::None, Scheme::Lz4, Scheme::Bg4Lz4] {
+            assert!(has(CompressionPolicy::Always(scheme)));
+        }
+        assert_eq!(BTreeSet::from([0, 1, 2]), recipes.iter().flat_map(schemes).collect());
+        assert!(recipes.iter().any(|recipe| recipe.chunks.is_empty()));
+    }
+
+    #[test]
+    fn given_the_shard_seeds_when_decoded_then_every_kind_of_entry_is_among_them() {
+        let decoded: Vec<_> = seeds("shard").iter().map(|(_, bytes)| Shard::decode_upload(bytes)).collect();
+
+        assert!(decoded.iter().any(Result::is_err));
+        check_every_kind_of_entry(decoded.into_iter().flatten());
+    }
+
+    #[test]
+    fn given_the_shard_recipes_when_built_then_every_kind_of_entry_is_among_them() {
+        check_every_kind_of_entry(
+            seeds("shard_there_and_back").iter().map(|(_, bytes)| ShardRecipe::read(bytes).shard),
+        );
+    }
+
+    fn check_every_kind_of_entry(shards: impl Iterator<Item = Shard>) {
+        let shards: Vec<Shard> = shards.collect();
+        let files: Vec<&ShardFile> = shards.iter().flat_map(|shard| &shard.files).collect();
+        let kinds: BTreeSet<_> = files
+            .iter()
+            .map(|file| (!file.terms.is_empty(), file.verification.is_some(), file.sha256.is_some()))
+            .collect();
+
+        for (verified, with_sha256) in [(false, false), (false, true), (true, false), (true, true)] {
+            assert!(kinds.contains(&(true, verified, with_sha256)), "verified: {verified}, SHA-256: {with_sha256}");
+        }
+        assert!(files.iter().any(|file| file.terms.is_empty()));
+        assert!(shards.iter().any(|shard| shard.xorbs.iter().any(|xorb| xorb.leaves.len() > 1)));
+        assert!(shards.iter().any(|shard| *shard == Shard::default()));
+    }
+
+    /// Names and contents of a target's seeds.
+    fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds").join(target);
+        let mut seeds: Vec<_> = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap())
+            .map(|entry| (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap()))
+            .collect();
+        seeds.sort();
+        assert!(!seeds.is_empty());
+        seeds
+    }
+}

@@ -1,0 +1,161 @@
+"""A zest origin on this machine and clients of it: what hub.py and bench/pull.py share."""
+
+import hashlib
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import urllib.request
+from pathlib import Path
+
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+class Failure(Exception):
+    """A check that did not hold; the text is all that is printed."""
+
+
+def check(holds, text):
+    if not holds:
+        raise Failure(text)
+
+
+def main_with_cleanup(main):
+    """Runs `main` so that SIGTERM unwinds like SIGINT: every `with` block ends what it began."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        main()
+    except Failure as failure:
+        sys.exit(f"FAIL {failure}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def environment(home, endpoint=None, **more):
+    """The caller's environment without whatever steers a Hugging Face client, zest or a proxy."""
+    ours = ("HF_", "HUGGING", "TRANSFORMERS_", "XDG_", "ZEST_")
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(ours) and not name.lower().endswith("_proxy")
+    }
+    chosen = {
+        "HOME": str(home),
+        "HF_HOME": str(home / "hf"),
+        "ZEST_HOME": str(home / "zest"),
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        # Nothing leaves this machine.
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_DISABLE_UPDATE_CHECK": "1",
+        "HF_XET_TELEMETRY_ENABLED": "0",
+        "NO_PROXY": "*",
+    }
+    if endpoint:
+        chosen["HF_ENDPOINT"] = endpoint
+    return kept | chosen | more
+
+
+def run(argv, env, timeout):
+    """Runs a command that must succeed and gives what it printed."""
+    argv = [str(part) for part in argv]
+    shown = " ".join(argv[:2])
+    try:
+        done = subprocess.run(
+            argv, env=env, timeout=timeout, stdin=subprocess.DEVNULL, capture_output=True, text=True
+        )
+    except subprocess.TimeoutExpired as late:
+        raise Failure(f"{shown}: not done in {timeout} s\n{tail(late.stderr)}") from None
+    check(done.returncode == 0, f"{shown}: exit code {done.returncode}\n{tail(done.stderr)}")
+    return done.stdout
+
+
+def tail(text, lines=30):
+    text = text.decode(errors="replace") if isinstance(text, bytes) else text or ""
+    return "\n".join(text.splitlines()[-lines:])
+
+
+def digests(folder):
+    """{relative path: (size, sha256)} of every file, links followed."""
+
+    def digest(path):
+        sha256 = hashlib.sha256()
+        with path.open("rb") as file:
+            while piece := file.read(1 << 20):
+                sha256.update(piece)
+        return path.stat().st_size, sha256.hexdigest()
+
+    folder = Path(folder)
+    return {str(p.relative_to(folder)): digest(p) for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def check_same(expected, folder, what):
+    found = digests(folder)
+    names = expected.keys() | found.keys()
+    wrong = sorted(name for name in names if expected.get(name) != found.get(name))
+    check(not wrong, f"{what}: differs from what was published: {', '.join(wrong)}")
+
+
+class Origin:
+    """`zest origin` on a free port, from the `with` line to its end."""
+
+    def __init__(self, zest, data, home):
+        self.argv = [str(zest), "origin", "--data", str(data)]
+        self.argv += ["--listen", "127.0.0.1:0", "--format", "json"]
+        self.env = environment(home)
+        self.lines = queue.Queue()
+
+    def __enter__(self):
+        # Standard error goes where ours goes: it is empty unless something is wrong.
+        self.process = subprocess.Popen(
+            self.argv, env=self.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+        )
+        threading.Thread(target=self._read, daemon=True).start()
+        try:
+            self.url = self.event("listening", timeout=30)["url"]
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+
+    def _read(self):
+        for line in self.process.stdout:
+            self.lines.put(line)
+        self.lines.put(None)
+
+    def event(self, name, timeout):
+        """The next event of this name; others are passed over."""
+        while True:
+            try:
+                line = self.lines.get(timeout=timeout)
+            except queue.Empty:
+                raise Failure(f"zest origin: no event {name!r} in {timeout} s") from None
+            check(line is not None, f"zest origin: ended without the event {name!r}")
+            event = json.loads(line)
+            if event["event"] == name:
+                return event
+
+    def data_bytes(self):
+        """File data that it sent so far, in bytes."""
+        with DIRECT.open(f"{self.url}/origin/stats", timeout=30) as answer:
+            return json.load(answer)["data_bytes"]
+
+    def cpu_seconds(self):
+        """User and system time so far, from /proc."""
+        stat = Path(f"/proc/{self.process.pid}/stat").read_text()
+        user, system = stat.rpartition(")")[2].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+    def stop(self):
+        """Asks it to end, and gives its last event."""
+        self.process.terminate()
+        stopped = self.event("stopped", timeout=30)
+        check(self.process.wait(timeout=30) == 0, f"zest origin: exit {self.process.returncode}")
+        return stopped

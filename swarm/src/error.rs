@@ -1,0 +1,127 @@
+//! Why a pull, or one file of it, failed.
+
+use std::path::PathBuf;
+
+use xet_cas::client;
+pub use xet_cas::client::ErrorKind;
+
+/// Why a pull failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The Hub or the CAS did not give what was asked for.
+    #[error(transparent)]
+    Client(#[from] client::Error),
+    /// A pattern is no glob.
+    #[error("`{pattern}` is no file pattern: {reason}")]
+    Pattern {
+        /// What was given.
+        pattern: String,
+        /// Why it is refused.
+        reason: String,
+    },
+    /// No file of the repository matches.
+    #[error("no file of the repository matches {patterns}")]
+    NothingSelected {
+        /// The patterns that were given.
+        patterns: String,
+    },
+    /// The revision cannot be a branch, tag or commit.
+    #[error("`{revision}` is no revision")]
+    Revision {
+        /// What was given.
+        revision: String,
+    },
+    /// The disk has too little room, found out before anything was downloaded.
+    #[error("{path} has {available} bytes free, {needed} are needed")]
+    NoSpace {
+        /// Where the files would go.
+        path: PathBuf,
+        /// Bytes that would be written.
+        needed: u64,
+        /// Bytes that are free.
+        available: u64,
+    },
+    /// The disk did not do what it should.
+    #[error("cannot {action} {path}: {source}")]
+    Disk {
+        /// What was tried: "write", "create".
+        action: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The bytes of a file are not those that the Hub names. It was not put in place.
+    #[error("{path} failed verification: {reason}")]
+    Integrity {
+        /// The file, as the repository calls it.
+        path: String,
+        /// What differs.
+        reason: String,
+    },
+    /// A file could not be had from any source.
+    #[error("{path}: {source}")]
+    File {
+        /// The file, as the repository calls it.
+        path: String,
+        /// What the last source said.
+        source: Box<Self>,
+    },
+    /// Several files failed, for different reasons. The others are in place.
+    #[error("{failed} of {files} files failed; the first: {first}")]
+    Partial {
+        /// How many failed.
+        failed: usize,
+        /// How many there are.
+        files: usize,
+        /// Why the first did.
+        first: Box<Self>,
+        /// Whether they failed for reasons of one kind.
+        same_kind: bool,
+    },
+    /// The index cannot be used. The files themselves are not affected.
+    #[error("the index in {path} cannot be used: {reason}")]
+    Index {
+        /// Where it lies.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A part of the program failed in a way that it should not.
+    #[error("internal error: {reason}; please report this")]
+    Internal {
+        /// What happened.
+        reason: String,
+    },
+}
+
+impl Error {
+    /// What the user may do about it; `None` if several things went wrong or it is our own mistake.
+    pub fn kind(&self) -> Option<ErrorKind> {
+        match self {
+            Self::Client(error) => Some(error.kind()),
+            Self::Pattern { .. } | Self::Revision { .. } => Some(ErrorKind::Usage),
+            Self::NothingSelected { .. } => Some(ErrorKind::NotFound),
+            Self::NoSpace { .. } | Self::Disk { .. } | Self::Index { .. } => Some(ErrorKind::Disk),
+            Self::Integrity { .. } => Some(ErrorKind::Integrity),
+            Self::File { source, .. } => source.kind(),
+            Self::Partial { first, same_kind, .. } => first.kind().filter(|_| *same_kind),
+            Self::Internal { .. } => None,
+        }
+    }
+
+    /// Whether several files failed for different reasons.
+    pub fn is_mixed(&self) -> bool {
+        matches!(self, Self::Partial { same_kind: false, .. })
+    }
+
+    pub(crate) fn disk(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Disk { action, path, source }
+    }
+
+    pub(crate) fn internal(reason: impl ToString) -> Self {
+        Self::Internal { reason: reason.to_string() }
+    }
+}

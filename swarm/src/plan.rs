@@ -1,0 +1,218 @@
+//! Which bytes go where: from a reconstruction to the places of every chunk of every entry.
+//!
+//! Pure: no I/O, no clock. An entry's chunks arrive in order; a [`Cursor`] tells for each where in the
+//! file it belongs.
+
+use xet_cas::{ChunkRange, Error as FormatError, FetchEntry, Reconstruction};
+
+/// How one file is fetched.
+#[derive(Debug)]
+pub(crate) struct FilePlan {
+    /// What to fetch, each once.
+    pub(crate) entries: Vec<EntryPlan>,
+    /// Chunks of the file.
+    pub(crate) leaf_count: usize,
+}
+
+/// One fetch entry and the terms of the file that it serves.
+#[derive(Debug, Clone)]
+pub(crate) struct EntryPlan {
+    pub(crate) entry: FetchEntry,
+    /// By ascending first chunk.
+    uses: Vec<Use>,
+}
+
+/// A term, seen from its entry.
+#[derive(Debug, Clone, Copy)]
+struct Use {
+    chunks: ChunkRange,
+    unpacked_length: u32,
+    /// Where the term begins in the file, bytes.
+    file_offset: u64,
+    /// Index of the term's first chunk among all chunks of the file.
+    first_leaf: usize,
+}
+
+/// A place in the file where a chunk belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Placement {
+    pub(crate) file_offset: u64,
+    pub(crate) leaf: usize,
+}
+
+impl FilePlan {
+    /// Plans a whole file of `file_bytes`.
+    ///
+    /// # Errors
+    /// What [`Reconstruction::check_whole_file`] finds.
+    pub(crate) fn new(reconstruction: Reconstruction, file_bytes: u64) -> Result<Self, FormatError> {
+        let entry_of_term = reconstruction.check_whole_file(file_bytes)?;
+        let plan = |entry| EntryPlan { entry, uses: Vec::new() };
+        let mut entries: Vec<EntryPlan> = reconstruction.entries.into_iter().map(plan).collect();
+        let (mut file_offset, mut first_leaf) = (0, 0);
+        for (term, entry) in reconstruction.terms.iter().zip(entry_of_term) {
+            let unpacked_length = term.unpacked_length;
+            entries[entry].uses.push(Use { chunks: term.chunks, unpacked_length, file_offset, first_leaf });
+            file_offset += u64::from(unpacked_length);
+            first_leaf += term.chunks.count() as usize;
+        }
+        entries.retain(|entry| !entry.uses.is_empty());
+        for entry in &mut entries {
+            entry.uses.sort_by_key(|term| term.chunks.start);
+        }
+        Ok(Self { entries, leaf_count: first_leaf })
+    }
+}
+
+impl EntryPlan {
+    /// Takes the URL of the same entry from a newer answer.
+    ///
+    /// # Errors
+    /// [`FormatError::Reconstruction`] if that answer has no such entry.
+    pub(crate) fn renew_url(&mut self, newer: &Reconstruction) -> Result<(), FormatError> {
+        let ours = &mut self.entry;
+        let same =
+            |entry: &&FetchEntry| entry.xorb == ours.xorb && entry.chunks == ours.chunks && entry.bytes == ours.bytes;
+        let Some(entry) = newer.entries.iter().find(same) else {
+            return Err(FormatError::Reconstruction { reason: "the file is split in another way than before".into() });
+        };
+        ours.url.clone_from(&entry.url);
+        Ok(())
+    }
+
+    /// Begins to place the entry's chunks, the first of them first.
+    pub(crate) fn cursor(&self) -> Cursor {
+        Cursor {
+            uses: self.uses.clone(),
+            next_use: 0,
+            active: Vec::new(),
+            chunk: self.entry.chunks.start,
+            end: self.entry.chunks.end,
+        }
+    }
+}
+
+/// Walks an entry's chunks in order.
+#[derive(Debug)]
+pub(crate) struct Cursor {
+    uses: Vec<Use>,
+    next_use: usize,
+    /// Terms that hold the next chunk, and how much of each has been placed.
+    active: Vec<ActiveUse>,
+    chunk: u32,
+    end: u32,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct ActiveUse {
+    term: Use,
+    placed_bytes: u32,
+}
+
+impl Cursor {
+    /// Whether all chunks have been placed.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.chunk == self.end
+    }
+
+    /// Places the next chunk, of `length` bytes, by appending to `placements`.
+    ///
+    /// # Errors
+    /// [`FormatError::OutOfBounds`] or [`FormatError::Mismatch`] if there are more chunks or bytes than
+    /// the plan has, or fewer bytes. Nothing is placed then, and the chunk may be offered again.
+    pub(crate) fn place(&mut self, length: u32, placements: &mut Vec<Placement>) -> Result<(), FormatError> {
+        let chunk = self.chunk;
+        if chunk >= self.end {
+            return Err(FormatError::OutOfBounds {
+                what: "chunk of an entry",
+                value: chunk.into(),
+                min: 0,
+                max: self.end.into(),
+            });
+        }
+        while let Some(term) = self.uses.get(self.next_use).filter(|term| term.chunks.start == chunk) {
+            self.active.push(ActiveUse { term: *term, placed_bytes: 0 });
+            self.next_use += 1;
+        }
+        for ActiveUse { term, placed_bytes } in &self.active {
+            let (placed, limit) = (u64::from(*placed_bytes) + u64::from(length), term.unpacked_length.into());
+            if placed > limit || (placed != limit && chunk + 1 == term.chunks.end) {
+                return Err(FormatError::Mismatch {
+                    what: "bytes of a term and of its chunks",
+                    left: placed,
+                    right: limit,
+                });
+            }
+        }
+        for active in &mut self.active {
+            placements.push(Placement {
+                file_offset: active.term.file_offset + u64::from(active.placed_bytes),
+                leaf: active.term.first_leaf + (chunk - active.term.chunks.start) as usize,
+            });
+            active.placed_bytes += length;
+        }
+        self.active.retain(|active| active.term.chunks.end > chunk + 1);
+        self.chunk += 1;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use xet_cas::{ByteRange, ChunkRange, FetchEntry, Reconstruction, Term, XorbHash};
+
+    use super::{FilePlan, Placement};
+
+    const XORB: XorbHash = XorbHash::from_bytes([7; 32]);
+
+    fn term(start: u32, end: u32, unpacked_length: u32) -> Term {
+        Term { xorb: XORB, chunks: ChunkRange { start, end }, unpacked_length }
+    }
+
+    fn plan(terms: Vec<Term>, chunks: ChunkRange) -> FilePlan {
+        let total = terms.iter().map(|term| u64::from(term.unpacked_length)).sum();
+        let entry = FetchEntry { xorb: XORB, chunks, bytes: ByteRange { start: 0, end: 1 }, url: String::new() };
+        let reconstruction = Reconstruction { offset_into_first_term: 0, terms, entries: vec![entry] };
+        FilePlan::new(reconstruction, total).unwrap()
+    }
+
+    #[test]
+    fn given_overlapping_terms_when_chunks_arrive_then_each_goes_everywhere_it_belongs() {
+        // Chunks 2, 3, 4 of 10, 20 and 30 bytes; the file is [2,4) [3,5) [3,4).
+        let plan = plan(vec![term(2, 4, 30), term(3, 5, 50), term(3, 4, 20)], ChunkRange { start: 2, end: 5 });
+        let mut cursor = plan.entries[0].cursor();
+        let mut place = |length| {
+            let mut placements = Vec::new();
+            cursor.place(length, &mut placements).unwrap();
+            placements
+        };
+        let at = |file_offset, leaf| Placement { file_offset, leaf };
+
+        assert_eq!(5, plan.leaf_count);
+        assert_eq!([at(0, 0)], place(10)[..]);
+        assert_eq!([at(10, 1), at(30, 2), at(80, 4)], place(20)[..]);
+        assert_eq!([at(50, 3)], place(30)[..]);
+        assert!(cursor.is_complete());
+    }
+
+    #[test]
+    fn given_chunks_that_do_not_fill_their_term_when_placed_then_refused() {
+        let plan = plan(vec![term(0, 2, 30)], ChunkRange { start: 0, end: 2 });
+
+        for lengths in [[10, 10], [10, 21], [31, 1]] {
+            let mut cursor = plan.entries[0].cursor();
+            let results = lengths.map(|length| cursor.place(length, &mut Vec::new()));
+            assert!(results.iter().any(Result::is_err), "{lengths:?}");
+        }
+    }
+
+    #[test]
+    fn given_more_chunks_than_the_entry_when_placed_then_refused() {
+        let plan = plan(vec![term(0, 1, 5)], ChunkRange { start: 0, end: 1 });
+        let mut cursor = plan.entries[0].cursor();
+
+        cursor.place(5, &mut Vec::new()).unwrap();
+
+        assert!(cursor.place(5, &mut Vec::new()).is_err());
+    }
+}

@@ -1,0 +1,17 @@
+//! Where files end up: the Hugging Face cache or a folder, and what is remembered about them.
+
+mod partial;
+pub(crate) use partial::Partial;
+
+mod hub_layout;
+
+mod destination;
+pub use destination::Destination;
+pub(crate) use destination::{Place, Presence};
+
+mod index;
+pub use index::Index;
+pub(crate) use index::{FileRecord, Identity, Provenance};
+
+mod check;
+pub(crate) use check::{EtagHasher, hash_file};

@@ -1,0 +1,245 @@
+//! Putting verified files where Hugging Face tools look for them.
+
+use std::io::Write as _;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use xet_cas::client::{Commit, TreeFile};
+
+use super::hub_layout::{CACHEDIR_TAG, TreeJson, blob_link, repo_folder};
+use super::{Identity, Partial, Provenance};
+use crate::Error;
+use crate::verified::VerifiedFile;
+
+/// Where a pull puts its files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Destination {
+    /// A Hugging Face cache (`HF_HUB_CACHE`): blobs, and snapshots that link to them.
+    Cache(PathBuf),
+    /// A folder that holds the files themselves, as `hf download --local-dir` leaves it.
+    Folder(PathBuf),
+}
+
+/// A destination, opened for one commit.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    endpoint: String,
+    commit: Commit,
+    layout: Layout,
+}
+
+#[derive(Debug, Clone)]
+enum Layout {
+    Cache {
+        /// `models--org--name`.
+        repo: PathBuf,
+        /// `snapshots/<sha>` below it.
+        snapshot: PathBuf,
+    },
+    Folder {
+        root: PathBuf,
+        /// `.cache/huggingface`, which tools keep beside the files.
+        metadata: PathBuf,
+    },
+}
+
+/// What is known about a file without reading it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Presence {
+    /// There is nothing of the right length.
+    Absent,
+    /// There is a file of the right length.
+    Candidate(Identity),
+}
+
+impl Destination {
+    /// The folder given.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Cache(path) | Self::Folder(path) => path,
+        }
+    }
+
+    /// Creates what every commit needs and removes what killed pulls left.
+    pub(crate) fn open(&self, endpoint: &str, commit: &Commit) -> Result<Place, Error> {
+        let layout = match self {
+            Self::Cache(cache) => {
+                let repo = repo_folder(cache, commit);
+                create_folder(&repo.join("blobs"))?;
+                tag_cache(cache);
+                let snapshot = repo.join("snapshots").join(&commit.sha);
+                Layout::Cache { repo, snapshot }
+            }
+            Self::Folder(root) => {
+                let metadata = root.join(".cache/huggingface");
+                create_folder(&metadata.join("download"))?;
+                tag_cache(&metadata);
+                let git_ignore = metadata.join(".gitignore");
+                if !git_ignore.exists() {
+                    write_atomically(&git_ignore, b"*")?;
+                }
+                Layout::Folder { root: root.clone(), metadata }
+            }
+        };
+        let place = Place { endpoint: endpoint.to_owned(), commit: commit.clone(), layout };
+        Partial::remove_abandoned(&place.partial_folder());
+        Ok(place)
+    }
+}
+
+impl Place {
+    /// What the user opens.
+    pub(crate) fn path(&self) -> &Path {
+        match &self.layout {
+            Layout::Cache { snapshot, .. } => snapshot,
+            Layout::Folder { root, .. } => root,
+        }
+    }
+
+    /// Where partial files lie: on the file system of the finished ones.
+    pub(crate) fn partial_folder(&self) -> PathBuf {
+        match &self.layout {
+            Layout::Cache { repo, .. } => repo.join("blobs"),
+            Layout::Folder { metadata, .. } => metadata.join("download"),
+        }
+    }
+
+    /// Where the bytes of a file are, or will be.
+    pub(crate) fn bytes_path(&self, file: &TreeFile) -> PathBuf {
+        match &self.layout {
+            Layout::Cache { repo, .. } => repo.join("blobs").join(file.etag()),
+            Layout::Folder { root, .. } => root.join(&file.path),
+        }
+    }
+
+    pub(crate) fn presence(&self, file: &TreeFile) -> Presence {
+        match Identity::of(&self.bytes_path(file)) {
+            Some(identity) if identity.size == file.size => Presence::Candidate(identity),
+            _ => Presence::Absent,
+        }
+    }
+
+    /// Puts a verified file in place under all names that it has in the repository. Returns where its
+    /// bytes are and their identity.
+    pub(crate) fn put(&self, verified: VerifiedFile, files: &[TreeFile]) -> Result<Option<(PathBuf, Identity)>, Error> {
+        let Some(first) = files.first() else { return Ok(None) };
+        let target = self.bytes_path(first);
+        create_parent(&target)?;
+        let file = verified.into_partial().persist(&target)?;
+        let identity = file.metadata().map_err(Error::disk("inspect", &target))?;
+        self.expose(&target, files)?;
+        Ok(Some((target, Identity::from_metadata(&identity))))
+    }
+
+    /// Gives verified bytes at `source` all names that they have in the repository.
+    pub(crate) fn expose(&self, source: &Path, files: &[TreeFile]) -> Result<(), Error> {
+        for file in files {
+            match &self.layout {
+                Layout::Cache { snapshot, .. } => {
+                    link(&snapshot.join(&file.path), &blob_link(&file.path, file.etag()))?
+                }
+                Layout::Folder { metadata, .. } => {
+                    let target = self.bytes_path(file);
+                    if target != source {
+                        copy_atomically(source, &target)?;
+                    }
+                    self.write_folder_metadata(metadata, file)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Where a file comes from.
+    pub(crate) fn provenance(&self, file: &TreeFile) -> Provenance {
+        Provenance {
+            endpoint: self.endpoint.clone(),
+            repo_type: self.commit.repo_type.to_string(),
+            repo: self.commit.repo.to_string(),
+            commit: self.commit.sha.clone(),
+            path: file.path.clone(),
+        }
+    }
+
+    /// Closes a pull that succeeded: the listing, then, last of all, the ref that names the commit.
+    pub(crate) fn finish(&self, all_files: &[TreeFile]) -> Result<(), Error> {
+        let Layout::Cache { repo, snapshot } = &self.layout else { return Ok(()) };
+        create_folder(snapshot)?;
+        let tree = serde_json::to_vec(&TreeJson::new(all_files)).map_err(Error::internal)?;
+        write_atomically(&repo.join("trees").join(format!("{}.json", self.commit.sha)), &tree)?;
+        if self.commit.revision != self.commit.sha {
+            write_atomically(&repo.join("refs").join(&self.commit.revision), self.commit.sha.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// What `hf download --local-dir` reads to tell that a file is up to date.
+    fn write_folder_metadata(&self, metadata: &Path, file: &TreeFile) -> Result<(), Error> {
+        let written = system_now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        let text = format!("{}\n{}\n{written}\n", self.commit.sha, file.etag());
+        write_atomically(&metadata.join("download").join(format!("{}.metadata", file.path)), text.as_bytes())
+    }
+}
+
+fn create_folder(path: &Path) -> Result<(), Error> {
+    std::fs::create_dir_all(path).map_err(Error::disk("create the folder", path))
+}
+
+fn create_parent(path: &Path) -> Result<&Path, Error> {
+    let parent = path.parent().unwrap_or(Path::new("."));
+    create_folder(parent)?;
+    Ok(parent)
+}
+
+/// Other tools write the tag too; that it is missing harms nobody.
+fn tag_cache(folder: &Path) {
+    let tag = folder.join("CACHEDIR.TAG");
+    if !tag.exists()
+        && let Err(error) = write_atomically(&tag, CACHEDIR_TAG.as_bytes())
+    {
+        tracing::debug!(%error, "cannot tag the cache");
+    }
+}
+
+/// A name beside `path` that nobody else uses.
+fn temporary_name(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    // Long names leave no room for a suffix: 255 bytes are what file systems take.
+    let short: String = name.chars().take(40).collect();
+    path.with_file_name(format!(".{short}.{:08x}.tmp", rand::random::<u32>()))
+}
+
+fn replace(path: &Path, action: &'static str, create: impl FnOnce(&Path) -> std::io::Result<()>) -> Result<(), Error> {
+    create_parent(path)?;
+    let temporary = temporary_name(path);
+    let result = create(&temporary).and_then(|()| std::fs::rename(&temporary, path));
+    if result.is_err()
+        && let Err(error) = std::fs::remove_file(&temporary)
+    {
+        tracing::debug!(%error, "cannot remove a temporary file");
+    }
+    result.map_err(Error::disk(action, path))
+}
+
+pub(super) fn write_atomically(path: &Path, content: &[u8]) -> Result<(), Error> {
+    replace(path, "write", |temporary| std::fs::File::create_new(temporary)?.write_all(content))
+}
+
+/// Copies without going through memory where the file system can share the blocks.
+fn copy_atomically(source: &Path, target: &Path) -> Result<(), Error> {
+    replace(target, "copy to", |temporary| std::fs::copy(source, temporary).map(drop))
+}
+
+fn link(path: &Path, target: &Path) -> Result<(), Error> {
+    if std::fs::read_link(path).is_ok_and(|present| present == target) {
+        return Ok(());
+    }
+    replace(path, "link", |temporary| symlink(target, temporary))
+}
+
+#[expect(clippy::disallowed_methods, reason = "the store is a shell: files bear wall-clock times")]
+fn system_now() -> SystemTime {
+    SystemTime::now()
+}

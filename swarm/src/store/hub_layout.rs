@@ -1,0 +1,73 @@
+//! The layout of the Hugging Face cache, as path arithmetic, and the JSON of its tree listings.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use xet_cas::client::{Commit, Content, TreeFile};
+
+/// Marks a folder as a cache, so that backup tools pass over it.
+pub(super) const CACHEDIR_TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
+    # This file is a cache directory tag created by huggingface_hub.\n\
+    # For information about cache directory tags, see:\n\
+    #\thttps://bford.info/cachedir/\n";
+
+/// Folder of a repository in the cache: `models--org--name`.
+pub(super) fn repo_folder(cache: &Path, commit: &Commit) -> PathBuf {
+    cache.join(format!("{}--{}", commit.repo_type.plural(), commit.repo.as_str().replace('/', "--")))
+}
+
+/// From `snapshots/<sha>/<path>` to `blobs/<etag>`, relative.
+pub(super) fn blob_link(path: &str, etag: &str) -> PathBuf {
+    let ups = 2 + path.matches('/').count();
+    let mut link: PathBuf = std::iter::repeat_n("..", ups).collect();
+    link.push("blobs");
+    link.push(etag);
+    link
+}
+
+/// `trees/<sha>.json`: all files of a commit, by which a reader without network tells whether a snapshot
+/// is complete.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct TreeJson {
+    format_version: u32,
+    files: BTreeMap<String, TreeFileJson>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct TreeFileJson {
+    size: u64,
+    blob_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lfs_sha256: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lfs_size: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    xet_hash: Option<String>,
+}
+
+impl TreeJson {
+    pub(super) fn new(files: &[TreeFile]) -> Self {
+        let json = |file: &TreeFile| {
+            let (lfs_sha256, xet_hash) = match &file.content {
+                Content::Lfs { sha256 } => (Some(sha256.clone()), None),
+                Content::Xet { sha256, hash } => (Some(sha256.clone()), Some(hash.to_string())),
+                _ => (None, None),
+            };
+            let lfs_size = lfs_sha256.is_some().then_some(file.size);
+            TreeFileJson { size: file.size, blob_id: file.blob_id.clone(), lfs_sha256, lfs_size, xet_hash }
+        };
+        Self { format_version: 1, files: files.iter().map(|file| (file.path.clone(), json(file))).collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::blob_link;
+
+    #[test]
+    fn given_a_nested_path_when_linked_then_one_level_up_for_each_folder() {
+        assert_eq!("../../blobs/e", blob_link("a", "e").to_str().unwrap());
+        assert_eq!("../../../../blobs/e", blob_link("x/y/a", "e").to_str().unwrap());
+    }
+}

@@ -1,0 +1,284 @@
+//! What is remembered about files that were verified, so that they need not be hashed again and can be
+//! served: a small database, and beside it the leaf list of every file in the CAS.
+//!
+//! The index is a cache of what can be found out again. It is opened for moments only, so that several
+//! processes share it; one that cannot be read is put aside.
+
+use std::collections::HashMap;
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use redb::{Database, DatabaseError, ReadableDatabase as _, TableDefinition, TableError};
+use serde::{Deserialize, Serialize};
+use xet_cas::{FileHash, Leaf};
+
+use super::destination::write_atomically;
+use crate::Error;
+
+/// Raised when the meaning of a record changes; an index of another version is begun anew.
+const SCHEMA_VERSION: u64 = 1;
+/// File identity (device, inode) → [`FileRecord`] as JSON.
+const FILES: TableDefinition<'_, (u64, u64), &[u8]> = TableDefinition::new("files");
+/// Name of a file's content → identity of a file that holds it.
+const BY_CONTENT: TableDefinition<'_, &str, (u64, u64)> = TableDefinition::new("by_content");
+/// Facts about the index itself.
+const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+const SCHEMA_KEY: &str = "schema_version";
+/// Another process holds the index for milliseconds; after this long something is wrong with it and the
+/// pull goes on without.
+const OPEN_DEADLINE: Duration = Duration::from_secs(5);
+/// Pause between two tries to open it.
+const OPEN_PAUSE: Duration = Duration::from_millis(20);
+
+/// The index of one user, under `ZEST_HOME`.
+#[derive(Debug, Clone)]
+pub struct Index {
+    home: PathBuf,
+}
+
+/// What tells a file from another one at the same path, and from itself after a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(crate) struct Identity {
+    pub(crate) device: u64,
+    pub(crate) inode: u64,
+    pub(crate) size: u64,
+    pub(crate) modified_ns: i128,
+    pub(crate) changed_ns: i128,
+}
+
+impl Identity {
+    /// Of the file that `path` leads to; `None` if it is no file.
+    pub(crate) fn of(path: &Path) -> Option<Self> {
+        let metadata = std::fs::metadata(path).ok()?;
+        metadata.is_file().then(|| Self::from_metadata(&metadata))
+    }
+
+    pub(crate) fn from_metadata(metadata: &Metadata) -> Self {
+        let ns = |seconds: i64, nanos: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.size(),
+            modified_ns: ns(metadata.mtime(), metadata.mtime_nsec()),
+            changed_ns: ns(metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+
+    fn key(&self) -> (u64, u64) {
+        (self.device, self.inode)
+    }
+}
+
+/// A file that was verified.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FileRecord {
+    pub(crate) path: PathBuf,
+    pub(crate) identity: Identity,
+    /// SHA-256 of large files, git's SHA-1 of others.
+    pub(crate) etag: String,
+    /// Name in the CAS, text form. Its leaf list lies beside the index if we had to compute it.
+    pub(crate) xet_hash: Option<String>,
+    pub(crate) provenance: Provenance,
+}
+
+/// Where a file came from; decides later with whom it may be shared.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Provenance {
+    pub(crate) endpoint: String,
+    pub(crate) repo_type: String,
+    pub(crate) repo: String,
+    pub(crate) commit: String,
+    /// Path in the repository.
+    pub(crate) path: String,
+}
+
+impl Index {
+    /// The index under this folder; nothing is opened or created yet.
+    pub fn new(home: impl Into<PathBuf>) -> Self {
+        Self { home: home.into() }
+    }
+
+    /// Which of these files are as they were when they were verified.
+    pub(crate) fn unchanged(&self, identities: &[Identity]) -> Result<HashMap<Identity, FileRecord>, Error> {
+        let mut found = HashMap::new();
+        if identities.is_empty() || !self.database_path().exists() {
+            return Ok(found);
+        }
+        let transaction = self.open()?.begin_read().map_err(|error| self.error(error))?;
+        let files = match transaction.open_table(FILES) {
+            Err(TableError::TableDoesNotExist(_)) => return Ok(found),
+            other => other.map_err(|error| self.error(error))?,
+        };
+        for identity in identities {
+            let Some(value) = files.get(identity.key()).map_err(|error| self.error(error))? else { continue };
+            let Ok(record) = serde_json::from_slice::<FileRecord>(value.value()) else { continue };
+            if record.identity == *identity {
+                found.insert(*identity, record);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Remembers files that were verified.
+    pub(crate) fn record(&self, records: &[FileRecord]) -> Result<(), Error> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        let transaction = self.open()?.begin_write().map_err(|error| self.error(error))?;
+        {
+            let mut files = transaction.open_table(FILES).map_err(|error| self.error(error))?;
+            let mut by_content = transaction.open_table(BY_CONTENT).map_err(|error| self.error(error))?;
+            for record in records {
+                let value = serde_json::to_vec(record).map_err(Error::internal)?;
+                let key = record.identity.key();
+                files.insert(key, value.as_slice()).map_err(|error| self.error(error))?;
+                for content in [Some(&record.etag), record.xet_hash.as_ref()].into_iter().flatten() {
+                    by_content.insert(content.as_str(), key).map_err(|error| self.error(error))?;
+                }
+            }
+        }
+        transaction.commit().map_err(|error| self.error(error))
+    }
+
+    /// Keeps the chunk list of a file. It needs no protection against damage: it reduces to the file's
+    /// name or it does not.
+    pub(crate) fn store_leaves(&self, hash: FileHash, leaves: &[Leaf]) -> Result<(), Error> {
+        let path = self.leaves_path(hash);
+        if path.exists() {
+            return Ok(());
+        }
+        let mut bytes = Vec::with_capacity(leaves.len() * Leaf::ENCODED_BYTES);
+        leaves.iter().for_each(|leaf| bytes.extend_from_slice(&leaf.encode()));
+        write_atomically(&path, &bytes)
+    }
+
+    fn leaves_path(&self, hash: FileHash) -> PathBuf {
+        let name = hash.to_string();
+        self.home.join("leaves").join(&name[..2]).join(&name)
+    }
+
+    fn database_path(&self) -> PathBuf {
+        self.home.join("index.redb")
+    }
+
+    /// Opens the database, waiting while another process has it, and putting a broken one aside.
+    fn open(&self) -> Result<Database, Error> {
+        std::fs::create_dir_all(&self.home).map_err(Error::disk("create the folder", &self.home))?;
+        let path = self.database_path();
+        let mut waited = Duration::ZERO;
+        loop {
+            match Database::create(&path).map_err(OpenFailure::from).and_then(check_version) {
+                Ok(database) => return Ok(database),
+                Err(OpenFailure::Busy) if waited < OPEN_DEADLINE => {
+                    std::thread::sleep(OPEN_PAUSE);
+                    waited += OPEN_PAUSE;
+                }
+                Err(OpenFailure::Busy) => return Err(self.error("another process does not let go of it")),
+                Err(OpenFailure::Unusable(reason)) => {
+                    tracing::info!(path = %path.display(), reason, "the index is begun anew");
+                    let aside = path.with_extension("redb.broken");
+                    std::fs::rename(&path, &aside).map_err(Error::disk("put aside", &path))?;
+                }
+                Err(OpenFailure::Io(reason)) => return Err(self.error(reason)),
+            }
+        }
+    }
+
+    fn error(&self, reason: impl ToString) -> Error {
+        Error::Index { path: self.database_path(), reason: reason.to_string() }
+    }
+}
+
+enum OpenFailure {
+    /// Another process has it.
+    Busy,
+    /// It is no index of ours, or a broken one.
+    Unusable(String),
+    /// The disk failed; a new index would fare no better.
+    Io(String),
+}
+
+impl From<DatabaseError> for OpenFailure {
+    fn from(error: DatabaseError) -> Self {
+        match error {
+            DatabaseError::DatabaseAlreadyOpen => Self::Busy,
+            DatabaseError::Storage(redb::StorageError::Io(error))
+                if error.kind() != std::io::ErrorKind::InvalidData =>
+            {
+                Self::Io(error.to_string())
+            }
+            other => Self::Unusable(other.to_string()),
+        }
+    }
+}
+
+fn check_version(database: Database) -> Result<Database, OpenFailure> {
+    let io = |error: String| OpenFailure::Io(error);
+    let transaction = database.begin_read().map_err(|error| io(error.to_string()))?;
+    let version = match transaction.open_table(META) {
+        Ok(meta) => meta.get(SCHEMA_KEY).map_err(|error| io(error.to_string()))?.map(|version| version.value()),
+        Err(TableError::TableDoesNotExist(_)) => None,
+        Err(error) => return Err(OpenFailure::Unusable(error.to_string())),
+    };
+    match version {
+        Some(SCHEMA_VERSION) => {}
+        Some(other) => return Err(OpenFailure::Unusable(format!("it has version {other}, this is {SCHEMA_VERSION}"))),
+        None => write_version(&database).map_err(|error| io(error.to_string()))?,
+    }
+    Ok(database)
+}
+
+fn write_version(database: &Database) -> Result<(), redb::Error> {
+    let transaction = database.begin_write()?;
+    transaction.open_table(META)?.insert(SCHEMA_KEY, SCHEMA_VERSION)?;
+    transaction.commit()?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FileRecord, Identity, Index, Provenance};
+
+    fn record(path: &std::path::Path) -> FileRecord {
+        let provenance = Provenance {
+            endpoint: "http://hub".into(),
+            repo_type: "model".into(),
+            repo: "a/b".into(),
+            commit: "c".into(),
+            path: "p".into(),
+        };
+        let identity = Identity::of(path).unwrap();
+        FileRecord { path: path.to_owned(), identity, etag: "e".into(), xet_hash: None, provenance }
+    }
+
+    #[test]
+    fn given_a_recorded_file_when_it_changes_then_it_is_not_recognised() {
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join("file");
+        std::fs::write(&file, "one").unwrap();
+        let index = Index::new(home.path().join("zest"));
+        let before = record(&file);
+
+        index.record(std::slice::from_ref(&before)).unwrap();
+        std::fs::write(&file, "two").unwrap();
+        let after = Identity::of(&file).unwrap();
+        let found = index.unchanged(&[before.identity, after]).unwrap();
+
+        assert_eq!(Some(&before), found.get(&before.identity));
+        assert_eq!(after == before.identity, found.contains_key(&after));
+    }
+
+    #[test]
+    fn given_a_broken_index_when_opened_then_it_is_put_aside() {
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join("index.redb");
+        std::fs::write(&file, vec![7; 8192]).unwrap();
+        let index = Index::new(home.path());
+
+        index.record(&[record(&file)]).unwrap();
+
+        assert!(home.path().join("index.redb.broken").exists());
+    }
+}

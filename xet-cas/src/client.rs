@@ -1,0 +1,30 @@
+//! Client for the Hub and the CAS: from a repository's name to the bytes of its files, and back up.
+//!
+//! Everything waits under the [`Deadlines`] of the configuration and is retried under its
+//! [`RetryPolicy`]. The Hub token goes to the endpoint's origin alone and the CAS token to the CAS's;
+//! neither follows a redirect elsewhere. Nothing here reads the environment but [`Environment::read`].
+
+mod config;
+pub use config::{Config, Deadlines, Environment, RetryPolicy};
+
+mod secret;
+pub use secret::Secret;
+
+mod http;
+
+mod hub;
+pub use hub::{Commit, Content, Hub, TreeFile};
+
+mod listing;
+
+mod body;
+pub use body::Body;
+
+mod cas;
+pub use cas::Cas;
+
+mod publish;
+pub use publish::{PublishOptions, PublishProgress, Published};
+
+mod error;
+pub use error::{Error, ErrorKind};

@@ -1,0 +1,202 @@
+//! What can go wrong between a repository's name and its bytes.
+
+use std::time::Duration;
+
+/// Why a request failed, after the attempts that the retry policy allows.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The endpoint is not a usable URL.
+    #[error("endpoint `{endpoint}` is not usable: {reason}")]
+    Endpoint {
+        /// What was given.
+        endpoint: String,
+        /// Why it is refused.
+        reason: String,
+    },
+    /// 401: no token, or not a right one.
+    #[error("{what}: not authorised{}", message_suffix(message))]
+    Unauthorized {
+        /// What was asked for.
+        what: String,
+        /// What the server said.
+        message: String,
+    },
+    /// 403: the token is fine but the access was not granted (a gated repository, say).
+    #[error("{what}: access denied{}", message_suffix(message))]
+    Forbidden {
+        /// What was asked for.
+        what: String,
+        /// What the server said.
+        message: String,
+    },
+    /// There is no such repository, or it is private and the token does not open it.
+    #[error("repository {repo} was not found")]
+    RepoNotFound {
+        /// Its name.
+        repo: String,
+    },
+    /// The repository has no such branch, tag or commit.
+    #[error("repository {repo} has no revision `{revision}`")]
+    RevisionNotFound {
+        /// The repository's name.
+        repo: String,
+        /// What was asked for.
+        revision: String,
+    },
+    /// 404 for anything else.
+    #[error("{what}: not found{}", message_suffix(message))]
+    NotFound {
+        /// What was asked for.
+        what: String,
+        /// What the server said.
+        message: String,
+    },
+    /// A signed URL was refused: it has expired, and the reconstruction has to be asked for again.
+    #[error("{what}: the signed URL was refused")]
+    UrlExpired {
+        /// What was asked for.
+        what: String,
+    },
+    /// The server asks to wait longer than the retry policy allows.
+    #[error("{what}: the server asks to wait {} s", retry_after.as_secs())]
+    RateLimited {
+        /// What was asked for.
+        what: String,
+        /// How long it asks to wait.
+        retry_after: Duration,
+    },
+    /// Any other status that is not success.
+    #[error("{what}: the server answered {status}{}", message_suffix(message))]
+    Status {
+        /// What was asked for.
+        what: String,
+        /// HTTP status.
+        status: u16,
+        /// What the server said.
+        message: String,
+    },
+    /// The connection failed or broke.
+    #[error("{what}: {reason}")]
+    Transport {
+        /// What was asked for.
+        what: String,
+        /// What the connection said.
+        reason: String,
+    },
+    /// A deadline passed.
+    #[error("{what}: {waited_for} took longer than {:.1} s", deadline.as_secs_f64())]
+    Deadline {
+        /// What was asked for.
+        what: String,
+        /// What was awaited.
+        waited_for: &'static str,
+        /// The deadline.
+        deadline: Duration,
+    },
+    /// A redirect that is not followed.
+    #[error("{what}: will not follow the redirect: {reason}")]
+    Redirect {
+        /// What was asked for.
+        what: String,
+        /// Why.
+        reason: String,
+    },
+    /// An answer that is not what the API says (HTML from a captive portal, say).
+    #[error("{what}: the answer makes no sense: {reason}")]
+    Malformed {
+        /// What was asked for.
+        what: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A listing that must not be acted upon (a path that leaves the repository, say).
+    #[error("the listing of {repo} is unusable: {reason}")]
+    Listing {
+        /// The repository's name.
+        repo: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Data that is not what its name says.
+    #[error("{what}: {source}")]
+    Format {
+        /// What was asked for.
+        what: String,
+        /// What is wrong with it.
+        source: crate::Error,
+    },
+    /// A local file cannot be read.
+    #[error("cannot read {path}: {source}")]
+    LocalFile {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A local file or folder cannot be published as it is.
+    #[error("cannot publish {path}: {reason}")]
+    Unpublishable {
+        /// The file or folder.
+        path: std::path::PathBuf,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What a caller may do about an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// Ask otherwise: the caller's own input is wrong.
+    Usage,
+    /// Get a token, or access.
+    NotAuthorised,
+    /// Look for another name.
+    NotFound,
+    /// Try later, or another source.
+    Network,
+    /// Distrust the source.
+    Integrity,
+    /// Look at the disk.
+    Disk,
+}
+
+impl Error {
+    /// What the caller may do about it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Endpoint { .. } | Self::Unpublishable { .. } => ErrorKind::Usage,
+            Self::Unauthorized { .. } | Self::Forbidden { .. } => ErrorKind::NotAuthorised,
+            Self::RepoNotFound { .. } | Self::RevisionNotFound { .. } | Self::NotFound { .. } => ErrorKind::NotFound,
+            Self::UrlExpired { .. }
+            | Self::RateLimited { .. }
+            | Self::Status { .. }
+            | Self::Transport { .. }
+            | Self::Deadline { .. }
+            | Self::Redirect { .. }
+            | Self::Malformed { .. }
+            | Self::Listing { .. } => ErrorKind::Network,
+            Self::Format { .. } => ErrorKind::Integrity,
+            Self::LocalFile { .. } => ErrorKind::Disk,
+        }
+    }
+
+    /// Whether the same request may succeed a little later.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Transport { .. } | Self::Deadline { .. } => true,
+            Self::Status { status, .. } => is_transient_status(*status),
+            _ => false,
+        }
+    }
+}
+
+/// 408, 429 and server errors other than "not implemented".
+pub(super) fn is_transient_status(status: u16) -> bool {
+    matches!(status, 408 | 429 | 500 | 502..=599)
+}
+
+fn message_suffix(message: &str) -> String {
+    if message.is_empty() { String::new() } else { format!(": {message}") }
+}

@@ -1,0 +1,368 @@
+//! One HTTP exchange under deadlines, and its repetition under the retry policy.
+//!
+//! Redirects are followed here, not in the HTTP library, so that a token is dropped the moment a
+//! redirect leaves the origin it is for.
+
+use std::time::{Duration, SystemTime};
+
+use bytes::{Bytes, BytesMut};
+use rand::RngExt as _;
+use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::{Method, Response, StatusCode};
+use serde::de::DeserializeOwned;
+use url::Url;
+
+use super::error::is_transient_status;
+use super::{Config, Deadlines, Error, RetryPolicy, Secret};
+use crate::api::{ERROR_CODE_HEADER, ERROR_MESSAGE_HEADER, error_code};
+
+/// Redirects followed for one request.
+const REDIRECTS_MAX: usize = 5;
+/// Largest metadata answer, bytes: a page of a listing or a reconstruction of a very large file.
+const METADATA_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// How much of an error's body is shown, bytes.
+const ERROR_TEXT_BYTES_MAX: usize = 300;
+/// Idle connections kept for one host: as many as fetches run at once.
+const IDLE_CONNECTIONS_MAX: usize = 16;
+/// Idle connections are closed after this long, below the usual server's own limit of 60 s to 75 s.
+const IDLE_CONNECTION_LIFETIME: Duration = Duration::from_secs(50);
+
+/// A request that can be sent again.
+#[derive(Clone)]
+pub(super) struct Request {
+    /// For messages: "listing of org/model".
+    pub(super) what: String,
+    pub(super) method: Method,
+    pub(super) url: Url,
+    pub(super) headers: HeaderMap,
+    /// Sent as bearer token, to this URL's origin only.
+    pub(super) token: Option<Secret>,
+    pub(super) body: Bytes,
+    /// Overrides [`Deadlines::answer`].
+    pub(super) answer_deadline: Option<Duration>,
+}
+
+impl Request {
+    pub(super) fn get(what: String, url: Url) -> Self {
+        Self::new(Method::GET, what, url)
+    }
+
+    pub(super) fn new(method: Method, what: String, url: Url) -> Self {
+        Self { what, method, url, headers: HeaderMap::new(), token: None, body: Bytes::new(), answer_deadline: None }
+    }
+
+    pub(super) fn token(mut self, token: Option<&Secret>) -> Self {
+        self.token = token.cloned();
+        self
+    }
+
+    pub(super) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+
+    pub(super) fn body(mut self, content_type: Option<&'static str>, body: Bytes) -> Self {
+        if let Some(content_type) = content_type {
+            self.headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        }
+        self.body = body;
+        self
+    }
+}
+
+/// Sends requests.
+#[derive(Debug, Clone)]
+pub(super) struct Http {
+    client: reqwest::Client,
+    pub(super) deadlines: Deadlines,
+    pub(super) retry: RetryPolicy,
+}
+
+impl Http {
+    pub(super) fn new(config: &Config) -> Result<Self, Error> {
+        let unusable = |reason: String| Error::Endpoint { endpoint: config.endpoint.to_string(), reason };
+        let mut builder = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls().map_err(unusable)?)
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(config.deadlines.connect)
+            .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
+            .pool_idle_timeout(IDLE_CONNECTION_LIFETIME)
+            .user_agent(config.user_agent.clone())
+            .http1_only();
+        if !config.system_proxies {
+            builder = builder.no_proxy();
+        }
+        let client = builder.build().map_err(|error| unusable(root_cause(&error)))?;
+        Ok(Self { client, deadlines: config.deadlines, retry: config.retry })
+    }
+
+    /// Sends until the answer is a success, and returns its head; the body has not been read.
+    pub(super) async fn send(&self, request: &Request) -> Result<Response, Error> {
+        let mut attempts = Attempts::new(self.retry);
+        loop {
+            match self.send_once(request).await {
+                Ok(response) => return Ok(response),
+                Err(failure) => attempts.wait_after(failure).await?,
+            }
+        }
+    }
+
+    /// Sends and reads a JSON answer.
+    pub(super) async fn json<T: DeserializeOwned>(&self, request: &Request) -> Result<(T, HeaderMap), Error> {
+        let (body, headers) = self.bytes(request).await?;
+        match serde_json::from_slice(&body) {
+            Ok(value) => Ok((value, headers)),
+            Err(error) => {
+                let reason = if looks_like_html(&body) { "it is an HTML page, not JSON".into() } else { error.to_string() };
+                Err(Error::Malformed { what: request.what.clone(), reason })
+            }
+        }
+    }
+
+    /// Sends and reads a metadata answer; a broken body is asked for again like a broken connection.
+    pub(super) async fn bytes(&self, request: &Request) -> Result<(Bytes, HeaderMap), Error> {
+        let mut attempts = Attempts::new(self.retry);
+        loop {
+            match self.bytes_once(request).await {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => attempts.wait_after(failure).await?,
+            }
+        }
+    }
+
+    async fn bytes_once(&self, request: &Request) -> Result<(Bytes, HeaderMap), Failure> {
+        let response = self.send_once(request).await?;
+        let headers = response.headers().clone();
+        Ok((self.read_metadata(&request.what, response).await?, headers))
+    }
+
+    /// One attempt: connection, head of the answer, redirects.
+    async fn send_once(&self, request: &Request) -> Result<Response, Failure> {
+        let mut url = request.url.clone();
+        let mut token = request.token.as_ref();
+        for _ in 0..=REDIRECTS_MAX {
+            let response = self.exchange(request, &url, token).await?;
+            let Some(next) = redirect_target(request, &url, &response)? else {
+                return self.check_status(request, response).await;
+            };
+            if next.origin() != url.origin() {
+                token = None;
+            }
+            url = next;
+        }
+        let reason = format!("more than {REDIRECTS_MAX} in a row");
+        Err(Failure::final_(Error::Redirect { what: request.what.clone(), reason }))
+    }
+
+    async fn exchange(&self, request: &Request, url: &Url, token: Option<&Secret>) -> Result<Response, Failure> {
+        let mut builder = self.client.request(request.method.clone(), url.clone()).headers(request.headers.clone());
+        if let Some(token) = token {
+            builder = builder.header(AUTHORIZATION, bearer(&request.what, token)?);
+        }
+        if request.method != Method::GET && request.method != Method::HEAD {
+            builder = builder.header(CONTENT_LENGTH, request.body.len()).body(request.body.clone());
+        }
+        let deadline = request.answer_deadline.unwrap_or(self.deadlines.answer);
+        match tokio::time::timeout(deadline, builder.send()).await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(error)) => Err(Error::Transport { what: request.what.clone(), reason: root_cause(&error) }.into()),
+            Err(_) => Err(Error::Deadline { what: request.what.clone(), waited_for: "the answer", deadline }.into()),
+        }
+    }
+
+    async fn check_status(&self, request: &Request, response: Response) -> Result<Response, Failure> {
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let retry_after = retry_after(response.headers());
+        let code = header_text(response.headers(), ERROR_CODE_HEADER);
+        let mut message = header_text(response.headers(), ERROR_MESSAGE_HEADER);
+        if message.is_empty() {
+            message = self.error_text(response).await;
+        }
+        let what = request.what.clone();
+        let error = match status {
+            StatusCode::UNAUTHORIZED if code == error_code::REPO_NOT_FOUND => Error::RepoNotFound { repo: what },
+            StatusCode::UNAUTHORIZED => Error::Unauthorized { what, message },
+            StatusCode::FORBIDDEN => Error::Forbidden { what, message },
+            StatusCode::NOT_FOUND | StatusCode::GONE => match code.as_str() {
+                error_code::REPO_NOT_FOUND => Error::RepoNotFound { repo: what },
+                error_code::REVISION_NOT_FOUND => Error::RevisionNotFound { repo: what, revision: String::new() },
+                _ => Error::NotFound { what, message },
+            },
+            status => Error::Status { what, status: status.as_u16(), message },
+        };
+        let retry_after = retry_after.filter(|_| is_transient_status(status.as_u16()));
+        Err(Failure { error, retry_after })
+    }
+
+    /// A metadata answer's whole body, bounded in bytes and time.
+    async fn read_metadata(&self, what: &str, mut response: Response) -> Result<Bytes, Failure> {
+        let deadline = self.deadlines.metadata_body;
+        let read = async {
+            let mut body = BytesMut::new();
+            while let Some(piece) = response.chunk().await.map_err(|error| transport(what, &error))? {
+                if body.len() + piece.len() > METADATA_BYTES_MAX {
+                    let reason = format!("it is longer than {METADATA_BYTES_MAX} bytes");
+                    return Err(Failure::final_(Error::Malformed { what: what.to_owned(), reason }));
+                }
+                body.extend_from_slice(&piece);
+            }
+            Ok(body.freeze())
+        };
+        match tokio::time::timeout(deadline, read).await {
+            Ok(result) => result,
+            Err(_) => Err(Error::Deadline { what: what.to_owned(), waited_for: "the body", deadline }.into()),
+        }
+    }
+
+    /// The beginning of an error's body, if it is text worth showing.
+    async fn error_text(&self, mut response: Response) -> String {
+        let first = tokio::time::timeout(self.deadlines.stall, response.chunk()).await;
+        let Ok(Ok(Some(piece))) = first else { return String::new() };
+        if looks_like_html(&piece) {
+            return String::new();
+        }
+        let text = String::from_utf8_lossy(&piece[..piece.len().min(ERROR_TEXT_BYTES_MAX)]).into_owned();
+        text.chars().filter(|c| !c.is_control()).collect()
+    }
+}
+
+/// Counts the attempts at one request.
+struct Attempts {
+    policy: RetryPolicy,
+    made: u32,
+}
+
+impl Attempts {
+    fn new(policy: RetryPolicy) -> Self {
+        Self { policy, made: 0 }
+    }
+
+    /// Waits until the next attempt is due, or returns the error if there is none.
+    async fn wait_after(&mut self, failure: Failure) -> Result<(), Error> {
+        let Failure { error, retry_after } = failure;
+        self.made += 1;
+        if !error.is_transient() {
+            return Err(error);
+        }
+        if let (Some(retry_after), Error::Status { what, .. }) = (retry_after, &error)
+            && retry_after > self.policy.retry_after_max
+        {
+            return Err(Error::RateLimited { what: what.clone(), retry_after });
+        }
+        if self.made >= self.policy.attempts {
+            return Err(error);
+        }
+        let wait = retry_after.unwrap_or_else(|| self.backoff());
+        tracing::info!(attempt = self.made, wait_ms = wait.as_millis() as u64, %error, "trying again");
+        tokio::time::sleep(wait).await;
+        Ok(())
+    }
+
+    /// A random part of the delay that has grown with the attempts made.
+    fn backoff(&self) -> Duration {
+        let doubled = self.policy.delay.saturating_mul(1 << (self.made - 1).min(16));
+        doubled.min(self.policy.delay_max).mul_f64(rand::rng().random_range(0.0..1.0))
+    }
+}
+
+/// Why an attempt failed, and when the server wants the next one.
+pub(super) struct Failure {
+    error: Error,
+    retry_after: Option<Duration>,
+}
+
+impl Failure {
+    fn final_(error: Error) -> Self {
+        Self { error, retry_after: None }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self { error, retry_after: None }
+    }
+}
+
+/// Where a redirect leads; `None` if the answer is none.
+fn redirect_target(request: &Request, from: &Url, response: &Response) -> Result<Option<Url>, Failure> {
+    let refuse = |reason: &str| {
+        Err(Failure::final_(Error::Redirect { what: request.what.clone(), reason: reason.to_owned() }))
+    };
+    let keeps_method = matches!(response.status().as_u16(), 307 | 308);
+    if !keeps_method && !matches!(response.status().as_u16(), 301..=303) {
+        return Ok(None);
+    }
+    let is_read = request.method == Method::GET || request.method == Method::HEAD;
+    let Some(location) = response.headers().get(LOCATION).and_then(|value| value.to_str().ok()) else {
+        return refuse("it names no target");
+    };
+    let Ok(target) = from.join(location) else { return refuse("its target is no URL") };
+    if !matches!(target.scheme(), "http" | "https") || (from.scheme() == "https" && target.scheme() == "http") {
+        return refuse("it leaves HTTPS");
+    }
+    if !is_read && (!keeps_method || target.origin() != from.origin()) {
+        return refuse("it would send an upload elsewhere");
+    }
+    Ok(Some(target))
+}
+
+/// TLS with the system's certificates and the ring provider, without touching process-wide state.
+fn tls() -> Result<rustls::ClientConfig, String> {
+    use rustls_platform_verifier::BuilderVerifierExt as _;
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .and_then(|builder| builder.with_platform_verifier())
+        .map_err(|error| error.to_string())?;
+    Ok(config.with_no_client_auth())
+}
+
+fn bearer(what: &str, token: &Secret) -> Result<HeaderValue, Error> {
+    let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose())).map_err(|_| Error::Unauthorized {
+        what: what.to_owned(),
+        message: "the token holds characters that no token has".into(),
+    })?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let at = httpdate::parse_http_date(text).ok()?;
+    Some(at.duration_since(system_now()).unwrap_or_default())
+}
+
+/// The wall clock, for dates that servers state.
+#[expect(clippy::disallowed_methods, reason = "the client is the shell: expiry dates are wall-clock times")]
+pub(super) fn system_now() -> SystemTime {
+    SystemTime::now()
+}
+
+pub(super) fn header_text(headers: &HeaderMap, name: &str) -> String {
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
+}
+
+pub(super) fn transport(what: &str, error: &reqwest::Error) -> Error {
+    Error::Transport { what: what.to_owned(), reason: root_cause(error) }
+}
+
+/// The innermost cause, which names the trouble, and never the URL, which may be signed.
+fn root_cause(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    if error.is_connect() { format!("cannot connect: {cause}") } else { cause.to_string() }
+}
+
+fn looks_like_html(body: &[u8]) -> bool {
+    let start: Vec<u8> = body.iter().copied().skip_while(u8::is_ascii_whitespace).take(14).collect();
+    let start = start.to_ascii_lowercase();
+    start.starts_with(b"<!doctype html") || start.starts_with(b"<html")
+}

@@ -1,0 +1,195 @@
+//! The Hub: what a repository holds, and its regular files.
+
+use reqwest::header::{ACCEPT_ENCODING, HeaderValue};
+use serde::de::DeserializeOwned;
+use url::Url;
+
+use super::http::{Http, Request};
+use super::{Body, Cas, Config, Error, Secret, listing};
+use crate::api::{RepoId, RepoType, RevisionAnswer, TreeEntryJson, encode_path, encode_segment};
+use crate::FileHash;
+
+/// Pages of a listing that are followed. The Hub sends 1,000 entries a page, so this is far beyond
+/// the number of files it allows in a repository.
+const LISTING_PAGES_MAX: usize = 2_000;
+
+/// Client for one Hub.
+#[derive(Debug, Clone)]
+pub struct Hub {
+    pub(super) http: Http,
+    endpoint: Url,
+    token: Option<Secret>,
+}
+
+/// A revision of a repository, pinned to its commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Commit {
+    /// Kind of repository.
+    pub repo_type: RepoType,
+    /// The repository.
+    pub repo: RepoId,
+    /// The branch, tag or commit that was asked for.
+    pub revision: String,
+    /// The commit: 40 lowercase hexadecimal digits.
+    pub sha: String,
+}
+
+/// A file of a commit. Its path has been checked: relative, without `..`, unique.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TreeFile {
+    /// Path in the repository, with `/`.
+    pub path: String,
+    /// Length, bytes.
+    pub size: u64,
+    /// Git's SHA-1: of the file, or of the pointer that stands for a large file.
+    pub blob_id: String,
+    /// How its bytes are stored and named.
+    pub content: Content,
+}
+
+/// How the bytes of a file are stored and named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Content {
+    /// In git: named by the blob's SHA-1.
+    Regular,
+    /// As an LFS object: named by its SHA-256, 64 lowercase hexadecimal digits.
+    Lfs {
+        /// SHA-256.
+        sha256: String,
+    },
+    /// In the CAS: named by its file hash, and by the SHA-256 besides.
+    Xet {
+        /// SHA-256.
+        sha256: String,
+        /// The file hash.
+        hash: FileHash,
+    },
+}
+
+impl TreeFile {
+    /// The name under which caches keep the bytes: the SHA-256 of large files, git's SHA-1 of others.
+    pub fn etag(&self) -> &str {
+        match &self.content {
+            Content::Regular => &self.blob_id,
+            Content::Lfs { sha256 } | Content::Xet { sha256, .. } => sha256,
+        }
+    }
+}
+
+impl Hub {
+    /// Prepares a client; no connection is made yet.
+    ///
+    /// # Errors
+    /// [`Error::Endpoint`] if TLS or the HTTP client cannot be set up.
+    pub fn new(config: &Config) -> Result<Self, Error> {
+        Ok(Self { http: Http::new(config)?, endpoint: config.endpoint.clone(), token: config.token.clone() })
+    }
+
+    /// The base URL, without a trailing slash.
+    pub fn endpoint(&self) -> &str {
+        self.endpoint.as_str().trim_end_matches('/')
+    }
+
+    /// Finds the commit of a branch, tag or `refs/pr/N`. A full commit is taken as it is, unasked.
+    ///
+    /// # Errors
+    /// [`Error::RepoNotFound`], [`Error::RevisionNotFound`], or what any request can meet.
+    pub async fn resolve(&self, repo_type: RepoType, repo: &RepoId, revision: &str) -> Result<Commit, Error> {
+        let commit = |sha: String| Commit { repo_type, repo: repo.clone(), revision: revision.to_owned(), sha };
+        if listing::is_hex(revision, 40) {
+            return Ok(commit(revision.to_owned()));
+        }
+        let path = format!("/api/{}/{repo}/revision/{}", repo_type.plural(), encode_segment(revision));
+        let answer: RevisionAnswer = self.get(format!("revision `{revision}` of {repo}"), &path, repo, revision).await?;
+        if !listing::is_hex(&answer.sha, 40) {
+            let reason = "the commit is not 40 hexadecimal digits".to_owned();
+            return Err(Error::Malformed { what: format!("revision `{revision}` of {repo}"), reason });
+        }
+        Ok(commit(answer.sha))
+    }
+
+    /// Lists all files of a commit.
+    ///
+    /// # Errors
+    /// [`Error::Listing`] if a path or size in it must not be acted upon; not-found errors; or what any
+    /// request can meet.
+    pub async fn list(&self, commit: &Commit) -> Result<Vec<TreeFile>, Error> {
+        let Commit { repo_type, repo, sha, revision } = commit;
+        let what = format!("listing of {repo}");
+        let path = format!("/api/{}/{repo}/tree/{sha}?recursive=true&expand=false", repo_type.plural());
+        let mut entries: Vec<TreeEntryJson> = Vec::new();
+        let mut next = Some(self.url(&path)?);
+        let mut pages = 0;
+        while let Some(url) = next {
+            let request = Request::get(what.clone(), url.clone()).token(self.token_for(&url));
+            let (page, headers) =
+                self.http.json::<Vec<TreeEntryJson>>(&request).await.map_err(|error| name_repo(error, repo, revision))?;
+            entries.extend(page);
+            next = listing::next_page(&url, &headers).map_err(|reason| Error::Malformed { what: what.clone(), reason })?;
+            pages += 1;
+            if pages == LISTING_PAGES_MAX || entries.len() > listing::FILES_MAX {
+                return Err(Error::Listing { repo: repo.to_string(), reason: "it has no end".into() });
+            }
+        }
+        listing::check(entries).map_err(|reason| Error::Listing { repo: repo.to_string(), reason })
+    }
+
+    /// Begins to download a file as a whole, which is how regular files and LFS objects without Xet are
+    /// stored. The bytes are not verified here.
+    ///
+    /// # Errors
+    /// What any request can meet.
+    pub async fn open_file(&self, commit: &Commit, file: &TreeFile) -> Result<Body, Error> {
+        let Commit { repo_type, repo, sha, revision } = commit;
+        let path = format!("/{}{repo}/resolve/{sha}/{}", repo_type.url_prefix(), encode_path(&file.path));
+        let what = format!("{} of {repo}", file.path);
+        let url = self.url(&path)?;
+        let identity = HeaderValue::from_static("identity");
+        let request = Request::get(what.clone(), url).token(self.token.as_ref()).header(ACCEPT_ENCODING, identity);
+        let response = self.http.send(&request).await.map_err(|error| name_repo(error, repo, revision))?;
+        Body::new(what, response, None, file.size, self.http.deadlines.stall)
+    }
+
+    /// The CAS of a commit, for downloads. Its token is asked for on first use and again before it expires.
+    ///
+    /// # Errors
+    /// [`Error::Endpoint`] if no URL can be made of the commit.
+    pub fn cas(&self, commit: &Commit) -> Result<Cas, Error> {
+        let Commit { repo_type, repo, sha, .. } = commit;
+        let path = format!("/api/{}/{repo}/xet-read-token/{sha}", repo_type.plural());
+        Ok(Cas::new(self.http.clone(), self.url(&path)?, self.token.clone(), repo.clone()))
+    }
+
+    pub(super) fn token(&self) -> Option<&Secret> {
+        self.token.as_ref()
+    }
+
+    /// The Hub token, if `url` is on the Hub itself.
+    pub(super) fn token_for(&self, url: &Url) -> Option<&Secret> {
+        self.token.as_ref().filter(|_| url.origin() == self.endpoint.origin())
+    }
+
+    pub(super) fn url(&self, path: &str) -> Result<Url, Error> {
+        let endpoint = self.endpoint();
+        Url::parse(&format!("{endpoint}{path}"))
+            .map_err(|error| Error::Endpoint { endpoint: endpoint.to_owned(), reason: error.to_string() })
+    }
+
+    async fn get<T: DeserializeOwned>(&self, what: String, path: &str, repo: &RepoId, revision: &str) -> Result<T, Error> {
+        let request = Request::get(what, self.url(path)?).token(self.token.as_ref());
+        let answer = self.http.json(&request).await.map_err(|error| name_repo(error, repo, revision))?;
+        Ok(answer.0)
+    }
+}
+
+/// Fills in what the transport does not know: which repository and revision were not found.
+pub(super) fn name_repo(error: Error, repo: &RepoId, revision: &str) -> Error {
+    match error {
+        Error::RepoNotFound { .. } => Error::RepoNotFound { repo: repo.to_string() },
+        Error::RevisionNotFound { .. } => {
+            Error::RevisionNotFound { repo: repo.to_string(), revision: revision.to_owned() }
+        }
+        other => other,
+    }
+}

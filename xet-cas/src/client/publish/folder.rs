@@ -1,0 +1,92 @@
+//! The folder that is published: which files, under which names.
+
+use std::path::{Path, PathBuf};
+
+use tokio::io::AsyncReadExt as _;
+
+use crate::client::Error;
+
+/// Folders inside each other at most; deeper ones are a mistake or a loop.
+const DEPTH_MAX: usize = 64;
+/// Files published at once at most.
+const FILES_MAX: usize = 100_000;
+/// Never published: version control, and what tools keep beside a downloaded folder.
+const SKIPPED_FOLDERS: [&str; 2] = [".git", ".cache"];
+
+#[derive(Debug, Clone)]
+pub(super) struct LocalFile {
+    /// Path in the repository, with `/`.
+    pub(super) path: String,
+    pub(super) source: PathBuf,
+    pub(super) size: u64,
+}
+
+/// Lists the files of a folder, sorted by path. Links to files are followed, links to folders are not.
+pub(super) fn walk(root: &Path) -> Result<Vec<LocalFile>, Error> {
+    let mut files = Vec::new();
+    let mut folders = vec![(root.to_owned(), String::new(), 0)];
+    while let Some((folder, prefix, depth)) = folders.pop() {
+        let local = |source| Error::LocalFile { path: folder.clone(), source };
+        for entry in std::fs::read_dir(&folder).map_err(local)? {
+            let entry = entry.map_err(local)?;
+            let source = entry.path();
+            let name = entry.file_name().into_string().map_err(|_| unpublishable(&source, "its name is not UTF-8"))?;
+            let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}/{name}") };
+            let is_folder = entry.file_type().map_err(local)?.is_dir();
+            if is_folder && !SKIPPED_FOLDERS.contains(&name.as_str()) {
+                if depth == DEPTH_MAX {
+                    return Err(unpublishable(&source, "it lies too deep"));
+                }
+                folders.push((source, path, depth + 1));
+            } else if !is_folder {
+                let metadata = std::fs::metadata(&source).map_err(|error| Error::LocalFile { path: source.clone(), source: error })?;
+                if metadata.is_file() {
+                    files.push(LocalFile { path, source, size: metadata.len() });
+                }
+            }
+            if files.len() > FILES_MAX {
+                return Err(unpublishable(root, "there are more than 100,000 files in it"));
+            }
+        }
+    }
+    if files.is_empty() {
+        return Err(unpublishable(root, "there are no files in it"));
+    }
+    files.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(files)
+}
+
+/// The first bytes of a file.
+pub(super) async fn read_start(file: &LocalFile, bytes: usize) -> Result<Vec<u8>, Error> {
+    let read = async {
+        let mut start = Vec::with_capacity(bytes);
+        tokio::fs::File::open(&file.source).await?.take(bytes as u64).read_to_end(&mut start).await?;
+        Ok(start)
+    };
+    read.await.map_err(|source| Error::LocalFile { path: file.source.clone(), source })
+}
+
+/// A file that the Hub wants inside the commit; such files are small by its own rule.
+pub(super) async fn read_whole(file: &LocalFile) -> Result<Vec<u8>, Error> {
+    let content = tokio::fs::read(&file.source).await.map_err(|source| Error::LocalFile { path: file.source.clone(), source })?;
+    if content.len() as u64 != file.size {
+        return Err(changed(file));
+    }
+    Ok(content)
+}
+
+/// The `.gitattributes` that is published along, whose rules count at once.
+pub(super) async fn git_attributes(files: &[LocalFile]) -> Result<Option<String>, Error> {
+    match files.iter().find(|file| file.path == ".gitattributes") {
+        Some(file) => Ok(Some(String::from_utf8_lossy(&read_whole(file).await?).into_owned())),
+        None => Ok(None),
+    }
+}
+
+pub(super) fn changed(file: &LocalFile) -> Error {
+    unpublishable(&file.source, "it changed while it was read; run it again")
+}
+
+fn unpublishable(path: &Path, reason: &str) -> Error {
+    Error::Unpublishable { path: path.to_owned(), reason: reason.to_owned() }
+}

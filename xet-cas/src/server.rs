@@ -1,0 +1,54 @@
+//! An origin: a Hugging Face Hub and CAS over a directory. Stock `huggingface_hub` and `hf-xet` download
+//! from it and upload to it.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), xet_cas::server::Error> {
+//! use xet_cas::server::{Config, Origin};
+//!
+//! let origin = Origin::bind(Config::new("/srv/origin"), "127.0.0.1:8080".parse().expect("an address")).await?;
+//! println!("export HF_ENDPOINT={}", origin.url());
+//! let sent = origin.counters();
+//! origin.serve(std::future::pending()).await?;
+//! println!("{} bytes of file data sent", sent.data_bytes_sent());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Trust
+//! Nothing is stored before it was checked: every hash of a xorb and of a shard is recomputed, every name
+//! from outside goes through one parser. Without [`Config::token`] whoever reaches the address may read and
+//! write everything. TLS is the business of a proxy in front.
+
+mod config;
+pub use config::Config;
+
+mod origin;
+pub use origin::Origin;
+
+mod traffic;
+pub use traffic::Counters;
+
+mod error;
+pub use error::Error;
+
+// What every request meets, from the socket inwards.
+mod connection;
+mod linger;
+mod app;
+mod refusal;
+mod workers;
+
+// What is common to routes.
+mod base_url;
+mod bodies;
+mod delivery;
+mod keys;
+mod range;
+
+// Routes.
+mod cas;
+mod hub;
+
+// What is on disk.
+mod plain;
+mod store;

@@ -1,0 +1,37 @@
+//! What every request has at hand.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::Config;
+use super::keys::Keys;
+use super::store::Store;
+use super::traffic::Traffic;
+use super::workers::Workers;
+
+/// The origin behind the router.
+pub(super) struct App {
+    pub(super) config: Config,
+    pub(super) store: Arc<Store>,
+    pub(super) keys: Keys,
+    pub(super) workers: Workers,
+    pub(super) traffic: Traffic,
+}
+
+impl App {
+    pub(super) fn new(config: Config, store: Store) -> Self {
+        Self {
+            store: Arc::new(store),
+            keys: Keys::random(),
+            workers: Workers::new(),
+            traffic: Traffic::new(config.limit_rate),
+            config,
+        }
+    }
+}
+
+/// The wall clock, seconds since 1970: tokens and URLs say when they end.
+#[expect(clippy::disallowed_methods, reason = "the server is the shell: expiry dates are wall-clock times")]
+pub(super) fn unix_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}

@@ -1,0 +1,95 @@
+//! `GET /v1|v2/reconstructions/{file}`: the terms of a file or of a range of it, and where their data is.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, Query, State};
+use axum::http::HeaderMap;
+use axum::response::Response;
+
+use super::super::app::{App, unix_now};
+use super::super::base_url::base_url;
+use super::super::range::RequestedRange;
+use super::super::refusal::Refusal;
+use super::super::store::Store;
+use super::{authorize, json, parse_hash, xorb_data};
+use crate::api::{BatchV1, ReconstructionV1, ReconstructionV2};
+use crate::reconstruction::describe::{Trimmed, Window, entries, file_bytes};
+use crate::server::keys::Scope;
+use crate::{FileHash, Reconstruction, Term};
+
+/// Files in one batch.
+const BATCH_FILES_MAX: usize = 256;
+
+pub(super) async fn v1(State(app): State<Arc<App>>, Path(file): Path<String>, headers: HeaderMap) -> Result<Response, Refusal> {
+    let answer = describe(&app, &file, &headers).await?;
+    Ok(json(&ReconstructionV1::from(&answer)))
+}
+
+pub(super) async fn v2(State(app): State<Arc<App>>, Path(file): Path<String>, headers: HeaderMap) -> Result<Response, Refusal> {
+    let answer = describe(&app, &file, &headers).await?;
+    Ok(json(&ReconstructionV2::from(&answer)))
+}
+
+async fn describe(app: &Arc<App>, file: &str, headers: &HeaderMap) -> Result<Reconstruction, Refusal> {
+    authorize(app, headers, Scope::Read)?;
+    let file: FileHash = parse_hash(file)?;
+    let range = RequestedRange::of(headers).map_err(|_| Refusal::range())?;
+    let urls = Urls { app: Arc::clone(app), base: base_url(headers)?, expires: expiry(app) };
+    let described = app.workers.disk(move || {
+        let store = &urls.app.store;
+        let terms = known(store, file)?;
+        let range = match range {
+            None => None,
+            Some(range) => Some(range.bytes(file_bytes(&terms)).ok_or_else(Refusal::range)?),
+        };
+        let window = Window::of(&terms, range).ok_or_else(Refusal::range)?;
+        let Trimmed { offset_into_first_term, terms } = window.trim(|xorb| store.footer(xorb))?;
+        let entries = entries(&terms, |xorb| store.footer(xorb), |xorb, bytes| urls.of(xorb, bytes))?;
+        Ok(Reconstruction { offset_into_first_term, terms, entries })
+    });
+    described.await
+}
+
+/// `GET /v1/reconstructions?file_id=..&file_id=..`: several whole files.
+pub(super) async fn batch(
+    State(app): State<Arc<App>>,
+    Query(query): Query<Vec<(String, String)>>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    authorize(&app, &headers, Scope::Read)?;
+    let ids = query.iter().filter(|(name, _)| name == "file_id").map(|(_, id)| parse_hash(id));
+    let ids: Vec<FileHash> = ids.collect::<Result<_, _>>()?;
+    if ids.is_empty() || ids.len() > BATCH_FILES_MAX {
+        return Err(Refusal::bad_request(format!("a batch names 1 to {BATCH_FILES_MAX} files as file_id")));
+    }
+    let urls = Urls { base: base_url(&headers)?, expires: expiry(&app), app: Arc::clone(&app) };
+    let described = app.workers.disk(move || {
+        let store = &urls.app.store;
+        let files = ids.into_iter().map(|id| Ok((id, known(store, id)?))).collect::<Result<Vec<_>, Refusal>>()?;
+        let terms = files.iter().flat_map(|(_, terms)| terms);
+        let entries = entries(terms, |xorb| store.footer(xorb), |xorb, bytes| urls.of(xorb, bytes))?;
+        Ok::<_, Refusal>(BatchV1::new(files.iter().map(|(id, terms)| (*id, terms.as_slice())), entries))
+    });
+    Ok(json(&described.await?))
+}
+
+fn known(store: &Store, file: FileHash) -> Result<Vec<Term>, Refusal> {
+    store.file(file)?.ok_or_else(|| Refusal::not_found(format!("there is no file {file}")))
+}
+
+fn expiry(app: &App) -> u64 {
+    unix_now() + app.config.url_lifetime.as_secs()
+}
+
+/// Makes the data URLs of one answer.
+struct Urls {
+    app: Arc<App>,
+    base: String,
+    expires: u64,
+}
+
+impl Urls {
+    fn of(&self, xorb: crate::XorbHash, bytes: crate::ByteRange) -> String {
+        xorb_data::url(&self.app.keys, &self.base, xorb, bytes, self.expires)
+    }
+}

@@ -1,0 +1,135 @@
+//! The Hub: repositories, their listings, their regular files, and commits.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Query, Request, State};
+use axum::http::{HeaderMap, Method, Uri, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use serde::Deserialize;
+
+use super::app::App;
+use super::keys::{Scope, same_secret};
+use super::refusal::Refusal;
+use super::store::{Commit, RepoKey, StoreError};
+
+mod route;
+use route::Route;
+
+mod attributes;
+mod commit;
+mod info;
+mod preupload;
+mod repos;
+mod resolve;
+mod token;
+mod tree;
+
+/// Paths that hold the name of a repository are taken apart by [`Route`], because the owner is optional.
+pub(super) fn routes() -> Router<Arc<App>> {
+    Router::new()
+        .route("/api/repos/create", post(repos::create))
+        .route("/api/validate-yaml", post(repos::validate_yaml))
+        .fallback(dispatch)
+        .method_not_allowed_fallback(|| async { Refusal::method_not_allowed() })
+}
+
+/// What a request says besides its body.
+struct Head {
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+}
+
+async fn dispatch(State(app): State<Arc<App>>, request: Request) -> Result<Response, Refusal> {
+    let (parts, body) = request.into_parts();
+    let head = Head { method: parts.method, uri: parts.uri, headers: parts.headers };
+    let route = Route::parse(head.uri.path())?;
+    let (is_get, is_post) = (head.method == Method::GET, head.method == Method::POST);
+    match route {
+        // Asks for a token itself: a signed URL needs none.
+        Route::Resolve { repo, revision, path } if is_get || head.method == Method::HEAD => {
+            resolve::resolve(app, head, repo, revision, path).await
+        }
+        Route::Info { repo, revision } if is_get => {
+            authorize(&app, &head.headers)?;
+            info::info(app, repo, revision).await
+        }
+        Route::Tree { repo, revision, folder } if is_get => {
+            authorize(&app, &head.headers)?;
+            tree::tree(app, head, repo, revision, folder).await
+        }
+        Route::ReadToken { repo, revision } if is_get => {
+            authorize(&app, &head.headers)?;
+            token::token(app, head, repo, Some(revision), Scope::Read).await
+        }
+        Route::WriteToken { repo } if is_get => {
+            authorize(&app, &head.headers)?;
+            token::token(app, head, repo, None, Scope::Write).await
+        }
+        Route::Preupload { repo, revision } if is_post => {
+            authorize(&app, &head.headers)?;
+            preupload::preupload(app, head, body, repo, revision).await
+        }
+        Route::Commit { repo, branch } if is_post => {
+            authorize(&app, &head.headers)?;
+            commit::commit(app, head, body, repo, branch).await
+        }
+        _ => Err(Refusal::method_not_allowed()),
+    }
+}
+
+/// Lets a request pass that carries the configured token, or any if none is configured.
+fn authorize(app: &App, headers: &HeaderMap) -> Result<(), Refusal> {
+    let Some(needed) = &app.config.token else { return Ok(()) };
+    match bearer(headers) {
+        None => Err(Refusal::no_credentials()),
+        Some(given) if same_secret(given, needed) => Ok(()),
+        Some(_) => Err(Refusal::wrong_credentials()),
+    }
+}
+
+/// The token of an `Authorization: Bearer` header.
+pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// A commit that was asked for by a revision.
+struct Located {
+    repo: RepoKey,
+    sha: String,
+    commit: Arc<Commit>,
+}
+
+async fn locate(app: &App, repo: RepoKey, revision: String) -> Result<Located, Refusal> {
+    let store = Arc::clone(&app.store);
+    let located = app.workers.disk(move || {
+        let Some(sha) = store.resolve(&repo, &revision)? else { return Ok(Err((store.repo_exists(&repo)?, repo, revision))) };
+        let commit = store.commit(&repo, &sha)?;
+        Ok::<_, StoreError>(Ok(Located { repo, sha, commit }))
+    });
+    located.await?.map_err(|(repo_exists, repo, revision)| match repo_exists {
+        true => Refusal::revision_not_found(&repo.id, &revision),
+        false => Refusal::repo_not_found(repo.id.as_str()),
+    })
+}
+
+/// Pull requests are asked for by a parameter of several calls. There are none here, and committing to the
+/// branch itself is not what was asked for.
+fn refuse_pull_request(uri: &Uri) -> Result<(), Refusal> {
+    #[derive(Deserialize)]
+    struct Wanted {
+        #[serde(default)]
+        create_pr: String,
+    }
+    match Query::<Wanted>::try_from_uri(uri) {
+        Ok(Query(Wanted { create_pr })) if matches!(create_pr.as_str(), "" | "0" | "false") => Ok(()),
+        _ => Err(Refusal::bad_request("this origin has no pull requests; commit to a branch")),
+    }
+}
+
+fn json(value: &impl serde::Serialize) -> Response {
+    axum::Json(value).into_response()
+}

@@ -1,0 +1,132 @@
+//! `POST .../commit/{branch}`: a commit, one line of JSON per step.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::response::Response;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::preupload::REGULAR_BYTES_MAX;
+use super::{App, Head, Refusal, RepoKey, json, refuse_pull_request};
+use crate::api::{CommitAnswer, CommitLine, check_path};
+use crate::reconstruction::describe::file_bytes;
+use crate::server::app::unix_now;
+use crate::server::base_url::base_url;
+use crate::server::bodies::{Limit, spool};
+use crate::server::store::{Change, Entry, Operation, Store, StoreError};
+
+/// All lines, bytes. Larger commits can be made in steps.
+const BODY: Limit = Limit { what: "the commit", bytes_max: 1024 * 1024 * 1024 };
+/// One line, bytes: the largest regular file in base64, its path, and JSON around them.
+const LINE_BYTES_MAX: u64 = REGULAR_BYTES_MAX.div_ceil(3) * 4 + 64 * 1024;
+/// Lines of a commit.
+const LINES_MAX: usize = 100_000;
+/// Summary and description, bytes.
+const MESSAGE_BYTES_MAX: usize = 64 * 1024;
+
+pub(super) async fn commit(app: Arc<App>, head: Head, body: Body, repo: RepoKey, branch: String) -> Result<Response, Refusal> {
+    refuse_pull_request(&head.uri)?;
+    let base = base_url(&head.headers)?;
+    let mut lines = spool(&app, &head.headers, body, BODY).await?;
+    let store = Arc::clone(&app.store);
+    let committed = app.workers.heavy(move || {
+        if !store.repo_exists(&repo)? {
+            return Err(Refusal::repo_not_found(repo.id.as_str()));
+        }
+        let change = read_change(&store, lines.rewound()?, branch)?;
+        Ok((store.change(&repo, change)?, repo))
+    });
+    let (commit_oid, repo) = committed.await?;
+    let commit_url = format!("{base}/{repo}/commit/{commit_oid}");
+    Ok(json(&CommitAnswer { success: true, commit_oid, commit_url }))
+}
+
+/// Reads the lines, keeps what they bring along, and finds what they name.
+fn read_change(store: &Store, lines: &mut File, branch: String) -> Result<Change, Refusal> {
+    let mut change = Change {
+        branch: branch.strip_prefix("refs/heads/").unwrap_or(&branch).to_owned(),
+        summary: String::new(),
+        description: String::new(),
+        parent: None,
+        operations: Vec::new(),
+        unix_seconds: unix_now(),
+    };
+    let mut lines = BufReader::new(lines);
+    let mut text = Vec::new();
+    for number in 1..=LINES_MAX {
+        text.clear();
+        lines.by_ref().take(LINE_BYTES_MAX + 1).read_until(b'\n', &mut text).map_err(in_upload)?;
+        if text.is_empty() {
+            return Ok(change);
+        }
+        if text.len() as u64 > LINE_BYTES_MAX {
+            return Err(Refusal::too_large("a line of the commit", LINE_BYTES_MAX));
+        }
+        if text.trim_ascii().is_empty() {
+            continue;
+        }
+        let line = serde_json::from_slice(&text)
+            .map_err(|error| Refusal::bad_request(format!("line {number} of the commit is not understood: {error}")))?;
+        match line {
+            CommitLine::Header { summary, description, parent_commit } => {
+                if summary.len() + description.len() > MESSAGE_BYTES_MAX {
+                    return Err(Refusal::bad_request(format!("a commit's message has at most {MESSAGE_BYTES_MAX} bytes")));
+                }
+                (change.summary, change.description, change.parent) = (summary, description, parent_commit);
+            }
+            line => change.operations.push(operation(store, line)?),
+        }
+    }
+    Err(Refusal::bad_request(format!("a commit has at most {LINES_MAX} lines")))
+}
+
+fn operation(store: &Store, line: CommitLine) -> Result<Operation, Refusal> {
+    let checked = |path: String| check_path(&path).map(|()| path).map_err(Refusal::bad_request);
+    match line {
+        CommitLine::File { content, path, encoding } => {
+            let path = checked(path)?;
+            if encoding != "base64" {
+                return Err(Refusal::bad_request(format!("`{path}` is encoded as `{encoding}`; only base64 is taken")));
+            }
+            let content = STANDARD.decode(content).map_err(|error| Refusal::bad_request(format!("`{path}` is not base64: {error}")))?;
+            let size = content.len() as u64;
+            if size > REGULAR_BYTES_MAX {
+                return Err(Refusal::bad_request(format!("`{path}` has {size} bytes and must be uploaded through Xet")));
+            }
+            Ok(Operation::Put { path, entry: Entry::regular(store.put_object(&content)?, size) })
+        }
+        CommitLine::LfsFile { path, algo, oid, size } => {
+            let path = checked(path)?;
+            if algo != "sha256" || oid.len() != 64 || !oid.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f')) {
+                return Err(Refusal::bad_request(format!("`{path}` needs a SHA-256 of 64 lowercase hexadecimal digits")));
+            }
+            Ok(Operation::Put { entry: uploaded(store, &path, oid, size)?, path })
+        }
+        CommitLine::DeletedFile { path } => Ok(Operation::DeleteFile { path: checked(path)? }),
+        // Clients write a folder with and without a slash at the end.
+        CommitLine::DeletedFolder { path } => Ok(Operation::DeleteFolder { path: checked(path.trim_end_matches('/').to_owned())? }),
+        CommitLine::Header { .. } => Err(Refusal::bad_request("a commit has one header")),
+    }
+}
+
+/// A file that is named by its SHA-256 alone: a shard has said before which file that is.
+fn uploaded(store: &Store, path: &str, sha256: String, size: u64) -> Result<Entry, Refusal> {
+    let file = store.file_of_sha256(&sha256)?;
+    let Some((file, terms)) = file.map(|file| store.file(file).map(|terms| (file, terms))).transpose()? else {
+        return Err(StoreError::UnknownSha256 { path: path.to_owned(), sha256 }.into());
+    };
+    let Some(terms) = terms else { return Err(StoreError::UnknownSha256 { path: path.to_owned(), sha256 }.into()) };
+    let actual = file_bytes(&terms);
+    // Clients that copy a file do not say how large it is.
+    if size != 0 && size != actual {
+        return Err(Refusal::bad_request(format!("`{path}` has {actual} bytes, not {size}")));
+    }
+    Ok(Entry::xet(sha256, file, actual))
+}
+
+fn in_upload(source: std::io::Error) -> StoreError {
+    StoreError::Io { what: "read an upload", path: "incoming".into(), source }
+}

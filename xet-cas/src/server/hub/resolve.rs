@@ -1,0 +1,114 @@
+//! `GET|HEAD /{repo}/resolve/{revision}/{path}`: one file.
+//!
+//! Regular files are answered with their bytes. For others, the answer says how to get them through Xet, and
+//! leads to their plain bytes: the same path at the commit, signed. That URL answers with the same
+//! metadata, because `huggingface_hub` follows a redirect on the same host before it reads them.
+
+use std::io;
+use std::sync::Arc;
+
+use axum::extract::Query;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use serde::Deserialize;
+
+use super::{App, Head, Located, Refusal, RepoKey, authorize, locate};
+use crate::api::{REPO_COMMIT_HEADER, encode_path};
+use crate::server::app::unix_now;
+use crate::server::base_url::base_url;
+use crate::server::delivery::{self, Extent, Kind};
+use crate::server::keys::Resource;
+use crate::server::plain::PlainReader;
+use crate::server::store::{Content, Entry, StoreError};
+use crate::{ByteRange, FileHash};
+
+/// What makes a URL good without a token.
+#[derive(Deserialize)]
+struct Signed {
+    expires: u64,
+    signature: String,
+}
+
+pub(super) async fn resolve(app: Arc<App>, head: Head, repo: RepoKey, revision: String, path: String) -> Result<Response, Refusal> {
+    let signed = Query::<Signed>::try_from_uri(&head.uri).ok().map(|Query(signed)| signed);
+    if signed.is_none() {
+        authorize(&app, &head.headers)?;
+    }
+    let located = locate(&app, repo, revision).await?;
+    let Some(entry) = located.commit.files.get(&path) else { return Err(Refusal::entry_not_found(&located.repo.id, &path)) };
+    match (&entry.content, signed) {
+        (Content::Regular, None) => regular(app, &head, &located, entry).await,
+        (Content::Regular, Some(_)) => Err(Refusal::forbidden("the signature is for another file")),
+        (Content::Xet { sha256, hash }, None) => {
+            let url = plain_url(&app, &head, &located, &path, *hash)?;
+            let mut headers = xet_headers(&head, &located, entry, sha256, *hash)?;
+            headers.insert(header::LOCATION, url);
+            Ok((StatusCode::FOUND, headers).into_response())
+        }
+        (Content::Xet { sha256, hash }, Some(Signed { expires, signature })) => {
+            if !app.keys.is_signed(Resource::File(*hash), expires, &signature, unix_now()) {
+                return Err(Refusal::forbidden("the signature is wrong or has expired; ask for the file again"));
+            }
+            let headers = xet_headers(&head, &located, entry, sha256, *hash)?;
+            plain(app, &head, headers, *hash, entry.size).await
+        }
+    }
+}
+
+async fn regular(app: Arc<App>, head: &Head, located: &Located, entry: &Entry) -> Result<Response, Refusal> {
+    let etag = quoted(&entry.oid)?;
+    let extent = Extent::requested(&head.headers, entry.size, etag.to_str().unwrap_or_default())?;
+    let (store, oid) = (Arc::clone(&app.store), entry.oid.clone());
+    let file = app.workers.disk(move || store.open_object(&oid)).await?;
+    let headers = HeaderMap::from_iter([(header::ETAG, etag), (HeaderName::from_static(REPO_COMMIT_HEADER), value(&located.sha)?)]);
+    let piece_bytes = app.traffic.piece_bytes();
+    let body = || delivery::body(app, Kind::Metadata, delivery::file_pieces(file, extent.bytes, piece_bytes));
+    Ok(delivery::response(&head.method, extent, headers, body))
+}
+
+async fn plain(app: Arc<App>, head: &Head, headers: HeaderMap, file: FileHash, size: u64) -> Result<Response, Refusal> {
+    if app.config.no_data && head.method != Method::HEAD {
+        return Err(Refusal::no_data());
+    }
+    let etag = headers.get(header::ETAG).and_then(|etag| etag.to_str().ok()).unwrap_or_default();
+    let extent = Extent::requested(&head.headers, size, etag)?;
+    let store = Arc::clone(&app.store);
+    let terms = app.workers.disk(move || store.file(file)).await?.unwrap_or_default();
+    let mut reader = match extent.bytes {
+        ByteRange { start: 0, end: 0 } => PlainReader::whole(Vec::new()),
+        bytes => PlainReader::range(&terms, bytes).ok_or_else(Refusal::range)?,
+    };
+    let (store, piece_bytes) = (Arc::clone(&app.store), app.traffic.piece_bytes());
+    let next = move || reader.next(&store, piece_bytes).map_err(|error: StoreError| io::Error::other(error.to_string()));
+    Ok(delivery::response(&head.method, extent, headers, || delivery::body(app, Kind::Data, next)))
+}
+
+/// What the Hub says of a file that is stored with Xet.
+fn xet_headers(head: &Head, located: &Located, entry: &Entry, sha256: &str, file: FileHash) -> Result<HeaderMap, Refusal> {
+    let Located { repo, sha, .. } = located;
+    let token_url = format!("{}/api/{}/{}/xet-read-token/{sha}", base_url(&head.headers)?, repo.kind.plural(), repo.id);
+    let mut headers = HeaderMap::new();
+    headers.insert(header::ETAG, quoted(sha256)?);
+    headers.insert("x-linked-etag", quoted(sha256)?);
+    headers.insert("x-linked-size", entry.size.into());
+    headers.insert("x-xet-hash", value(&file.to_string())?);
+    headers.insert(header::LINK, value(&format!("<{token_url}>; rel=\"xet-auth\""))?);
+    headers.insert(REPO_COMMIT_HEADER, value(sha)?);
+    Ok(headers)
+}
+
+fn plain_url(app: &App, head: &Head, located: &Located, path: &str, file: FileHash) -> Result<HeaderValue, Refusal> {
+    let Located { repo, sha, .. } = located;
+    let expires = unix_now() + app.config.url_lifetime.as_secs();
+    let signature = app.keys.sign(Resource::File(file), expires);
+    let path = encode_path(path);
+    value(&format!("{}/{repo}/resolve/{sha}/{path}?expires={expires}&signature={signature}", base_url(&head.headers)?))
+}
+
+fn quoted(text: &str) -> Result<HeaderValue, Refusal> {
+    value(&format!("\"{text}\""))
+}
+
+fn value(text: &str) -> Result<HeaderValue, Refusal> {
+    HeaderValue::from_str(text).map_err(|_| Refusal::bad_request("a name cannot stand in a header"))
+}

@@ -1,0 +1,70 @@
+//! Answers that come before the request's body was read.
+//!
+//! A server that closes while the client is still sending makes the client's system throw away the
+//! answer that has already arrived. So the rest of the body is taken and dropped first, within bounds.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use axum::body::{Body, BodyDataStream};
+use axum::extract::Request;
+use axum::http::header::EXPECT;
+use axum::middleware::Next;
+use axum::response::Response;
+use bytes::Bytes;
+use futures::{Stream, StreamExt as _};
+
+/// Unread body that is taken and dropped, bytes: the largest xorb and then some.
+const DROPPED_BYTES_MAX: usize = 128 * 1024 * 1024;
+/// How long this may take.
+const LINGER: Duration = Duration::from_secs(10);
+
+/// Runs a request and afterwards takes what it left of its body.
+pub(super) async fn linger(request: Request, next: Next) -> Response {
+    let start = now();
+    let (head, body) = request.into_parts();
+    let (method, path) = (head.method.clone(), head.uri.path().to_owned());
+    // Such a client waits for a sign before it sends: an answer instead is all it needs.
+    let waits = head.headers.contains_key(EXPECT);
+    let lent = Lent(Arc::new(Mutex::new(body.into_data_stream())));
+    let own = Lent(Arc::clone(&lent.0));
+
+    let answer = next.run(Request::from_parts(head, Body::from_stream(lent))).await;
+
+    if !waits && !answer.status().is_success() {
+        let _ = tokio::time::timeout(LINGER, own.drop_rest()).await;
+    }
+    // Without the query, which may hold a signature.
+    tracing::debug!(%method, path, status = answer.status().as_u16(), elapsed_ms = start.elapsed().as_millis() as u64, "answered");
+    answer
+}
+
+#[expect(clippy::disallowed_methods, reason = "the log says how long a request took")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+/// A body that is read by whoever handles the request and given back afterwards.
+struct Lent(Arc<Mutex<BodyDataStream>>);
+
+impl Lent {
+    async fn drop_rest(mut self) {
+        let mut dropped = 0;
+        while let Some(Ok(piece)) = self.next().await {
+            dropped += piece.len();
+            if dropped > DROPPED_BYTES_MAX {
+                return;
+            }
+        }
+    }
+}
+
+impl Stream for Lent {
+    type Item = Result<Bytes, axum::Error>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).poll_next_unpin(cx)
+    }
+}

@@ -1,0 +1,127 @@
+//! Answers that say no.
+
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use super::store::StoreError;
+use crate::api::{ERROR_CODE_HEADER, ERROR_MESSAGE_HEADER, RepoId, error_code};
+
+/// Text shown of a refusal, characters: names from outside are part of it.
+const MESSAGE_CHARACTERS_MAX: usize = 500;
+
+/// Why a request is not granted: status, the Hub's word for it, and a sentence.
+#[derive(Debug, Clone)]
+pub(super) struct Refusal {
+    pub(super) status: StatusCode,
+    pub(super) code: &'static str,
+    pub(super) message: String,
+}
+
+impl Refusal {
+    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into() }
+    }
+
+    pub(super) fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "BadRequest", message)
+    }
+
+    /// `huggingface_hub` tells a refused token from a missing repository by this very sentence.
+    pub(super) fn wrong_credentials() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "Unauthorized", "Invalid credentials in Authorization header")
+    }
+
+    pub(super) fn no_credentials() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "Unauthorized", "this origin needs a token")
+    }
+
+    /// A CAS token that is malformed, forged or expired.
+    pub(super) fn cas_token() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "Unauthorized", "the CAS token is missing, wrong or expired; ask the Hub for another")
+    }
+
+    pub(super) fn forbidden(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "Forbidden", message)
+    }
+
+    pub(super) fn not_found(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "NotFound", message)
+    }
+
+    pub(super) fn repo_not_found(repo: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, error_code::REPO_NOT_FOUND, format!("there is no repository {repo}"))
+    }
+
+    pub(super) fn revision_not_found(repo: &RepoId, revision: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, error_code::REVISION_NOT_FOUND, format!("{repo} has no revision {revision}"))
+    }
+
+    pub(super) fn entry_not_found(repo: &RepoId, path: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, error_code::ENTRY_NOT_FOUND, format!("{repo} has no entry {path}"))
+    }
+
+    pub(super) fn method_not_allowed() -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", "this path does not take this method")
+    }
+
+    pub(super) fn timeout(what: &str) -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "RequestTimeout", format!("{what} stopped arriving"))
+    }
+
+    pub(super) fn conflict(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, "Conflict", message)
+    }
+
+    pub(super) fn too_large(what: &str, bytes_max: u64) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLarge", format!("{what} is larger than {bytes_max} bytes"))
+    }
+
+    pub(super) fn range() -> Self {
+        Self::new(StatusCode::RANGE_NOT_SATISFIABLE, "RangeNotSatisfiable", "the range lies outside the file")
+    }
+
+    pub(super) fn no_data() -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "NoData", "this origin sends no file data")
+    }
+
+    fn internal(error: &StoreError) -> Self {
+        tracing::error!(%error, "the store failed");
+        let full = matches!(error, StoreError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull);
+        if full {
+            return Self::new(StatusCode::INSUFFICIENT_STORAGE, "InsufficientStorage", "the origin's disk is full");
+        }
+        // Paths on the server are nobody's business.
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", "the origin could not read or write its data")
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        let message = error.to_string();
+        match &error {
+            StoreError::Io { .. } | StoreError::Corrupt { .. } => Self::internal(&error),
+            StoreError::ParentMoved { .. } => Self::new(StatusCode::PRECONDITION_FAILED, "PreconditionFailed", message),
+            StoreError::NoSuchEntry { .. } => Self::new(StatusCode::NOT_FOUND, error_code::ENTRY_NOT_FOUND, message),
+            StoreError::NoSuchBranch { .. } => Self::new(StatusCode::NOT_FOUND, error_code::REVISION_NOT_FOUND, message),
+            StoreError::Format { .. }
+            | StoreError::MissingXorb { .. }
+            | StoreError::UnknownSha256 { .. }
+            | StoreError::WrongSha256 { .. }
+            | StoreError::Commit { .. } => Self::bad_request(message),
+        }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let message: String = self.message.chars().take(MESSAGE_CHARACTERS_MAX).collect();
+        let ascii: String = message.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).collect();
+        let ascii = HeaderValue::from_str(&ascii).unwrap_or(HeaderValue::from_static("refused"));
+        let headers = [
+            (HeaderName::from_static(ERROR_CODE_HEADER), HeaderValue::from_static(self.code)),
+            (HeaderName::from_static(ERROR_MESSAGE_HEADER), ascii),
+            (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
+        ];
+        (self.status, headers, serde_json::json!({ "error": message }).to_string()).into_response()
+    }
+}

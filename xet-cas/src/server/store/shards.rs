@@ -1,0 +1,120 @@
+//! Shards: everything they say is recomputed from the xorbs before any of it is kept.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::{Store, StoreError};
+use crate::shard::{Shard, ShardFile, ShardXorb};
+use crate::xorb::Footer;
+use crate::{Error, RangeHash, RootBuilder, XorbHash};
+
+/// Chunks that the files of one shard may name, repetitions counted. Deduplication makes a small shard name
+/// many, and each is hashed: this is 4 TiB of average chunks and some ten seconds.
+const CHUNKS_MAX: u64 = 1 << 26;
+/// Chunks of footers kept in memory during one check: about 160 MB.
+const CACHED_CHUNKS_MAX: usize = 1 << 22;
+
+/// How far a check has come, for whoever waits for it.
+#[derive(Debug, Default)]
+pub(in super::super) struct Progress {
+    verified: AtomicU64,
+    total: AtomicU64,
+}
+
+impl Progress {
+    /// Files checked, and files to check as far as known.
+    pub(in super::super) fn get(&self) -> (u64, u64) {
+        (self.verified.load(Ordering::Relaxed), self.total.load(Ordering::Relaxed))
+    }
+}
+
+impl Store {
+    /// Checks an uploaded shard and keeps its files. False: nothing in it was new.
+    pub(in super::super) fn put_shard(&self, body: &[u8], progress: &Progress) -> Result<bool, StoreError> {
+        let shard = Shard::decode_upload(body)?;
+        progress.total.store(shard.files.len() as u64, Ordering::Relaxed);
+        let mut check = Check { store: self, footers: HashMap::new(), cached_chunks: 0, chunks_left: CHUNKS_MAX };
+        for xorb in &shard.xorbs {
+            check.xorb(xorb)?;
+        }
+        for file in &shard.files {
+            check.file(file)?;
+            progress.verified.fetch_add(1, Ordering::Relaxed);
+        }
+        drop(check);
+        let mut any_new = false;
+        for file in shard.files {
+            any_new |= self.put_file(file)?;
+        }
+        Ok(any_new)
+    }
+}
+
+struct Check<'a> {
+    store: &'a Store,
+    footers: HashMap<XorbHash, Arc<Footer>>,
+    cached_chunks: usize,
+    chunks_left: u64,
+}
+
+impl Check<'_> {
+    fn footer(&mut self, xorb: XorbHash) -> Result<Arc<Footer>, StoreError> {
+        if let Some(footer) = self.footers.get(&xorb) {
+            return Ok(Arc::clone(footer));
+        }
+        let footer = self.store.footer(xorb)?;
+        self.cached_chunks += footer.leaves().len();
+        if self.cached_chunks > CACHED_CHUNKS_MAX {
+            self.footers.clear();
+            self.cached_chunks = footer.leaves().len();
+        }
+        self.footers.insert(xorb, Arc::clone(&footer));
+        Ok(footer)
+    }
+
+    /// What the shard says of a xorb must be what the xorb holds.
+    fn xorb(&mut self, xorb: &ShardXorb) -> Result<(), StoreError> {
+        if self.footer(xorb.hash)?.leaves() != xorb.leaves {
+            let reason = format!("the shard lists other chunks for xorb {} than it has", xorb.hash);
+            return Err(Error::Reconstruction { reason }.into());
+        }
+        Ok(())
+    }
+
+    /// Terms must lie in their xorbs, hold as many bytes as they say, and add up to the file's hash.
+    fn file(&mut self, file: &ShardFile) -> Result<(), StoreError> {
+        let mut root = RootBuilder::new();
+        let mut verification = file.verification.iter().flatten();
+        for term in &file.terms {
+            let count = u64::from(term.chunks.count());
+            self.chunks_left = self.chunks_left.checked_sub(count).ok_or(Error::OutOfBounds {
+                what: "chunks named by a shard",
+                value: CHUNKS_MAX + 1,
+                min: 0,
+                max: CHUNKS_MAX,
+            })?;
+            let footer = self.footer(term.xorb)?;
+            let Some(leaves) = footer.leaves().get(term.chunks.start as usize..term.chunks.end as usize) else {
+                let last = u64::from(term.chunks.end);
+                return Err(Error::OutOfBounds { what: "last chunk of a term", value: last, min: 1, max: footer.leaves().len() as u64 }.into());
+            };
+            let bytes = leaves.iter().map(|leaf| u64::from(leaf.length)).sum();
+            Error::check_equal("unpacked length of a term and its chunks", term.unpacked_length.into(), bytes)?;
+            if let Some(claimed) = verification.next()
+                && *claimed != RangeHash::of(leaves.iter().map(|leaf| &leaf.hash))
+            {
+                let reason = format!("the range hash of chunks {:?} of xorb {} is wrong", term.chunks.indices(), term.xorb);
+                return Err(Error::Reconstruction { reason }.into());
+            }
+            for leaf in leaves {
+                root.push(leaf);
+            }
+        }
+        let actual = root.finish_file();
+        if actual != file.hash {
+            return Err(Error::FileHash { claimed: file.hash, actual }.into());
+        }
+        Ok(())
+    }
+}

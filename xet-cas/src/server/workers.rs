@@ -1,0 +1,49 @@
+//! Threads for work that blocks: so many at once, and no more.
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+/// Short disk operations at once: reading a piece, writing a piece, looking up metadata.
+const DISK_JOBS_MAX: usize = 64;
+/// Checks of uploads and descriptions of files at once. Each may hold a serialized xorb (64 MiB) or a shard
+/// (64 MiB) and what is decoded from it.
+const HEAVY_JOBS_MAX: usize = 4;
+
+pub(super) struct Workers {
+    disk: Arc<Semaphore>,
+    heavy: Arc<Semaphore>,
+}
+
+impl Workers {
+    pub(super) fn new() -> Self {
+        Self { disk: Arc::new(Semaphore::new(DISK_JOBS_MAX)), heavy: Arc::new(Semaphore::new(HEAVY_JOBS_MAX)) }
+    }
+
+    /// Runs a short disk operation.
+    pub(super) async fn disk<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> T {
+        run(&self.disk, job).await
+    }
+
+    /// Runs a job that takes much memory or time.
+    pub(super) async fn heavy<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> T {
+        run(&self.heavy, job).await
+    }
+}
+
+/// A job that has begun runs to its end even if nobody waits for it any more, and keeps its place until then.
+async fn run<T: Send + 'static>(places: &Arc<Semaphore>, job: impl FnOnce() -> T + Send + 'static) -> T {
+    let place = Arc::clone(places).acquire_owned().await;
+    let job = tokio::task::spawn_blocking(move || {
+        let _place = place;
+        job()
+    });
+    match job.await {
+        Ok(value) => value,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // Only a runtime that is going away cancels a blocking job, and it takes this task with it.
+            Err(_) => std::future::pending().await,
+        },
+    }
+}

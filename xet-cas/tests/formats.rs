@@ -1,0 +1,15 @@
+//! The formats against what the deployed client does (`tests/vectors/xet.json`), and against laws that
+//! hold for all inputs. Property tests print the failing input and the seed that led to it.
+
+#[cfg(test)]
+mod formats {
+    mod chunker;
+    mod compression;
+    mod hash;
+    mod merkle;
+    mod naive;
+    mod samples;
+    mod shard;
+    mod vectors;
+    mod xorb;
+}

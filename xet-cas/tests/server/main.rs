@@ -1,0 +1,12 @@
+//! The origin, spoken to over HTTP as clients do: one connection a request, on 127.0.0.1.
+
+mod lab;
+mod model;
+
+mod access;
+mod commits;
+mod connections;
+mod data;
+mod listings;
+mod storage;
+mod uploads;

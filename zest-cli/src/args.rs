@@ -1,0 +1,157 @@
+//! The command line, exactly as it was typed.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use xet_cas::{RepoId, RepoType};
+
+/// Hugging Face downloads from peers and the CDN, verified, in the usual cache.
+#[derive(Debug, Parser)]
+#[command(name = "zest", version, max_term_width = 100)]
+pub(crate) struct Args {
+    /// How results are printed
+    #[arg(long, global = true, value_enum, default_value_t, env = "ZEST_FORMAT")]
+    pub(crate) format: Format,
+
+    /// Show retries and their causes (-v), or everything (-vv)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum Format {
+    /// For people: bars on a terminal, plain lines elsewhere
+    #[default]
+    Human,
+    /// One JSON object per line
+    Json,
+    /// Only the result: for a pull, the path
+    Quiet,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Download a repository into the Hugging Face cache, or into a folder
+    Pull(PullArgs),
+    /// Serve a Hugging Face-compatible Hub and CAS from a folder
+    Origin(OriginArgs),
+    /// Upload a folder to an origin
+    Publish(PublishArgs),
+    /// Show the whole story on this machine, with figures
+    Demo(DemoArgs),
+    /// Print the version
+    Version,
+}
+
+/// Where the Hub is. The token comes from `HF_TOKEN` or `HF_TOKEN_PATH`, never from the command line,
+/// which others on the machine can read.
+#[derive(Debug, clap::Args)]
+pub(crate) struct HubArgs {
+    /// Base URL of the Hub [env: HF_ENDPOINT] [default: the public Hub]
+    #[arg(long, value_name = "URL")]
+    pub(crate) endpoint: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct PullArgs {
+    /// The repository, like `org/model`
+    pub(crate) repo: RepoId,
+
+    /// Branch, tag, commit or refs/pr/N
+    #[arg(long, value_name = "REV", default_value = "main")]
+    pub(crate) revision: String,
+
+    /// Kind of repository: model, dataset or space
+    #[arg(long, value_name = "KIND", default_value_t)]
+    pub(crate) repo_type: RepoType,
+
+    /// Only files that match this glob; may be repeated
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) include: Vec<String>,
+
+    /// No files that match this glob; may be repeated
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) exclude: Vec<String>,
+
+    /// Put the files into this folder, not into the cache
+    #[arg(long, value_name = "DIR")]
+    pub(crate) local_dir: Option<PathBuf>,
+
+    /// Only say what would be downloaded
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+
+    /// Give up a source that sends nothing for this long, seconds
+    #[arg(long, value_name = "SECONDS", env = "ZEST_STALL_TIMEOUT", default_value_t = 15.0)]
+    pub(crate) stall_timeout: f64,
+
+    /// How often a failing request is made
+    #[arg(long, value_name = "N", env = "ZEST_ATTEMPTS", default_value_t = 5)]
+    pub(crate) attempts: u32,
+
+    #[command(flatten)]
+    pub(crate) hub: HubArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct OriginArgs {
+    /// Folder that holds everything
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: PathBuf,
+
+    /// Address to listen on; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    pub(crate) listen: SocketAddr,
+
+    /// Answer metadata and regular files, but no file data
+    #[arg(long)]
+    pub(crate) no_data: bool,
+
+    /// File data sent at most, bytes a second
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) limit_rate: Option<u64>,
+
+    /// File with a token that every call then needs
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct PublishArgs {
+    /// The folder
+    pub(crate) dir: PathBuf,
+
+    /// The repository, like `org/model`; created if there is none
+    pub(crate) repo: RepoId,
+
+    /// Branch
+    #[arg(long, value_name = "BRANCH", default_value = "main")]
+    pub(crate) revision: String,
+
+    /// Kind of repository: model, dataset or space
+    #[arg(long, value_name = "KIND", default_value_t)]
+    pub(crate) repo_type: RepoType,
+
+    /// Title of the commit
+    #[arg(short, long, value_name = "TEXT", default_value = "Publish with zest")]
+    pub(crate) message: String,
+
+    #[command(flatten)]
+    pub(crate) hub: HubArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct DemoArgs {
+    /// Use the files of this folder instead of a generated model
+    #[arg(long, value_name = "DIR")]
+    pub(crate) from: Option<PathBuf>,
+
+    /// Size of the generated model, bytes
+    #[arg(long, value_name = "N", default_value_t = 200_000_000)]
+    pub(crate) bytes: u64,
+}

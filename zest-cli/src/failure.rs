@@ -1,0 +1,111 @@
+//! How a command fails: a cause, a hint what to do, and an exit code.
+
+use std::fmt::Display;
+
+use swarm::ErrorKind;
+use xet_cas::client;
+
+/// Exit codes, as the documentation lists them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Exit {
+    Failure = 1,
+    Usage = 2,
+    NotAuthorised = 3,
+    NotFound = 4,
+    Network = 5,
+    Integrity = 6,
+    Disk = 7,
+    Partial = 8,
+    Interrupted = 130,
+}
+
+impl From<ErrorKind> for Exit {
+    fn from(kind: ErrorKind) -> Self {
+        match kind {
+            ErrorKind::Usage => Self::Usage,
+            ErrorKind::NotAuthorised => Self::NotAuthorised,
+            ErrorKind::NotFound => Self::NotFound,
+            ErrorKind::Network => Self::Network,
+            ErrorKind::Integrity => Self::Integrity,
+            ErrorKind::Disk => Self::Disk,
+            _ => Self::Failure,
+        }
+    }
+}
+
+/// Why a command failed.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) exit: Exit,
+    pub(crate) cause: String,
+    pub(crate) hint: Option<String>,
+}
+
+impl Failure {
+    pub(crate) fn new(exit: Exit, cause: impl Display) -> Self {
+        Self { exit, cause: cause.to_string(), hint: None }
+    }
+
+    pub(crate) fn usage(cause: impl Display) -> Self {
+        Self::new(Exit::Usage, cause)
+    }
+
+    pub(crate) fn internal(cause: impl Display) -> Self {
+        Self::new(Exit::Failure, cause)
+    }
+
+    pub(crate) fn interrupted(hint: &str) -> Self {
+        Self::new(Exit::Interrupted, "interrupted").hint(hint)
+    }
+
+    pub(crate) fn hint(mut self, hint: impl Display) -> Self {
+        self.hint = Some(hint.to_string());
+        self
+    }
+}
+
+impl From<client::Error> for Failure {
+    fn from(error: client::Error) -> Self {
+        swarm::Error::from(error).into()
+    }
+}
+
+impl From<swarm::Error> for Failure {
+    fn from(error: swarm::Error) -> Self {
+        let exit = match error.kind() {
+            _ if error.is_mixed() => Exit::Partial,
+            Some(kind) => kind.into(),
+            None => Exit::Failure,
+        };
+        let hint = hint(&error, exit);
+        Self { hint: hint.map(str::to_owned), ..Self::new(exit, error) }
+    }
+}
+
+/// The next thing to try.
+fn hint(error: &swarm::Error, exit: Exit) -> Option<&'static str> {
+    if let swarm::Error::Client(client::Error::RevisionNotFound { .. }) = error {
+        return Some("--revision takes a branch, a tag, a full commit or refs/pr/N");
+    }
+    if let swarm::Error::Client(client::Error::RateLimited { .. }) = error {
+        return Some("wait, or log in with a token: HF_TOKEN");
+    }
+    match exit {
+        Exit::NotAuthorised => Some("set HF_TOKEN, or ask for access on the repository's page"),
+        Exit::NotFound => match error {
+            swarm::Error::NothingSelected { .. } => Some("--dry-run without patterns lists the files"),
+            _ => Some("check the name; a private repository also needs a token: HF_TOKEN"),
+        },
+        Exit::Network => Some("run the same command again; finished files are kept"),
+        Exit::Integrity => Some("the source sends wrong bytes; nothing of them was kept, try another endpoint"),
+        Exit::Disk => match error {
+            swarm::Error::NoSpace { .. } => {
+                Some("free some space, or choose another disk with HF_HUB_CACHE or --local-dir")
+            }
+            _ => Some("check the disk and its permissions; finished files are kept"),
+        },
+        Exit::Partial => Some("run the same command again; finished files are kept, -v shows why files failed"),
+        _ => None,
+    }
+}

@@ -1,0 +1,47 @@
+//! What the command line and the environment come to: the one place where both meet.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use xet_cas::client::{self, Environment, Hub};
+
+use crate::args::HubArgs;
+use crate::failure::Failure;
+
+/// The environment, and what follows from it.
+pub(crate) struct Settings {
+    pub(crate) environment: Environment,
+    /// `ZEST_HOME`, else `$XDG_DATA_HOME/zest`, else `~/.local/share/zest`.
+    pub(crate) zest_home: PathBuf,
+}
+
+impl Settings {
+    pub(crate) fn read() -> Self {
+        let path = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let zest_home = path("ZEST_HOME").unwrap_or_else(|| {
+            let data = path("XDG_DATA_HOME").or_else(|| path("HOME").map(|home| home.join(".local/share")));
+            data.unwrap_or_else(|| PathBuf::from(".")).join("zest")
+        });
+        Self { environment: Environment::read(), zest_home }
+    }
+
+    /// Settings of the client, before what a command's own flags change.
+    pub(crate) fn client(&self, args: &HubArgs) -> Result<client::Config, Failure> {
+        let endpoint = args.endpoint.as_ref().unwrap_or(&self.environment.endpoint);
+        let mut config = client::Config::new(endpoint)?;
+        config.token = self.environment.token.clone();
+        Ok(config)
+    }
+
+    pub(crate) fn hub(&self, args: &HubArgs) -> Result<Hub, Failure> {
+        Ok(Hub::new(&self.client(args)?)?)
+    }
+}
+
+/// Seconds as they are given on the command line.
+pub(crate) fn seconds(flag: &str, value: f64) -> Result<Duration, Failure> {
+    Duration::try_from_secs_f64(value)
+        .ok()
+        .filter(|duration| !duration.is_zero())
+        .ok_or_else(|| Failure::usage(format!("{flag} takes a number of seconds above 0, not {value}")))
+}

@@ -1,0 +1,10 @@
+//! The program as its users meet it: real processes, a real origin, and faults between them.
+
+#![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+mod bad_input;
+mod lab;
+mod listing;
+mod network;
+mod pull;
+mod stopping;

@@ -1,0 +1,185 @@
+//! What origins and networks do wrong.
+
+use testkit::{Fault, Rule};
+
+use crate::lab::{Lab, REPO};
+
+/// Path of the URLs that entries are fetched from.
+const ENTRY: &str = "/cas/data";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_no_origin_when_pulled_then_a_network_error() {
+    let lab = Lab::new().await;
+
+    let said = lab.zest(&["pull", REPO, "--endpoint", "http://127.0.0.1:1"]).await;
+
+    said.assert_failed(5, "cannot connect");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_an_entry_that_stalls_once_when_pulled_then_it_is_replaced() {
+    let lab = Lab::new().await;
+    lab.faulty.add(Rule::path_contains(ENTRY, Fault::StallAfter(100_000)).times(1));
+
+    let said = lab.pull().await;
+
+    said.assert_ok();
+    lab.assert_pulled();
+    assert!(said.events().iter().any(|event| event["event"] == "retry"), "{}", said.stdout);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_data_that_never_comes_when_pulled_then_it_ends_in_time_with_a_network_error() {
+    for fault in [Fault::StallAfter(0), Fault::NeverAnswer, Fault::Trickle { bytes_per_second: 1 }, Fault::Reset] {
+        let lab = Lab::new().await;
+
+        let said = lab.pull_with(ENTRY, fault).await;
+
+        lab.assert_failed(&said, 5, "");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_data_cut_short_when_pulled_then_fetched_again_or_given_up() {
+    let lab = Lab::new().await;
+    lab.faulty.add(Rule::path_contains(ENTRY, Fault::TruncateAfter(50_000)).times(2));
+    lab.pull().await.assert_ok();
+    lab.assert_pulled();
+
+    let lab = Lab::new().await;
+    let said = lab.pull_with(ENTRY, Fault::TruncateAfter(7)).await;
+    lab.assert_failed(&said, 5, "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_an_entry_that_always_breaks_later_when_pulled_then_what_arrived_counts() {
+    let lab = Lab::new().await;
+    // Every answer breaks off after half a megabyte more than the one before brought.
+    for round in 1..20 {
+        lab.faulty.add(Rule::path_contains(ENTRY, Fault::TruncateAfter(round * 500_000)).times(1));
+    }
+
+    lab.pull().await.assert_ok();
+
+    lab.assert_pulled();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_a_flipped_bit_in_every_answer_when_pulled_then_the_file_does_not_appear() {
+    let lab = Lab::new().await;
+
+    // Inside the first chunk's payload: random bytes, so stored as they are.
+    let said = lab.pull_with(ENTRY, Fault::FlipBit { offset: 5_000 }).await;
+
+    lab.assert_failed(&said, 6, "");
+    lab.assert_no_partial_files();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_a_flipped_bit_once_when_pulled_then_the_file_is_fetched_again() {
+    let lab = Lab::new().await;
+    lab.faulty.add(Rule::path_contains(ENTRY, Fault::FlipBit { offset: 5_000 }).times(1));
+
+    lab.pull().await.assert_ok();
+
+    lab.assert_pulled();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_a_changed_regular_file_when_pulled_then_it_does_not_appear() {
+    let lab = Lab::new().await;
+
+    let said = lab.pull_with("/resolve/", Fault::FlipBit { offset: 0 }).await;
+
+    lab.assert_failed(&said, 6, "failed verification");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_html_in_place_of_answers_when_pulled_then_said_so() {
+    for path in ["/revision/", "/tree/", "/xet-read-token/", "/reconstructions/"] {
+        let lab = Lab::new().await;
+
+        let said = lab.pull_with(path, Fault::Html).await;
+
+        lab.assert_failed(&said, 5, "");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_html_in_place_of_data_when_pulled_then_refused() {
+    let lab = Lab::new().await;
+
+    let said = lab.pull_with(ENTRY, Fault::Html).await;
+
+    lab.assert_failed(&said, 5, "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_only_version_1_when_pulled_then_it_is_used() {
+    for status in [404, 501] {
+        let lab = Lab::new().await;
+        lab.faulty.add(Rule::path_contains("/v2/reconstructions/", Fault::status(status)));
+
+        lab.pull().await.assert_ok();
+
+        lab.assert_pulled();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_data_answered_with_200_when_pulled_then_taken() {
+    let lab = Lab::new().await;
+    lab.faulty.add(Rule::path_contains(ENTRY, Fault::RangeAs200));
+
+    lab.pull().await.assert_ok();
+
+    lab.assert_pulled();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_another_range_than_asked_when_pulled_then_refused() {
+    let lab = Lab::new().await;
+
+    let said = lab.pull_with(ENTRY, Fault::WrongContentRange).await;
+
+    lab.assert_failed(&said, 5, "was asked for");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_an_expired_url_when_pulled_then_asked_again_and_given_up_in_the_end() {
+    let lab = Lab::new().await;
+    lab.faulty.add(Rule::path_contains(ENTRY, Fault::status(403)).times(2));
+    lab.pull().await.assert_ok();
+    lab.assert_pulled();
+
+    let lab = Lab::new().await;
+    let said = lab.pull_with(ENTRY, Fault::status(403)).await;
+    lab.assert_failed(&said, 5, "signed URL was refused");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_a_busy_server_when_pulled_then_its_wish_is_obeyed_within_bounds() {
+    let lab = Lab::new().await;
+    lab.faulty.add(Rule::path_contains("/tree/", Fault::status_with(429, &[("Retry-After", "0")])).times(1));
+    lab.faulty.add(Rule::path_contains(ENTRY, Fault::status(503)).times(1));
+    lab.pull().await.assert_ok();
+    lab.assert_pulled();
+
+    let lab = Lab::new().await;
+    let said = lab.pull_with("/tree/", Fault::status_with(429, &[("Retry-After", "86400")])).await;
+    lab.assert_failed(&said, 5, "86400 s");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_one_file_that_fails_when_pulled_then_the_others_are_kept_and_no_ref_is_written() {
+    let lab = Lab::new().await;
+    lab.faulty.add(Rule::path_contains("config.json", Fault::status(404)));
+
+    let said = lab.pull().await;
+
+    lab.assert_failed(&said, 4, "config.json");
+    lab.faulty.clear();
+    let summary = lab.pull().await.summary();
+    assert!(summary["file_bytes"]["local"].as_u64() > summary["file_bytes"]["cdn"].as_u64(), "{summary}");
+    lab.assert_pulled();
+}
