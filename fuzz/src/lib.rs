@@ -6,7 +6,7 @@
 //! (`xorb_there_and_back`): the bytes are a [recipe](Recipe) for a value, which is encoded, decoded and compared.
 //!
 //! ```text
-//! cargo +nightly fuzz run xorb fuzz/corpus/xorb fuzz/seeds/xorb -- -max_len=300000 -malloc_limit_mb=16 -max_total_time=30
+//! cargo +nightly fuzz run xorb fuzz/corpus/xorb fuzz/seeds/xorb -- -max_len=300000 -malloc_limit_mb=4 -max_total_time=30
 //! cargo run -p zest-fuzz --example seeds      # writes fuzz/seeds anew
 //! ```
 //!

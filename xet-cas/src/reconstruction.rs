@@ -115,7 +115,11 @@ impl Reconstruction {
             Error::check_bounds("unpacked length of a term", term.unpacked_length.into(), 1, xorb::RAW_BYTES_MAX)?;
             total += u64::from(term.unpacked_length);
             let Some(entry) = lookup.covering(term) else {
-                return inconsistent(format!("no entry covers chunks {:?} of xorb {}", term.chunks.indices(), term.xorb));
+                return inconsistent(format!(
+                    "no entry covers chunks {:?} of xorb {}",
+                    term.chunks.indices(),
+                    term.xorb
+                ));
             };
             entries.push(entry);
         }

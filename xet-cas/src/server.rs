@@ -32,18 +32,18 @@ mod error;
 pub use error::Error;
 
 // What every request meets, from the socket inwards.
+mod app;
 mod connection;
 mod linger;
-mod app;
 mod refusal;
 mod workers;
 
 // What is common to routes.
-mod base_url;
 mod bodies;
 mod delivery;
 mod keys;
 mod range;
+mod request;
 
 // Routes.
 mod cas;

@@ -1,7 +1,7 @@
 //! A file that is being written, under a name that no other tool takes for a finished or resumable one.
 
 use std::fs::{File, OpenOptions};
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -12,6 +12,8 @@ use crate::verified::HashedChunk;
 /// Ending of partial files. Not `.incomplete`: older versions of `huggingface_hub` continue such a file
 /// from its size, and ours have holes.
 const SUFFIX: &str = ".zest";
+/// Tries to create a file that no other pull removes at that moment.
+const CREATIONS_MAX: u32 = 16;
 
 /// A partial file. It is deleted when dropped, and locked while it lives, so that the remains of a
 /// killed process can be told from the work of a living one.
@@ -26,18 +28,22 @@ impl Partial {
     /// Creates `<folder>/<etag>.<8 hex>.zest` with room for `size` bytes.
     pub(crate) fn create(folder: &Path, etag: &str, size: u64) -> Result<Self, Error> {
         std::fs::create_dir_all(folder).map_err(Error::disk("create the folder", folder))?;
-        let path = folder.join(format!("{etag}.{:08x}{SUFFIX}", rand::random::<u32>()));
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(&path)
-            .map_err(Error::disk("create", &path))?;
-        let partial = Self { file, path, is_kept: false };
-        flock(&partial.file, FlockOperation::NonBlockingLockExclusive)
-            .map_err(|error| Error::disk("lock", &partial.path)(error.into()))?;
-        partial.file.set_len(size).map_err(Error::disk("resize", &partial.path))?;
-        Ok(partial)
+        for _ in 0..CREATIONS_MAX {
+            let path = folder.join(format!("{etag}.{:08x}{SUFFIX}", rand::random::<u32>()));
+            let file = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create_new(true)
+                .open(&path)
+                .map_err(Error::disk("create", &path))?;
+            if lock(&file) == Lock::Busy || file.metadata().map_err(Error::disk("inspect", &path))?.nlink() == 0 {
+                // Another pull took the file for abandoned before it was locked, and removes it.
+                continue;
+            }
+            file.set_len(size).map_err(Error::disk("resize", &path))?;
+            return Ok(Self { file, path, is_kept: false });
+        }
+        Err(Error::disk("lock a file in", folder)(std::io::ErrorKind::WouldBlock.into()))
     }
 
     /// Writes a chunk at its place.
@@ -62,11 +68,32 @@ impl Partial {
     pub(crate) fn remove_abandoned(folder: &Path) {
         let Ok(entries) = std::fs::read_dir(folder) else { return };
         for path in entries.flatten().map(|entry| entry.path()) {
-            let is_ours = path.extension().is_some_and(|extension| extension == &SUFFIX[1..]);
-            if is_ours && is_unlocked(&path) && std::fs::remove_file(&path).is_ok() {
+            if path.extension().is_none_or(|extension| extension != &SUFFIX[1..]) {
+                continue;
+            }
+            // The lock is held until the file is gone: whoever creates one checks both.
+            let Ok(file) = File::open(&path) else { continue };
+            if lock(&file) == Lock::Held && std::fs::remove_file(&path).is_ok() {
                 tracing::debug!(path = %path.display(), "removed what a killed pull left");
             }
         }
+    }
+}
+
+/// What came of locking a file. The lock ends with the last descriptor of the file.
+#[derive(PartialEq, Eq)]
+enum Lock {
+    Held,
+    Busy,
+    /// Some network file systems know no locks: nothing is taken for abandoned there.
+    Unsupported,
+}
+
+fn lock(file: &File) -> Lock {
+    match flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Lock::Held,
+        Err(rustix::io::Errno::WOULDBLOCK) => Lock::Busy,
+        Err(_) => Lock::Unsupported,
     }
 }
 
@@ -78,8 +105,4 @@ impl Drop for Partial {
             tracing::debug!(path = %self.path.display(), %error, "cannot remove a partial file");
         }
     }
-}
-
-fn is_unlocked(path: &Path) -> bool {
-    File::open(path).is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok())
 }

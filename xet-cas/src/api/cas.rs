@@ -18,7 +18,12 @@ pub(crate) struct RangeJson {
 impl RangeJson {
     fn chunks(self) -> Result<ChunkRange, Error> {
         let index = |value: u64| {
-            u32::try_from(value).map_err(|_| Error::OutOfBounds { what: "chunk index", value, min: 0, max: u32::MAX.into() })
+            u32::try_from(value).map_err(|_| Error::OutOfBounds {
+                what: "chunk index",
+                value,
+                min: 0,
+                max: u32::MAX.into(),
+            })
         };
         Ok(ChunkRange { start: index(self.start)?, end: index(self.end)? })
     }
@@ -150,7 +155,8 @@ impl From<&Reconstruction> for ReconstructionV1 {
     fn from(reconstruction: &Reconstruction) -> Self {
         let mut fetch_info: BTreeMap<String, Vec<FetchInfoV1>> = BTreeMap::new();
         for entry in &reconstruction.entries {
-            let info = FetchInfoV1 { range: entry.chunks.into(), url: entry.url.clone(), url_range: entry.bytes.into() };
+            let info =
+                FetchInfoV1 { range: entry.chunks.into(), url: entry.url.clone(), url_range: entry.bytes.into() };
             fetch_info.entry(entry.xorb.to_string()).or_default().push(info);
         }
         let terms = reconstruction.terms.iter().map(TermJson::from).collect();
@@ -168,9 +174,12 @@ pub(crate) struct BatchV1 {
 
 #[cfg(feature = "server")]
 impl BatchV1 {
-    /// Describes several whole files, whose terms share the entries.
+    /// Describes several whole files. The entries are those of each file, one after the other.
     pub(crate) fn new<'t>(files: impl IntoIterator<Item = (FileHash, &'t [Term])>, entries: Vec<FetchEntry>) -> Self {
-        let files = files.into_iter().map(|(hash, terms)| (hash.to_string(), terms.iter().map(TermJson::from).collect())).collect();
+        let files = files
+            .into_iter()
+            .map(|(hash, terms)| (hash.to_string(), terms.iter().map(TermJson::from).collect()))
+            .collect();
         let ReconstructionV1 { fetch_info, .. } = (&Reconstruction { entries, ..Reconstruction::default() }).into();
         Self { files, fetch_info }
     }

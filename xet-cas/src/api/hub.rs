@@ -118,6 +118,8 @@ pub(crate) enum CommitLine {
         path: String,
         algo: String,
         oid: String,
+        /// Not stated by clients that copy a file.
+        #[serde(default)]
         size: u64,
     },
     DeletedFile {

@@ -29,7 +29,13 @@ pub struct Body {
 impl Body {
     /// `range`: the bytes that were asked for, as they lie in the resource; `None` for all of it, of which
     /// there are `length`.
-    pub(super) fn new(what: String, response: Response, range: Option<ByteRange>, length: u64, stall: Duration) -> Result<Self, Error> {
+    pub(super) fn new(
+        what: String,
+        response: Response,
+        range: Option<ByteRange>,
+        length: u64,
+        stall: Duration,
+    ) -> Result<Self, Error> {
         let malformed = |reason: String| Error::Malformed { what: what.clone(), reason };
         let announced = header_text(response.headers(), CONTENT_LENGTH.as_str());
         if !announced.is_empty() && announced.parse() != Ok(length) {

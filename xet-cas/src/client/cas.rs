@@ -1,7 +1,7 @@
 //! The CAS of one repository: reconstructions, xorb data, and uploads.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::UNIX_EPOCH;
 
 use bytes::Bytes;
@@ -15,8 +15,8 @@ use super::http::{Http, Request, header_text, system_now};
 use super::hub::name_repo;
 use super::{Body, Error, Secret};
 use crate::api::{
-    ACCESS_TOKEN_HEADER, CAS_URL_HEADER, ReconstructionV1, ReconstructionV2, RepoId, ShardAnswer, TOKEN_EXPIRATION_HEADER,
-    TokenAnswer, XorbAnswer,
+    ACCESS_TOKEN_HEADER, CAS_URL_HEADER, ReconstructionV1, ReconstructionV2, RepoId, ShardAnswer,
+    TOKEN_EXPIRATION_HEADER, TokenAnswer, XorbAnswer,
 };
 use crate::{FetchEntry, FileHash, Reconstruction, XorbHash};
 
@@ -73,7 +73,12 @@ impl Cas {
         answer.try_into().map_err(malformed)
     }
 
-    async fn ask_reconstruction<T: DeserializeOwned>(&self, version: &str, file: FileHash, bytes: u64) -> Result<T, Error> {
+    async fn ask_reconstruction<T: DeserializeOwned>(
+        &self,
+        version: &str,
+        file: FileHash,
+        bytes: u64,
+    ) -> Result<T, Error> {
         let mut request = Request::get(format!("reconstruction of {file}"), self.token_url.clone());
         if let Ok(range) = HeaderValue::from_str(&format!("bytes=0-{}", bytes.saturating_sub(1))) {
             request = request.header(RANGE, range);
@@ -163,7 +168,8 @@ impl Cas {
             .ok()
             .or_else(|| token_from_headers(&headers))
             .ok_or_else(|| malformed("it holds no CAS token, neither in body nor headers"))?;
-        let cas_url = Url::parse(answer.cas_url.trim_end_matches('/')).map_err(|_| malformed("the CAS address is no URL"))?;
+        let cas_url =
+            Url::parse(answer.cas_url.trim_end_matches('/')).map_err(|_| malformed("the CAS address is no URL"))?;
         let is_downgrade = self.token_url.scheme() == "https" && cas_url.scheme() != "https";
         if !matches!(cas_url.scheme(), "http" | "https") || is_downgrade {
             return Err(malformed("the CAS address leaves HTTPS"));

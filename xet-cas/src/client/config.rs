@@ -142,11 +142,11 @@ impl Environment {
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Self {
         let var = |name: &str| lookup(name).filter(|value| !value.is_empty());
         let path = |name: &str| var(name).map(|value| expand_home(&value, var("HOME")));
-        let truthy = |name: &str| var(name).is_some_and(|v| matches!(v.to_uppercase().as_str(), "1" | "ON" | "YES" | "TRUE"));
+        let truthy =
+            |name: &str| var(name).is_some_and(|v| matches!(v.to_uppercase().as_str(), "1" | "ON" | "YES" | "TRUE"));
         let user_home = var("HOME").map_or_else(|| PathBuf::from("."), PathBuf::from);
-        let home = path("HF_HOME").unwrap_or_else(|| {
-            path("XDG_CACHE_HOME").unwrap_or_else(|| user_home.join(".cache")).join("huggingface")
-        });
+        let home = path("HF_HOME")
+            .unwrap_or_else(|| path("XDG_CACHE_HOME").unwrap_or_else(|| user_home.join(".cache")).join("huggingface"));
         let token_path = path("HF_TOKEN_PATH").unwrap_or_else(|| home.join("token"));
         let token = var("HF_TOKEN")
             .or_else(|| var("HUGGING_FACE_HUB_TOKEN"))
@@ -155,7 +155,9 @@ impl Environment {
         Self {
             endpoint: var("HF_ENDPOINT").unwrap_or_else(|| DEFAULT_ENDPOINT.to_owned()),
             token,
-            hub_cache: path("HF_HUB_CACHE").or_else(|| path("HUGGINGFACE_HUB_CACHE")).unwrap_or_else(|| home.join("hub")),
+            hub_cache: path("HF_HUB_CACHE")
+                .or_else(|| path("HUGGINGFACE_HUB_CACHE"))
+                .unwrap_or_else(|| home.join("hub")),
             home,
             offline: truthy("HF_HUB_OFFLINE") || truthy("TRANSFORMERS_OFFLINE"),
             progress_bars_disabled: truthy("HF_HUB_DISABLE_PROGRESS_BARS"),

@@ -7,7 +7,9 @@ use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use rand::RngExt as _;
-use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::header::{
+    AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER,
+};
 use reqwest::{Method, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use url::Url;
@@ -113,7 +115,8 @@ impl Http {
         match serde_json::from_slice(&body) {
             Ok(value) => Ok((value, headers)),
             Err(error) => {
-                let reason = if looks_like_html(&body) { "it is an HTML page, not JSON".into() } else { error.to_string() };
+                let reason =
+                    if looks_like_html(&body) { "it is an HTML page, not JSON".into() } else { error.to_string() };
                 Err(Error::Malformed { what: request.what.clone(), reason })
             }
         }
@@ -288,9 +291,8 @@ impl From<Error> for Failure {
 
 /// Where a redirect leads; `None` if the answer is none.
 fn redirect_target(request: &Request, from: &Url, response: &Response) -> Result<Option<Url>, Failure> {
-    let refuse = |reason: &str| {
-        Err(Failure::final_(Error::Redirect { what: request.what.clone(), reason: reason.to_owned() }))
-    };
+    let refuse =
+        |reason: &str| Err(Failure::final_(Error::Redirect { what: request.what.clone(), reason: reason.to_owned() }));
     let keeps_method = matches!(response.status().as_u16(), 307 | 308);
     if !keeps_method && !matches!(response.status().as_u16(), 301..=303) {
         return Ok(None);

@@ -6,8 +6,8 @@ use url::Url;
 
 use super::http::{Http, Request};
 use super::{Body, Cas, Config, Error, Secret, listing};
-use crate::api::{RepoId, RepoType, RevisionAnswer, TreeEntryJson, encode_path, encode_segment};
 use crate::FileHash;
+use crate::api::{RepoId, RepoType, RevisionAnswer, TreeEntryJson, encode_path, encode_segment};
 
 /// Pages of a listing that are followed. The Hub sends 1,000 entries a page, so this is far beyond
 /// the number of files it allows in a repository.
@@ -101,7 +101,8 @@ impl Hub {
             return Ok(commit(revision.to_owned()));
         }
         let path = format!("/api/{}/{repo}/revision/{}", repo_type.plural(), encode_segment(revision));
-        let answer: RevisionAnswer = self.get(format!("revision `{revision}` of {repo}"), &path, repo, revision).await?;
+        let answer: RevisionAnswer =
+            self.get(format!("revision `{revision}` of {repo}"), &path, repo, revision).await?;
         if !listing::is_hex(&answer.sha, 40) {
             let reason = "the commit is not 40 hexadecimal digits".to_owned();
             return Err(Error::Malformed { what: format!("revision `{revision}` of {repo}"), reason });
@@ -123,10 +124,14 @@ impl Hub {
         let mut pages = 0;
         while let Some(url) = next {
             let request = Request::get(what.clone(), url.clone()).token(self.token_for(&url));
-            let (page, headers) =
-                self.http.json::<Vec<TreeEntryJson>>(&request).await.map_err(|error| name_repo(error, repo, revision))?;
+            let (page, headers) = self
+                .http
+                .json::<Vec<TreeEntryJson>>(&request)
+                .await
+                .map_err(|error| name_repo(error, repo, revision))?;
             entries.extend(page);
-            next = listing::next_page(&url, &headers).map_err(|reason| Error::Malformed { what: what.clone(), reason })?;
+            next =
+                listing::next_page(&url, &headers).map_err(|reason| Error::Malformed { what: what.clone(), reason })?;
             pages += 1;
             if pages == LISTING_PAGES_MAX || entries.len() > listing::FILES_MAX {
                 return Err(Error::Listing { repo: repo.to_string(), reason: "it has no end".into() });
@@ -176,7 +181,13 @@ impl Hub {
             .map_err(|error| Error::Endpoint { endpoint: endpoint.to_owned(), reason: error.to_string() })
     }
 
-    async fn get<T: DeserializeOwned>(&self, what: String, path: &str, repo: &RepoId, revision: &str) -> Result<T, Error> {
+    async fn get<T: DeserializeOwned>(
+        &self,
+        what: String,
+        path: &str,
+        repo: &RepoId,
+        revision: &str,
+    ) -> Result<T, Error> {
         let request = Request::get(what, self.url(path)?).token(self.token.as_ref());
         let answer = self.http.json(&request).await.map_err(|error| name_repo(error, repo, revision))?;
         Ok(answer.0)

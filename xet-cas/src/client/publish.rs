@@ -17,8 +17,8 @@ use super::http::Request;
 use super::hub::name_repo;
 use super::{Cas, Error, Hub};
 use crate::api::{
-    CommitAnswer, CommitLine, CreateRepoRequest, PreuploadAnswer, PreuploadFile, PreuploadRequest, RepoId, RepoType, UploadMode,
-    encode_segment,
+    CommitAnswer, CommitLine, CreateRepoRequest, PreuploadAnswer, PreuploadFile, PreuploadRequest, RepoId, RepoType,
+    UploadMode, encode_segment,
 };
 use crate::shard::{SHARD_BYTES_MAX, Shard};
 use crate::xorb;
@@ -132,7 +132,8 @@ impl Target<'_> {
             kind: Some(self.options.repo_type.to_string()),
             private: false,
         };
-        let request = self.post(format!("creation of {}", self.repo), "/api/repos/create", "application/json", json(&body))?;
+        let request =
+            self.post(format!("creation of {}", self.repo), "/api/repos/create", "application/json", json(&body))?;
         match self.hub.http.send(&request).await {
             Err(Error::Status { status, .. }) if status == StatusCode::CONFLICT.as_u16() => Ok(()),
             other => other.map(drop),
@@ -152,7 +153,8 @@ impl Target<'_> {
             let body = PreuploadRequest { files: asked, git_attributes: git_attributes.clone() };
             let what = format!("upload modes for {}", self.repo);
             let request = self.post(what, &self.api("preupload"), "application/json", json(&body))?;
-            let (answer, _) = self.hub.http.json::<PreuploadAnswer>(&request).await.map_err(|error| self.named(error))?;
+            let (answer, _) =
+                self.hub.http.json::<PreuploadAnswer>(&request).await.map_err(|error| self.named(error))?;
             for file in batch {
                 let mode = answer.files.iter().find(|mode| mode.path == file.path).ok_or_else(|| Error::Malformed {
                     what: request.what.clone(),
@@ -165,7 +167,11 @@ impl Target<'_> {
     }
 
     /// Packs on a thread of its own and uploads each xorb as it is cut; then registers the files.
-    async fn upload_large(&self, files: Vec<LocalFile>, progress: &impl Fn(PublishProgress)) -> Result<(Packed, u64), Error> {
+    async fn upload_large(
+        &self,
+        files: Vec<LocalFile>,
+        progress: &impl Fn(PublishProgress),
+    ) -> Result<(Packed, u64), Error> {
         if files.is_empty() {
             return Ok((Packed::default(), 0));
         }
@@ -200,7 +206,11 @@ impl Target<'_> {
         let mut lines = vec![CommitLine::Header { summary, description: String::new(), parent_commit: None }];
         for file in regular {
             let content = folder::read_whole(&file).await?;
-            lines.push(CommitLine::File { content: BASE64.encode(content), path: file.path, encoding: "base64".into() });
+            lines.push(CommitLine::File {
+                content: BASE64.encode(content),
+                path: file.path,
+                encoding: "base64".into(),
+            });
         }
         lines.extend(large.iter().map(|file| CommitLine::LfsFile {
             path: file.path.clone(),

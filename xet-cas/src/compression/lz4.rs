@@ -53,7 +53,8 @@ fn decompress_plain(mut blocks: &[u8], block_bytes_max: usize, mut out: &mut [u8
                 (trailing, _) => Err(format!("{} bytes after the LZ4 frame", trailing.len())),
             };
         }
-        let (block, rest) = rest.split_at_checked((word & !STORED_BLOCK) as usize).ok_or("an LZ4 block is cut short")?;
+        let (block, rest) =
+            rest.split_at_checked((word & !STORED_BLOCK) as usize).ok_or("an LZ4 block is cut short")?;
         if block.len() > block_bytes_max {
             return Err("an LZ4 block is longer than its frame allows".into());
         }

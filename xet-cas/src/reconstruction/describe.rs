@@ -62,7 +62,10 @@ impl<'a> Window<'a> {
     ///
     /// # Errors
     /// What `footer` says, and terms that do not fit their xorb.
-    pub(crate) fn trim<E: From<Error>>(&self, mut footer: impl FnMut(XorbHash) -> Result<Arc<Footer>, E>) -> Result<Trimmed, E> {
+    pub(crate) fn trim<E: From<Error>>(
+        &self,
+        mut footer: impl FnMut(XorbHash) -> Result<Arc<Footer>, E>,
+    ) -> Result<Trimmed, E> {
         let mut terms = self.terms.to_vec();
         let mut offset = 0;
         let before_last: u64 = self.terms.iter().rev().skip(1).map(|term| u64::from(term.unpacked_length)).sum();
@@ -198,11 +201,8 @@ mod tests {
                 chunks: ChunkRange { start: start as u32, end: (start + chunks.len()) as u32 },
                 unpacked_length: chunks.iter().map(|chunk| chunk.len() as u32).sum(),
             };
-            let terms = [
-                vec![term(0, 0, &first)],
-                vec![],
-                vec![term(0, 0, &third[..shared]), term(1, 0, &third[shared..])],
-            ];
+            let terms =
+                [vec![term(0, 0, &first)], vec![], vec![term(0, 0, &third[..shared]), term(1, 0, &third[shared..])]];
             let hash = |file: usize| json["files"][file]["hash"].as_str().unwrap().parse().unwrap();
             let files = terms.into_iter().enumerate().map(|(file, terms)| (hash(file), terms)).collect();
             let footers = xorbs.into_iter().map(|footer| (footer.hash(), Arc::new(footer))).collect();
@@ -238,7 +238,9 @@ mod tests {
 
             let body = match &answer {
                 None => (416, Value::Null),
-                Some(answer) if request["api"] == "v1" => (200, serde_json::to_value(ReconstructionV1::from(answer)).unwrap()),
+                Some(answer) if request["api"] == "v1" => {
+                    (200, serde_json::to_value(ReconstructionV1::from(answer)).unwrap())
+                }
                 Some(answer) => (200, serde_json::to_value(ReconstructionV2::from(answer)).unwrap()),
             };
             let expected = if request["status"] == 200 { request["body"].clone() } else { Value::Null };
@@ -250,8 +252,8 @@ mod tests {
     fn given_the_batch_vector_when_described_then_as_the_simulation_server_does() {
         let vectors = Vectors::load();
         let wanted = [&vectors.files[0], &vectors.files[2]];
-        let terms = wanted.iter().flat_map(|(_, terms)| terms);
-        let entries = entries(terms, |xorb| vectors.footer(xorb), |_, _| URL.into()).unwrap();
+        let entries_of = |terms: &[Term]| entries(terms, |xorb| vectors.footer(xorb), |_, _| URL.into()).unwrap();
+        let entries = wanted.iter().flat_map(|(_, terms)| entries_of(terms)).collect();
 
         let answer = BatchV1::new(wanted.iter().map(|(hash, terms)| (*hash, terms.as_slice())), entries);
 
@@ -264,7 +266,9 @@ mod tests {
         let (_, terms) = &vectors.files[2];
         let size = file_bytes(terms);
         let whole = chunk_list(&vectors, terms);
-        for (start, end) in (0..size).step_by(9973).zip((1..=size).step_by(14_983)).map(|(a, b)| (a.min(b - 1), b.max(a + 1))) {
+        for (start, end) in
+            (0..size).step_by(9973).zip((1..=size).step_by(14_983)).map(|(a, b)| (a.min(b - 1), b.max(a + 1)))
+        {
             let answer = vectors.answer(2, Some(ByteRange { start, end })).unwrap();
 
             let list = chunk_list(&vectors, &answer.terms);
@@ -291,7 +295,9 @@ mod tests {
     }
 
     fn chunk_list(vectors: &Vectors, terms: &[Term]) -> Vec<Leaf> {
-        let leaves = |term: &Term| vectors.footers[&term.xorb].leaves()[term.chunks.start as usize..term.chunks.end as usize].to_vec();
+        let leaves = |term: &Term| {
+            vectors.footers[&term.xorb].leaves()[term.chunks.start as usize..term.chunks.end as usize].to_vec()
+        };
         terms.iter().flat_map(leaves).collect()
     }
 

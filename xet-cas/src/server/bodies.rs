@@ -77,13 +77,19 @@ impl Spooled {
 }
 
 /// Takes a body into memory and reads it as JSON.
-pub(super) async fn json<T: DeserializeOwned>(app: &App, headers: &HeaderMap, body: Body, limit: Limit) -> Result<T, Refusal> {
+pub(super) async fn json<T: DeserializeOwned>(
+    app: &App,
+    headers: &HeaderMap,
+    body: Body,
+    limit: Limit,
+) -> Result<T, Refusal> {
     let mut pieces = Pieces::new(app, headers, body, limit)?;
     let mut text = BytesMut::new();
     while let Some(piece) = pieces.next().await? {
         text.extend_from_slice(&piece);
     }
-    serde_json::from_slice(&text).map_err(|error| Refusal::bad_request(format!("{} is not the expected JSON: {error}", limit.what)))
+    serde_json::from_slice(&text)
+        .map_err(|error| Refusal::bad_request(format!("{} is not the expected JSON: {error}", limit.what)))
 }
 
 /// Takes a body and forgets it.
@@ -104,7 +110,8 @@ struct Pieces<'a> {
 impl<'a> Pieces<'a> {
     /// Refuses at once what announces to be too long.
     fn new(app: &'a App, headers: &HeaderMap, body: Body, limit: Limit) -> Result<Self, Refusal> {
-        let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+        let announced =
+            headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
         if announced.is_some_and(|length| length > limit.bytes_max) {
             return Err(limit.refusal());
         }

@@ -11,9 +11,9 @@ use axum::routing::{any, get, post};
 
 use super::app::{App, unix_now};
 use super::bodies::{self, Limit};
-use super::hub::bearer;
 use super::keys::{BadToken, Scope};
 use super::refusal::Refusal;
+use super::request::bearer;
 
 mod reconstruction;
 mod shards;

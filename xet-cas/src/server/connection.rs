@@ -22,7 +22,11 @@ const HEAD_BYTES_MAX: usize = 64 * 1024;
 
 /// Speaks HTTP on a socket until it ends. Drops a client that takes nothing for `stall` while there is
 /// something to send.
-pub(super) fn http(stream: TcpStream, stall: Duration, router: Router) -> impl GracefulConnection<Error = hyper::Error> + Send {
+pub(super) fn http(
+    stream: TcpStream,
+    stall: Duration,
+    router: Router,
+) -> impl GracefulConnection<Error = hyper::Error> + Send {
     // Answers are written in one go; waiting for more to send only delays them.
     let _ = stream.set_nodelay(true);
     http1::Builder::new()
@@ -58,7 +62,11 @@ impl AsyncWrite for Line {
         self.guard(written, cx)
     }
 
-    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, data);
         self.guard(written, cx)
     }

@@ -53,7 +53,10 @@ pub(super) fn response(method: &Method, extent: Extent, headers: HeaderMap, body
     if extent.is_partial {
         let ByteRange { start, end } = extent.bytes;
         let stated = format!("bytes {start}-{}/{}", end.saturating_sub(1), extent.size);
-        headers.insert(header::CONTENT_RANGE, HeaderValue::try_from(stated).unwrap_or(HeaderValue::from_static("bytes */*")));
+        headers.insert(
+            header::CONTENT_RANGE,
+            HeaderValue::try_from(stated).unwrap_or(HeaderValue::from_static("bytes */*")),
+        );
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
     }
     response
@@ -69,7 +72,11 @@ pub(super) enum Kind {
 
 /// A body of what `next` returns, piece by piece, until it returns `None`. `next` may block. An error breaks
 /// the connection off, so that nobody takes the answer for complete.
-pub(super) fn body(app: Arc<App>, kind: Kind, next: impl FnMut() -> io::Result<Option<Bytes>> + Send + 'static) -> Body {
+pub(super) fn body(
+    app: Arc<App>,
+    kind: Kind,
+    next: impl FnMut() -> io::Result<Option<Bytes>> + Send + 'static,
+) -> Body {
     Body::from_stream(stream::try_unfold((app, next), move |(app, mut next)| async move {
         let (piece, next) = app.workers.disk(move || (next(), next)).await;
         let Some(piece) = piece.inspect_err(|error| tracing::error!(%error, "cannot read what is being sent"))? else {

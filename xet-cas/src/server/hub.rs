@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Query, Request, State};
-use axum::http::{HeaderMap, Method, Uri, header};
+use axum::http::{HeaderMap, Method, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use serde::Deserialize;
@@ -12,6 +12,7 @@ use serde::Deserialize;
 use super::app::App;
 use super::keys::{Scope, same_secret};
 use super::refusal::Refusal;
+use super::request::bearer;
 use super::store::{Commit, RepoKey, StoreError};
 
 mod route;
@@ -32,7 +33,6 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/api/repos/create", post(repos::create))
         .route("/api/validate-yaml", post(repos::validate_yaml))
         .fallback(dispatch)
-        .method_not_allowed_fallback(|| async { Refusal::method_not_allowed() })
 }
 
 /// What a request says besides its body.
@@ -90,12 +90,6 @@ fn authorize(app: &App, headers: &HeaderMap) -> Result<(), Refusal> {
     }
 }
 
-/// The token of an `Authorization: Bearer` header.
-pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-}
-
 /// A commit that was asked for by a revision.
 struct Located {
     repo: RepoKey,
@@ -106,7 +100,9 @@ struct Located {
 async fn locate(app: &App, repo: RepoKey, revision: String) -> Result<Located, Refusal> {
     let store = Arc::clone(&app.store);
     let located = app.workers.disk(move || {
-        let Some(sha) = store.resolve(&repo, &revision)? else { return Ok(Err((store.repo_exists(&repo)?, repo, revision))) };
+        let Some(sha) = store.resolve(&repo, &revision)? else {
+            return Ok(Err((store.repo_exists(&repo)?, repo, revision)));
+        };
         let commit = store.commit(&repo, &sha)?;
         Ok::<_, StoreError>(Ok(Located { repo, sha, commit }))
     });

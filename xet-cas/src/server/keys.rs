@@ -68,7 +68,8 @@ impl Keys {
 
     pub(super) fn check_token(&self, token: &str, needed: Scope, now: u64) -> Result<(), BadToken> {
         let mut parts = token.split('.');
-        let (Some(scope), Some(expires), Some(mac), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+        let (Some(scope), Some(expires), Some(mac), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
             return Err(BadToken::Invalid);
         };
         let scope = match scope {

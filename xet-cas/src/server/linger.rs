@@ -18,8 +18,10 @@ use futures::{Stream, StreamExt as _};
 
 /// Unread body that is taken and dropped, bytes: the largest xorb and then some.
 const DROPPED_BYTES_MAX: usize = 128 * 1024 * 1024;
-/// How long this may take.
+/// How long this may take; the answer waits for it.
 const LINGER: Duration = Duration::from_secs(10);
+/// A client that sends nothing for this long is not in the middle of sending.
+const LINGER_IDLE: Duration = Duration::from_millis(500);
 
 /// Runs a request and afterwards takes what it left of its body.
 pub(super) async fn linger(request: Request, next: Next) -> Response {
@@ -52,11 +54,10 @@ struct Lent(Arc<Mutex<BodyDataStream>>);
 impl Lent {
     async fn drop_rest(mut self) {
         let mut dropped = 0;
-        while let Some(Ok(piece)) = self.next().await {
+        while dropped <= DROPPED_BYTES_MAX
+            && let Ok(Some(Ok(piece))) = tokio::time::timeout(LINGER_IDLE, self.next()).await
+        {
             dropped += piece.len();
-            if dropped > DROPPED_BYTES_MAX {
-                return;
-            }
         }
     }
 }

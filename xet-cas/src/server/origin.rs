@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::app::App;
+use super::refusal::Refusal;
 use super::store::Store;
 use super::{Config, Counters, Error, cas, connection, hub, linger};
 
@@ -36,10 +37,9 @@ impl Origin {
     /// # Cancel safety
     /// Dropping the future leaves at most an empty data folder behind.
     pub async fn bind(config: Config, listen: SocketAddr) -> Result<Self, Error> {
-        for (setting, value) in [
-            ("limit_rate", config.limit_rate.unwrap_or(1)),
-            ("tree_page_entries", config.tree_page_entries as u64),
-        ] {
+        for (setting, value) in
+            [("limit_rate", config.limit_rate.unwrap_or(1)), ("tree_page_entries", config.tree_page_entries as u64)]
+        {
             if value == 0 {
                 return Err(Error::Setting { setting, value });
             }
@@ -127,12 +127,19 @@ impl Origin {
 
 impl std::fmt::Debug for Origin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Origin").field("address", &self.address).field("config", &self.app.config).finish_non_exhaustive()
+        f.debug_struct("Origin")
+            .field("address", &self.address)
+            .field("config", &self.app.config)
+            .finish_non_exhaustive()
     }
 }
 
 fn router(app: Arc<App>) -> Router {
-    Router::new().merge(hub::routes()).merge(cas::routes()).layer(axum::middleware::from_fn(linger::linger)).with_state(app)
+    hub::routes()
+        .merge(cas::routes())
+        .method_not_allowed_fallback(|| async { Refusal::method_not_allowed() })
+        .layer(axum::middleware::from_fn(linger::linger))
+        .with_state(app)
 }
 
 fn report(ended: Result<(), tokio::task::JoinError>) {

@@ -51,7 +51,8 @@ impl PlainReader {
             let Some(run) = self.next_run(store)? else { break };
             let before = piece.len();
             run.append_chunk(&mut piece, &mut scratch)?;
-            piece.drain(before..before + self.skip as usize);
+            let unwanted = (self.skip as usize).min(piece.len() - before);
+            piece.drain(before..before + unwanted);
             let left = usize::try_from(self.left).unwrap_or(usize::MAX);
             piece.truncate(before.saturating_add(left));
             self.left -= (piece.len() - before) as u64;
@@ -77,7 +78,9 @@ impl PlainReader {
         };
         let wanted = ByteRange { start: self.skip, end: u64::MAX };
         let (term, skip) = trim_term(term, wanted, footer.leaves())?;
-        let Some(bytes) = footer.byte_range(term.chunks) else { return Err(StoreError::MissingXorb { xorb: term.xorb }) };
+        let Some(bytes) = footer.byte_range(term.chunks) else {
+            return Err(StoreError::MissingXorb { xorb: term.xorb });
+        };
         let hashes: Vec<ChunkHash> = term.chunks.indices().map(|index| footer.leaves()[index as usize].hash).collect();
         let mut file = store.open_xorb(term.xorb)?;
         file.seek(SeekFrom::Start(bytes.start)).map_err(in_xorb)?;

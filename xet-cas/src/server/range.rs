@@ -27,7 +27,8 @@ impl RequestedRange {
     }
 
     fn parse(text: &str) -> Result<Self, MalformedRange> {
-        let (start, end) = text.trim().strip_prefix("bytes=").and_then(|range| range.split_once('-')).ok_or(MalformedRange)?;
+        let (start, end) =
+            text.trim().strip_prefix("bytes=").and_then(|range| range.split_once('-')).ok_or(MalformedRange)?;
         let number = |digits: &str| match digits.bytes().all(|c| c.is_ascii_digit()) {
             true => digits.parse::<u64>().map_err(|_| MalformedRange),
             false => Err(MalformedRange),
@@ -67,7 +68,18 @@ mod tests {
 
     #[test]
     fn given_anything_else_when_parsed_then_malformed() {
-        for text in ["", "bytes", "bytes=", "bytes=-", "bytes=9-5", "bytes=0-1,3-4", "items=0-1", "bytes=+1-2", "bytes=a-b", "bytes=99999999999999999999-"] {
+        for text in [
+            "",
+            "bytes",
+            "bytes=",
+            "bytes=-",
+            "bytes=9-5",
+            "bytes=0-1,3-4",
+            "items=0-1",
+            "bytes=+1-2",
+            "bytes=a-b",
+            "bytes=99999999999999999999-",
+        ] {
             assert_eq!(Err(MalformedRange), RequestedRange::parse(text), "{text}");
         }
     }

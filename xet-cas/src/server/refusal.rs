@@ -37,7 +37,11 @@ impl Refusal {
 
     /// A CAS token that is malformed, forged or expired.
     pub(super) fn cas_token() -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, "Unauthorized", "the CAS token is missing, wrong or expired; ask the Hub for another")
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "Unauthorized",
+            "the CAS token is missing, wrong or expired; ask the Hub for another",
+        )
     }
 
     pub(super) fn forbidden(message: impl Into<String>) -> Self {
@@ -102,7 +106,9 @@ impl From<StoreError> for Refusal {
             StoreError::Io { .. } | StoreError::Corrupt { .. } => Self::internal(&error),
             StoreError::ParentMoved { .. } => Self::new(StatusCode::PRECONDITION_FAILED, "PreconditionFailed", message),
             StoreError::NoSuchEntry { .. } => Self::new(StatusCode::NOT_FOUND, error_code::ENTRY_NOT_FOUND, message),
-            StoreError::NoSuchBranch { .. } => Self::new(StatusCode::NOT_FOUND, error_code::REVISION_NOT_FOUND, message),
+            StoreError::NoSuchBranch { .. } => {
+                Self::new(StatusCode::NOT_FOUND, error_code::REVISION_NOT_FOUND, message)
+            }
             StoreError::Format { .. }
             | StoreError::MissingXorb { .. }
             | StoreError::UnknownSha256 { .. }

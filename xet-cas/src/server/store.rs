@@ -24,6 +24,8 @@ pub(super) use error::StoreError;
 
 mod folder;
 
+mod batch;
+
 mod xorbs;
 pub(super) use xorbs::FOOTER_BYTES_MAX as XORB_FOOTER_BYTES_MAX;
 
@@ -33,6 +35,7 @@ mod shards;
 pub(super) use shards::Progress;
 
 mod objects;
+pub(super) use objects::NewObjects;
 
 mod commit;
 pub(super) use commit::{Commit, Content, Entry, Operation, folders_of};

@@ -35,7 +35,7 @@ pub(super) struct Traffic {
 
 impl Traffic {
     pub(super) fn new(limit_rate: Option<u64>) -> Self {
-        let pace = limit_rate.map(|rate| Pace { rate, free_at: Mutex::new(now()) });
+        let pace = limit_rate.map(|rate| Pace { rate, free_at: Mutex::new(Instant::now()) });
         Self { counters: Counters::default(), pace }
     }
 
@@ -69,13 +69,8 @@ impl Pace {
     /// Takes the next free stretch of the line and returns when it begins.
     fn reserve(&self, bytes: u64) -> Instant {
         let mut free_at = self.free_at.lock().unwrap_or_else(PoisonError::into_inner);
-        let start = now().max(*free_at);
+        let start = Instant::now().max(*free_at);
         *free_at = start + Duration::from_secs_f64(bytes as f64 / self.rate as f64);
         start
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the server is the shell: this is the clock of its rate limit")]
-fn now() -> Instant {
-    Instant::now()
 }

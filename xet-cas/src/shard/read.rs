@@ -1,6 +1,9 @@
 //! Reads the upload form of a shard.
 
-use super::{BOOKEND, ENTRY_BYTES, FILE_HAS_METADATA, FILE_HAS_VERIFICATION, HEADER_BYTES, SHARD_BYTES_MAX, Shard, ShardFile, ShardXorb, TAG};
+use super::{
+    BOOKEND, ENTRY_BYTES, FILE_HAS_METADATA, FILE_HAS_VERIFICATION, HEADER_BYTES, SHARD_BYTES_MAX, Shard, ShardFile,
+    ShardXorb, TAG,
+};
 use crate::hash::swap_groups;
 use crate::{CHUNK_BYTES_MAX, ChunkHash, ChunkRange, Error, FileHash, Leaf, RangeHash, Term, XorbHash, xorb};
 
@@ -30,7 +33,11 @@ impl Shard {
         }
         let verified = shard.files.iter().filter(|file| file.verification.is_some()).count();
         if verified != 0 {
-            Error::check_equal("files of a shard and files with verification", shard.files.len() as u64, verified as u64)?;
+            Error::check_equal(
+                "files of a shard and files with verification",
+                shard.files.len() as u64,
+                verified as u64,
+            )?;
         }
         Ok(shard)
     }

@@ -1,6 +1,9 @@
 //! Serializes a shard in the form in which it is uploaded.
 
-use super::{BOOKEND, ENTRY_BYTES, FILE_HAS_METADATA, FILE_HAS_VERIFICATION, HEADER_BYTES, Shard, ShardFile, ShardXorb, TAG, VERSION};
+use super::{
+    BOOKEND, ENTRY_BYTES, FILE_HAS_METADATA, FILE_HAS_VERIFICATION, HEADER_BYTES, Shard, ShardFile, ShardXorb, TAG,
+    VERSION,
+};
 use crate::hash::swap_groups;
 
 impl Shard {

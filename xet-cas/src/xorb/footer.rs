@@ -59,7 +59,11 @@ impl Footer {
         let footer = Self { hash: claimed, leaves, record_ends };
         let behind = records.rest();
         if !behind.is_empty() {
-            Error::check_equal("bytes behind the records and of their footer", behind.len() as u64, footer.encoded_bytes() as u64)?;
+            Error::check_equal(
+                "bytes behind the records and of their footer",
+                behind.len() as u64,
+                footer.encoded_bytes() as u64,
+            )?;
             if Self::decode_from_end(behind)? != footer {
                 return Err(Error::Mismatch { what: "xorb footer and records", left: 0, right: 0 });
             }
@@ -147,10 +151,12 @@ impl Footer {
     /// A missing or malformed footer, or one whose statements about itself disagree. Its hashes are not
     /// checked against data; [`validate`](Self::validate) does that.
     pub fn decode_from_end(tail: &[u8]) -> Result<Self, Error> {
-        let (rest, length) =
-            tail.split_last_chunk::<LENGTH_BYTES>().ok_or_else(|| Error::truncated("xorb footer", LENGTH_BYTES, tail.len()))?;
+        let (rest, length) = tail
+            .split_last_chunk::<LENGTH_BYTES>()
+            .ok_or_else(|| Error::truncated("xorb footer", LENGTH_BYTES, tail.len()))?;
         let length = u32::from_le_bytes(*length) as usize;
-        let start = rest.len().checked_sub(length).ok_or_else(|| Error::truncated("xorb footer", length, rest.len()))?;
+        let start =
+            rest.len().checked_sub(length).ok_or_else(|| Error::truncated("xorb footer", length, rest.len()))?;
         Self::decode(&rest[start..])
     }
 
@@ -174,10 +180,16 @@ impl Footer {
         Error::check_equal("chunk counts of a xorb footer", count, raw.boundaries_count.into())?;
         Error::check_equal("chunk counts of a xorb footer", count, raw.final_count.into())?;
         Error::check_equal("footer length and its fields", footer.len() as u64, 92 + 40 * count)?;
-        Error::check_equal("offset of the hash section", raw.hashes_distance.into(), footer.len() as u64 - PREFIX_BYTES as u64)?;
+        Error::check_equal(
+            "offset of the hash section",
+            raw.hashes_distance.into(),
+            footer.len() as u64 - PREFIX_BYTES as u64,
+        )?;
         Error::check_equal("offset of the boundary section", raw.boundaries_distance.into(), 40 + 8 * count)?;
 
-        let words = |bytes: &[u8]| bytes.chunks_exact(4).map(|w| u32::from_le_bytes([w[0], w[1], w[2], w[3]])).collect::<Vec<_>>();
+        let words = |bytes: &[u8]| {
+            bytes.chunks_exact(4).map(|w| u32::from_le_bytes([w[0], w[1], w[2], w[3]])).collect::<Vec<_>>()
+        };
         let (record_ends, raw_ends) = (words(raw.record_ends), words(raw.raw_ends));
         let mut leaves = Vec::with_capacity(raw_ends.len());
         let (mut record_end, mut raw_end) = (0, 0);

@@ -3,7 +3,10 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use futures::{StreamExt as _, stream};
 use http_body_util::{BodyExt as _, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::body::Frame;
 use hyper::client::conn::http1;
@@ -128,18 +131,9 @@ pub(crate) fn full(body: impl Into<Bytes>) -> Body {
 
 /// A body without a length that sends these pieces and, after them, nothing: not even its end if `hangs`.
 pub(crate) fn pieces(pieces: Vec<Bytes>, hangs: bool) -> Body {
-    let sent = futures_like(pieces, hangs);
-    BodyExt::boxed_unsync(StreamBody::new(sent))
-}
-
-/// A stream made by hand: the `futures` crate is no dependency of the tests.
-fn futures_like(pieces: Vec<Bytes>, hangs: bool) -> Pieces {
-    Pieces { pieces: pieces.into_iter(), hangs }
-}
-
-pub(crate) struct Pieces {
-    pieces: std::vec::IntoIter<Bytes>,
-    hangs: bool,
+    let sent = stream::iter(pieces.into_iter().map(|piece| Ok(Frame::data(piece))));
+    let rest = if hangs { stream::pending().left_stream() } else { stream::empty().right_stream() };
+    StreamBody::new(sent.chain(rest)).boxed_unsync()
 }
 
 pub(crate) struct Call {
@@ -238,22 +232,6 @@ impl Answer {
 }
 
 pub(crate) fn file_line(path: &str, content: &[u8]) -> Value {
-    use base64::Engine as _;
-    let content = base64::engine::general_purpose::STANDARD.encode(content);
+    let content = STANDARD.encode(content);
     serde_json::json!({ "key": "file", "value": { "path": path, "content": content, "encoding": "base64" } })
-}
-
-impl futures::Stream for Pieces {
-    type Item = Result<Frame<Bytes>, std::io::Error>;
-
-    fn poll_next(
-        mut self: std::pin::Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Self::Item>> {
-        match self.pieces.next() {
-            Some(piece) => std::task::Poll::Ready(Some(Ok(Frame::data(piece)))),
-            None if self.hangs => std::task::Poll::Pending,
-            None => std::task::Poll::Ready(None),
-        }
-    }
 }

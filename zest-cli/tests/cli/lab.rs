@@ -14,12 +14,12 @@ use xet_cas::client::{self, Hub, PublishOptions};
 use xet_cas::server::{Config, Origin};
 
 pub(crate) const REPO: &str = "lab/model";
-/// Data of entries comes from here.
-pub(crate) const DATA_PATH: &str = "/cas/";
+/// Path of the URLs that entries are fetched from.
+pub(crate) const ENTRY_PATH: &str = "/cas/xorbs/";
 /// Enough for two safetensors files of several xorb chunks each, and quick to publish.
 const MODEL_BYTES: u64 = 6_000_000;
 /// No test may hang: far beyond what the slowest takes.
-const PROCESS_DEADLINE: Duration = Duration::from_secs(120);
+pub(crate) const PROCESS_DEADLINE: Duration = Duration::from_secs(120);
 
 pub(crate) struct Lab {
     pub(crate) folder: TempDir,
@@ -74,7 +74,10 @@ impl Lab {
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_zest"));
         command.env_clear().args(args);
-        command.env("HOME", self.home()).env("HF_HOME", self.home().join("hf")).env("ZEST_HOME", self.home().join("zest"));
+        command
+            .env("HOME", self.home())
+            .env("HF_HOME", self.home().join("hf"))
+            .env("ZEST_HOME", self.home().join("zest"));
         command.env("HF_ENDPOINT", self.faulty.url()).env("ZEST_STALL_TIMEOUT", "0.5").env("ZEST_ATTEMPTS", "2");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         command
@@ -128,7 +131,8 @@ impl Lab {
 
     #[track_caller]
     pub(crate) fn assert_no_partial_files(&self) {
-        let is_partial = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "zest" || extension == "tmp");
+        let is_partial =
+            |path: &PathBuf| path.extension().is_some_and(|extension| extension == "zest" || extension == "tmp");
         let left: Vec<_> = files_below(&self.home()).into_iter().filter(is_partial).collect();
         assert!(left.is_empty(), "left behind: {left:?}");
     }

@@ -2,10 +2,7 @@
 
 use testkit::{Fault, Rule};
 
-use crate::lab::{Lab, REPO};
-
-/// Path of the URLs that entries are fetched from.
-const ENTRY: &str = "/cas/data";
+use crate::lab::{ENTRY_PATH, Lab, REPO};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn given_no_origin_when_pulled_then_a_network_error() {
@@ -19,7 +16,7 @@ async fn given_no_origin_when_pulled_then_a_network_error() {
 #[tokio::test(flavor = "multi_thread")]
 async fn given_an_entry_that_stalls_once_when_pulled_then_it_is_replaced() {
     let lab = Lab::new().await;
-    lab.faulty.add(Rule::path_contains(ENTRY, Fault::StallAfter(100_000)).times(1));
+    lab.faulty.add(Rule::path_contains(ENTRY_PATH, Fault::StallAfter(1_000)).times(1));
 
     let said = lab.pull().await;
 
@@ -33,7 +30,7 @@ async fn given_data_that_never_comes_when_pulled_then_it_ends_in_time_with_a_net
     for fault in [Fault::StallAfter(0), Fault::NeverAnswer, Fault::Trickle { bytes_per_second: 1 }, Fault::Reset] {
         let lab = Lab::new().await;
 
-        let said = lab.pull_with(ENTRY, fault).await;
+        let said = lab.pull_with(ENTRY_PATH, fault).await;
 
         lab.assert_failed(&said, 5, "");
     }
@@ -42,12 +39,12 @@ async fn given_data_that_never_comes_when_pulled_then_it_ends_in_time_with_a_net
 #[tokio::test(flavor = "multi_thread")]
 async fn given_data_cut_short_when_pulled_then_fetched_again_or_given_up() {
     let lab = Lab::new().await;
-    lab.faulty.add(Rule::path_contains(ENTRY, Fault::TruncateAfter(50_000)).times(2));
+    lab.faulty.add(Rule::path_contains(ENTRY_PATH, Fault::TruncateAfter(50_000)).times(2));
     lab.pull().await.assert_ok();
     lab.assert_pulled();
 
     let lab = Lab::new().await;
-    let said = lab.pull_with(ENTRY, Fault::TruncateAfter(7)).await;
+    let said = lab.pull_with(ENTRY_PATH, Fault::TruncateAfter(7)).await;
     lab.assert_failed(&said, 5, "");
 }
 
@@ -56,7 +53,7 @@ async fn given_an_entry_that_always_breaks_later_when_pulled_then_what_arrived_c
     let lab = Lab::new().await;
     // Every answer breaks off after half a megabyte more than the one before brought.
     for round in 1..20 {
-        lab.faulty.add(Rule::path_contains(ENTRY, Fault::TruncateAfter(round * 500_000)).times(1));
+        lab.faulty.add(Rule::path_contains(ENTRY_PATH, Fault::TruncateAfter(round * 500_000)).times(1));
     }
 
     lab.pull().await.assert_ok();
@@ -69,7 +66,7 @@ async fn given_a_flipped_bit_in_every_answer_when_pulled_then_the_file_does_not_
     let lab = Lab::new().await;
 
     // Inside the first chunk's payload: random bytes, so stored as they are.
-    let said = lab.pull_with(ENTRY, Fault::FlipBit { offset: 5_000 }).await;
+    let said = lab.pull_with(ENTRY_PATH, Fault::FlipBit { offset: 5_000 }).await;
 
     lab.assert_failed(&said, 6, "");
     lab.assert_no_partial_files();
@@ -78,7 +75,7 @@ async fn given_a_flipped_bit_in_every_answer_when_pulled_then_the_file_does_not_
 #[tokio::test(flavor = "multi_thread")]
 async fn given_a_flipped_bit_once_when_pulled_then_the_file_is_fetched_again() {
     let lab = Lab::new().await;
-    lab.faulty.add(Rule::path_contains(ENTRY, Fault::FlipBit { offset: 5_000 }).times(1));
+    lab.faulty.add(Rule::path_contains(ENTRY_PATH, Fault::FlipBit { offset: 5_000 }).times(1));
 
     lab.pull().await.assert_ok();
 
@@ -109,7 +106,7 @@ async fn given_html_in_place_of_answers_when_pulled_then_said_so() {
 async fn given_html_in_place_of_data_when_pulled_then_refused() {
     let lab = Lab::new().await;
 
-    let said = lab.pull_with(ENTRY, Fault::Html).await;
+    let said = lab.pull_with(ENTRY_PATH, Fault::Html).await;
 
     lab.assert_failed(&said, 5, "");
 }
@@ -129,7 +126,7 @@ async fn given_only_version_1_when_pulled_then_it_is_used() {
 #[tokio::test(flavor = "multi_thread")]
 async fn given_data_answered_with_200_when_pulled_then_taken() {
     let lab = Lab::new().await;
-    lab.faulty.add(Rule::path_contains(ENTRY, Fault::RangeAs200));
+    lab.faulty.add(Rule::path_contains(ENTRY_PATH, Fault::RangeAs200));
 
     lab.pull().await.assert_ok();
 
@@ -140,7 +137,7 @@ async fn given_data_answered_with_200_when_pulled_then_taken() {
 async fn given_another_range_than_asked_when_pulled_then_refused() {
     let lab = Lab::new().await;
 
-    let said = lab.pull_with(ENTRY, Fault::WrongContentRange).await;
+    let said = lab.pull_with(ENTRY_PATH, Fault::WrongContentRange).await;
 
     lab.assert_failed(&said, 5, "was asked for");
 }
@@ -148,12 +145,12 @@ async fn given_another_range_than_asked_when_pulled_then_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn given_an_expired_url_when_pulled_then_asked_again_and_given_up_in_the_end() {
     let lab = Lab::new().await;
-    lab.faulty.add(Rule::path_contains(ENTRY, Fault::status(403)).times(2));
+    lab.faulty.add(Rule::path_contains(ENTRY_PATH, Fault::status(403)).times(2));
     lab.pull().await.assert_ok();
     lab.assert_pulled();
 
     let lab = Lab::new().await;
-    let said = lab.pull_with(ENTRY, Fault::status(403)).await;
+    let said = lab.pull_with(ENTRY_PATH, Fault::status(403)).await;
     lab.assert_failed(&said, 5, "signed URL was refused");
 }
 
@@ -161,7 +158,7 @@ async fn given_an_expired_url_when_pulled_then_asked_again_and_given_up_in_the_e
 async fn given_a_busy_server_when_pulled_then_its_wish_is_obeyed_within_bounds() {
     let lab = Lab::new().await;
     lab.faulty.add(Rule::path_contains("/tree/", Fault::status_with(429, &[("Retry-After", "0")])).times(1));
-    lab.faulty.add(Rule::path_contains(ENTRY, Fault::status(503)).times(1));
+    lab.faulty.add(Rule::path_contains(ENTRY_PATH, Fault::status(503)).times(1));
     lab.pull().await.assert_ok();
     lab.assert_pulled();
 

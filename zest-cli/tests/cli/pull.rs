@@ -1,6 +1,6 @@
 //! What a pull does when all is well.
 
-use crate::lab::{DATA_PATH, Lab, REPO, files_below};
+use crate::lab::{ENTRY_PATH, Lab, REPO, files_below};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn given_a_published_model_when_pulled_then_identical_and_bytes_add_up() {
@@ -9,7 +9,8 @@ async fn given_a_published_model_when_pulled_then_identical_and_bytes_add_up() {
     let summary = lab.pull().await.summary();
 
     lab.assert_pulled();
-    let total: u64 = files_below(&lab.model()).iter().map(|path| lab.model().join(path).metadata().unwrap().len()).sum();
+    let total: u64 =
+        files_below(&lab.model()).iter().map(|path| lab.model().join(path).metadata().unwrap().len()).sum();
     let sources: u64 = summary["file_bytes"].as_object().unwrap().values().map(|bytes| bytes.as_u64().unwrap()).sum();
     assert_eq!(total, sources);
     assert_eq!(files_below(&lab.model()).len() as u64, summary["files"].as_u64().unwrap());
@@ -97,7 +98,7 @@ async fn given_a_dry_run_when_pulled_then_nothing_is_fetched() {
     assert_eq!(true, summary["dry_run"]);
     assert!(summary["file_bytes"]["cdn"].as_u64().unwrap() > 0);
     assert!(!lab.repo_folder().join("refs/main").exists());
-    assert!(!lab.faulty.requests().iter().any(|seen| seen.target.starts_with(DATA_PATH)));
+    assert!(!lab.faulty.requests().iter().any(|seen| seen.target.starts_with(ENTRY_PATH)));
 }
 
 #[tokio::test(flavor = "multi_thread")]

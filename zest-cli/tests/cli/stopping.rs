@@ -3,15 +3,16 @@
 use rustix::process::{Pid, Signal, kill_process};
 use testkit::{Fault, Rule};
 
-use crate::lab::{Lab, REPO, finish};
+use crate::lab::{ENTRY_PATH, Lab, PROCESS_DEADLINE, REPO, finish};
 
 /// Starts a pull, waits until data is on its way and then sends a signal.
 async fn stop_in_the_middle(lab: &Lab, signal: Signal) -> crate::lab::Said {
-    lab.faulty.add(Rule::path_contains("/cas/data", Fault::StallAfter(1_000_000)));
+    lab.faulty.add(Rule::path_contains(ENTRY_PATH, Fault::StallAfter(1_000_000)));
     let mut command = lab.command(&["pull", REPO]);
     let child = command.env("ZEST_STALL_TIMEOUT", "60").spawn().unwrap();
     let pid = Pid::from_raw(child.id().unwrap() as i32).unwrap();
-    lab.faulty.until(|seen| seen.iter().any(|request| request.target.contains("/cas/data"))).await;
+    let data_is_asked_for = lab.faulty.until(|seen| seen.iter().any(|request| request.target.contains(ENTRY_PATH)));
+    tokio::time::timeout(PROCESS_DEADLINE, data_is_asked_for).await.expect("zest asks for no data");
     kill_process(pid, signal).unwrap();
     let said = finish(child).await;
     lab.faulty.clear();

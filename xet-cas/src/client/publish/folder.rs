@@ -39,7 +39,8 @@ pub(super) fn walk(root: &Path) -> Result<Vec<LocalFile>, Error> {
                 }
                 folders.push((source, path, depth + 1));
             } else if !is_folder {
-                let metadata = std::fs::metadata(&source).map_err(|error| Error::LocalFile { path: source.clone(), source: error })?;
+                let metadata = std::fs::metadata(&source)
+                    .map_err(|error| Error::LocalFile { path: source.clone(), source: error })?;
                 if metadata.is_file() {
                     files.push(LocalFile { path, source, size: metadata.len() });
                 }
@@ -68,7 +69,8 @@ pub(super) async fn read_start(file: &LocalFile, bytes: usize) -> Result<Vec<u8>
 
 /// A file that the Hub wants inside the commit; such files are small by its own rule.
 pub(super) async fn read_whole(file: &LocalFile) -> Result<Vec<u8>, Error> {
-    let content = tokio::fs::read(&file.source).await.map_err(|source| Error::LocalFile { path: file.source.clone(), source })?;
+    let content =
+        tokio::fs::read(&file.source).await.map_err(|source| Error::LocalFile { path: file.source.clone(), source })?;
     if content.len() as u64 != file.size {
         return Err(changed(file));
     }

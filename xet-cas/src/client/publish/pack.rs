@@ -9,7 +9,9 @@ use sha2::{Digest as _, Sha256};
 use super::folder::{LocalFile, changed};
 use crate::client::Error;
 use crate::shard::{ShardFile, ShardXorb};
-use crate::{ChunkHash, ChunkRange, Chunker, CompressionPolicy, FileHash, Leaf, RangeHash, RootBuilder, Term, XorbHash, xorb};
+use crate::{
+    ChunkHash, ChunkRange, Chunker, CompressionPolicy, FileHash, Leaf, RangeHash, RootBuilder, Term, XorbHash, xorb,
+};
 
 /// Bytes read from a file at once.
 const READ_BYTES: usize = 1024 * 1024;
@@ -78,7 +80,8 @@ impl<F: FnMut(xorb::Serialized) -> bool> Packer<F> {
     pub(super) fn add_file(&mut self, file: &LocalFile) -> Result<(), Error> {
         let local = |source| Error::LocalFile { path: file.source.clone(), source };
         let mut reader = File::open(&file.source).map_err(local)?;
-        let mut open = OpenFile { path: file.path.clone(), size: 0, sha256: [0; 32], hash: FileHash::ZERO, terms: Vec::new() };
+        let mut open =
+            OpenFile { path: file.path.clone(), size: 0, sha256: [0; 32], hash: FileHash::ZERO, terms: Vec::new() };
         let (mut sha256, mut root, mut chunker) = (Sha256::new(), RootBuilder::new(), Chunker::new());
         let (mut buffer, mut pending) = (vec![0; READ_BYTES], Vec::new());
         self.builder.begin_file();

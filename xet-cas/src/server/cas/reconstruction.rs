@@ -7,9 +7,9 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 
 use super::super::app::{App, unix_now};
-use super::super::base_url::base_url;
 use super::super::range::RequestedRange;
 use super::super::refusal::Refusal;
+use super::super::request::base_url;
 use super::super::store::Store;
 use super::{authorize, json, parse_hash, xorb_data};
 use crate::api::{BatchV1, ReconstructionV1, ReconstructionV2};
@@ -20,12 +20,20 @@ use crate::{FileHash, Reconstruction, Term};
 /// Files in one batch.
 const BATCH_FILES_MAX: usize = 256;
 
-pub(super) async fn v1(State(app): State<Arc<App>>, Path(file): Path<String>, headers: HeaderMap) -> Result<Response, Refusal> {
+pub(super) async fn v1(
+    State(app): State<Arc<App>>,
+    Path(file): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
     let answer = describe(&app, &file, &headers).await?;
     Ok(json(&ReconstructionV1::from(&answer)))
 }
 
-pub(super) async fn v2(State(app): State<Arc<App>>, Path(file): Path<String>, headers: HeaderMap) -> Result<Response, Refusal> {
+pub(super) async fn v2(
+    State(app): State<Arc<App>>,
+    Path(file): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
     let answer = describe(&app, &file, &headers).await?;
     Ok(json(&ReconstructionV2::from(&answer)))
 }
@@ -66,9 +74,11 @@ pub(super) async fn batch(
     let described = app.workers.disk(move || {
         let store = &urls.app.store;
         let files = ids.into_iter().map(|id| Ok((id, known(store, id)?))).collect::<Result<Vec<_>, Refusal>>()?;
-        let terms = files.iter().flat_map(|(_, terms)| terms);
-        let entries = entries(terms, |xorb| store.footer(xorb), |xorb, bytes| urls.of(xorb, bytes))?;
-        Ok::<_, Refusal>(BatchV1::new(files.iter().map(|(id, terms)| (*id, terms.as_slice())), entries))
+        let mut all = Vec::new();
+        for (_, terms) in &files {
+            all.extend(entries(terms, |xorb| store.footer(xorb), |xorb, bytes| urls.of(xorb, bytes))?);
+        }
+        Ok::<_, Refusal>(BatchV1::new(files.iter().map(|(id, terms)| (*id, terms.as_slice())), all))
     });
     Ok(json(&described.await?))
 }

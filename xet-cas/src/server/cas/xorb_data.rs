@@ -39,7 +39,8 @@ pub(super) async fn xorb_data(
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let xorb: XorbHash = parse_hash(&xorb)?;
-    let bytes = signed_range(&app.keys, xorb, &uri).ok_or_else(|| Refusal::forbidden("the URL is not signed or has expired"))?;
+    let bytes = signed_range(&app.keys, xorb, &uri)
+        .ok_or_else(|| Refusal::forbidden("the URL is not signed or has expired"))?;
     if !matches!(RequestedRange::of(&headers), Ok(Some(RequestedRange::Closed(first, last))) if first == bytes.start && last == bytes.end - 1)
     {
         let (first, last) = (bytes.start, bytes.end - 1);
@@ -52,7 +53,9 @@ pub(super) async fn xorb_data(
     let opened = app.workers.disk(move || {
         let file = store.open_xorb(xorb)?;
         let metadata = file.metadata();
-        let size = metadata.map_err(|source| StoreError::Io { what: "open a xorb", path: xorb.to_string().into(), source })?.len();
+        let size = metadata
+            .map_err(|source| StoreError::Io { what: "open a xorb", path: xorb.to_string().into(), source })?
+            .len();
         Ok::<_, StoreError>((file, size))
     });
     let (file, size) = opened.await?;

@@ -75,7 +75,11 @@ mod tests {
 
     #[test]
     fn given_a_pattern_with_slash_when_matched_then_for_whole_paths() {
-        check("saved_model/**/* filter=lfs", &["saved_model/a", "saved_model/a/b"], &["x/saved_model/a", "saved_model"]);
+        check(
+            "saved_model/**/* filter=lfs",
+            &["saved_model/a", "saved_model/a/b"],
+            &["x/saved_model/a", "saved_model"],
+        );
         check("/data.csv filter=lfs", &["data.csv"], &["sub/data.csv"]);
         check("data/*.csv filter=lfs", &["data/a.csv"], &["data/sub/a.csv"]);
     }
@@ -89,6 +93,10 @@ mod tests {
     #[test]
     fn given_odd_lines_when_parsed_then_they_say_nothing_or_what_git_says() {
         check("# *.bin filter=lfs\n\n*.bin\n[ filter=lfs\n", &[], &["a.bin", "["]);
-        check("\"a b.bin\" filter=lfs\nc[[:space:]]d filter=lfs\n{x,y} filter=lfs", &["a b.bin", "c d", "{x,y}"], &["x", "y"]);
+        check(
+            "\"a b.bin\" filter=lfs\nc[[:space:]]d filter=lfs\n{x,y} filter=lfs",
+            &["a b.bin", "c d", "{x,y}"],
+            &["x", "y"],
+        );
     }
 }

@@ -14,9 +14,9 @@ use super::{App, Head, Refusal, RepoKey, json, refuse_pull_request};
 use crate::api::{CommitAnswer, CommitLine, check_path};
 use crate::reconstruction::describe::file_bytes;
 use crate::server::app::unix_now;
-use crate::server::base_url::base_url;
 use crate::server::bodies::{Limit, spool};
-use crate::server::store::{Change, Entry, Operation, Store, StoreError};
+use crate::server::request::base_url;
+use crate::server::store::{Change, Entry, NewObjects, Operation, Store, StoreError};
 
 /// All lines, bytes. Larger commits can be made in steps.
 const BODY: Limit = Limit { what: "the commit", bytes_max: 1024 * 1024 * 1024 };
@@ -27,7 +27,13 @@ const LINES_MAX: usize = 100_000;
 /// Summary and description, bytes.
 const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 
-pub(super) async fn commit(app: Arc<App>, head: Head, body: Body, repo: RepoKey, branch: String) -> Result<Response, Refusal> {
+pub(super) async fn commit(
+    app: Arc<App>,
+    head: Head,
+    body: Body,
+    repo: RepoKey,
+    branch: String,
+) -> Result<Response, Refusal> {
     refuse_pull_request(&head.uri)?;
     let base = base_url(&head.headers)?;
     let mut lines = spool(&app, &head.headers, body, BODY).await?;
@@ -55,11 +61,13 @@ fn read_change(store: &Store, lines: &mut File, branch: String) -> Result<Change
         unix_seconds: unix_now(),
     };
     let mut lines = BufReader::new(lines);
+    let mut objects = store.new_objects();
     let mut text = Vec::new();
     for number in 1..=LINES_MAX {
         text.clear();
         lines.by_ref().take(LINE_BYTES_MAX + 1).read_until(b'\n', &mut text).map_err(in_upload)?;
         if text.is_empty() {
+            objects.finish()?;
             return Ok(change);
         }
         if text.len() as u64 > LINE_BYTES_MAX {
@@ -73,17 +81,19 @@ fn read_change(store: &Store, lines: &mut File, branch: String) -> Result<Change
         match line {
             CommitLine::Header { summary, description, parent_commit } => {
                 if summary.len() + description.len() > MESSAGE_BYTES_MAX {
-                    return Err(Refusal::bad_request(format!("a commit's message has at most {MESSAGE_BYTES_MAX} bytes")));
+                    return Err(Refusal::bad_request(format!(
+                        "a commit's message has at most {MESSAGE_BYTES_MAX} bytes"
+                    )));
                 }
                 (change.summary, change.description, change.parent) = (summary, description, parent_commit);
             }
-            line => change.operations.push(operation(store, line)?),
+            line => change.operations.push(operation(store, &mut objects, line)?),
         }
     }
     Err(Refusal::bad_request(format!("a commit has at most {LINES_MAX} lines")))
 }
 
-fn operation(store: &Store, line: CommitLine) -> Result<Operation, Refusal> {
+fn operation(store: &Store, objects: &mut NewObjects<'_>, line: CommitLine) -> Result<Operation, Refusal> {
     let checked = |path: String| check_path(&path).map(|()| path).map_err(Refusal::bad_request);
     match line {
         CommitLine::File { content, path, encoding } => {
@@ -91,23 +101,31 @@ fn operation(store: &Store, line: CommitLine) -> Result<Operation, Refusal> {
             if encoding != "base64" {
                 return Err(Refusal::bad_request(format!("`{path}` is encoded as `{encoding}`; only base64 is taken")));
             }
-            let content = STANDARD.decode(content).map_err(|error| Refusal::bad_request(format!("`{path}` is not base64: {error}")))?;
+            let content = STANDARD
+                .decode(content)
+                .map_err(|error| Refusal::bad_request(format!("`{path}` is not base64: {error}")))?;
             let size = content.len() as u64;
             if size > REGULAR_BYTES_MAX {
-                return Err(Refusal::bad_request(format!("`{path}` has {size} bytes and must be uploaded through Xet")));
+                return Err(Refusal::bad_request(format!(
+                    "`{path}` has {size} bytes and must be uploaded through Xet"
+                )));
             }
-            Ok(Operation::Put { path, entry: Entry::regular(store.put_object(&content)?, size) })
+            Ok(Operation::Put { path, entry: Entry::regular(objects.add(&content)?, size) })
         }
         CommitLine::LfsFile { path, algo, oid, size } => {
             let path = checked(path)?;
             if algo != "sha256" || oid.len() != 64 || !oid.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f')) {
-                return Err(Refusal::bad_request(format!("`{path}` needs a SHA-256 of 64 lowercase hexadecimal digits")));
+                return Err(Refusal::bad_request(format!(
+                    "`{path}` needs a SHA-256 of 64 lowercase hexadecimal digits"
+                )));
             }
             Ok(Operation::Put { entry: uploaded(store, &path, oid, size)?, path })
         }
         CommitLine::DeletedFile { path } => Ok(Operation::DeleteFile { path: checked(path)? }),
         // Clients write a folder with and without a slash at the end.
-        CommitLine::DeletedFolder { path } => Ok(Operation::DeleteFolder { path: checked(path.trim_end_matches('/').to_owned())? }),
+        CommitLine::DeletedFolder { path } => {
+            Ok(Operation::DeleteFolder { path: checked(path.trim_end_matches('/').to_owned())? })
+        }
         CommitLine::Header { .. } => Err(Refusal::bad_request("a commit has one header")),
     }
 }

@@ -49,7 +49,8 @@ fn answer(store: &Store, located: &Located, request: PreuploadRequest) -> Result
 fn mode(located: &Located, attributes: &Attributes, file: PreuploadFile) -> Result<PreuploadMode, Refusal> {
     let PreuploadFile { path, sample, size } = file;
     check_path(&path).map_err(Refusal::bad_request)?;
-    let sample = STANDARD.decode(sample).map_err(|error| Refusal::bad_request(format!("the sample of `{path}`: {error}")))?;
+    let sample =
+        STANDARD.decode(sample).map_err(|error| Refusal::bad_request(format!("the sample of `{path}`: {error}")))?;
     // Nothing can be stored for an empty file, so it has no chunks to upload.
     let is_large = size > 0 && (size > REGULAR_BYTES_MAX || attributes.is_lfs(&path) || sample.contains(&0));
     let oid = located.commit.files.get(&path).map(|entry| match &entry.content {
@@ -61,7 +62,8 @@ fn mode(located: &Located, attributes: &Attributes, file: PreuploadFile) -> Resu
 }
 
 fn repo_attributes(store: &Store, located: &Located) -> Result<String, StoreError> {
-    let Some(entry) = located.commit.files.get(ATTRIBUTES_FILE).filter(|entry| entry.content == Content::Regular) else {
+    let Some(entry) = located.commit.files.get(ATTRIBUTES_FILE).filter(|entry| entry.content == Content::Regular)
+    else {
         return Ok(String::new());
     };
     let mut text = Vec::new();

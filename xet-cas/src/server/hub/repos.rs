@@ -11,8 +11,8 @@ use serde::Deserialize;
 use super::{App, Refusal, RepoKey, authorize, json};
 use crate::api::{CreateRepoAnswer, CreateRepoRequest};
 use crate::server::app::unix_now;
-use crate::server::base_url::base_url;
 use crate::server::bodies::{self, Limit};
+use crate::server::request::base_url;
 
 /// The request, bytes: a few names.
 const CREATE: Limit = Limit { what: "the request", bytes_max: 64 * 1024 };
@@ -33,7 +33,9 @@ pub(super) async fn create(State(app): State<Arc<App>>, headers: HeaderMap, body
     authorize(&app, &headers)?;
     let Wanted { repo, visibility } = bodies::json(&app, &headers, body, CREATE).await?;
     if (repo.private || visibility == "private") && app.config.token.is_none() {
-        return Err(Refusal::forbidden("this origin is open to everyone; start it with a token to keep repositories private"));
+        return Err(Refusal::forbidden(
+            "this origin is open to everyone; start it with a token to keep repositories private",
+        ));
     }
     let name = match &repo.organization {
         Some(owner) => format!("{owner}/{}", repo.name),
@@ -58,7 +60,11 @@ pub(super) async fn create(State(app): State<Arc<App>>, headers: HeaderMap, body
 }
 
 /// `POST /api/validate-yaml`: nothing is wrong with anybody's front matter here.
-pub(super) async fn validate_yaml(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<Response, Refusal> {
+pub(super) async fn validate_yaml(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refusal> {
     authorize(&app, &headers)?;
     bodies::discard(&app, &headers, body, YAML).await?;
     Ok(json(&serde_json::json!({ "errors": [], "warnings": [] })))

@@ -15,10 +15,10 @@ use serde::Deserialize;
 use super::{App, Head, Located, Refusal, RepoKey, authorize, locate};
 use crate::api::{REPO_COMMIT_HEADER, encode_path};
 use crate::server::app::unix_now;
-use crate::server::base_url::base_url;
 use crate::server::delivery::{self, Extent, Kind};
 use crate::server::keys::Resource;
 use crate::server::plain::PlainReader;
+use crate::server::request::base_url;
 use crate::server::store::{Content, Entry, StoreError};
 use crate::{ByteRange, FileHash};
 
@@ -29,13 +29,21 @@ struct Signed {
     signature: String,
 }
 
-pub(super) async fn resolve(app: Arc<App>, head: Head, repo: RepoKey, revision: String, path: String) -> Result<Response, Refusal> {
+pub(super) async fn resolve(
+    app: Arc<App>,
+    head: Head,
+    repo: RepoKey,
+    revision: String,
+    path: String,
+) -> Result<Response, Refusal> {
     let signed = Query::<Signed>::try_from_uri(&head.uri).ok().map(|Query(signed)| signed);
     if signed.is_none() {
         authorize(&app, &head.headers)?;
     }
     let located = locate(&app, repo, revision).await?;
-    let Some(entry) = located.commit.files.get(&path) else { return Err(Refusal::entry_not_found(&located.repo.id, &path)) };
+    let Some(entry) = located.commit.files.get(&path) else {
+        return Err(Refusal::entry_not_found(&located.repo.id, &path));
+    };
     match (&entry.content, signed) {
         (Content::Regular, None) => regular(app, &head, &located, entry).await,
         (Content::Regular, Some(_)) => Err(Refusal::forbidden("the signature is for another file")),
@@ -60,7 +68,10 @@ async fn regular(app: Arc<App>, head: &Head, located: &Located, entry: &Entry) -
     let extent = Extent::requested(&head.headers, entry.size, etag.to_str().unwrap_or_default())?;
     let (store, oid) = (Arc::clone(&app.store), entry.oid.clone());
     let file = app.workers.disk(move || store.open_object(&oid)).await?;
-    let headers = HeaderMap::from_iter([(header::ETAG, etag), (HeaderName::from_static(REPO_COMMIT_HEADER), value(&located.sha)?)]);
+    let headers = HeaderMap::from_iter([
+        (header::ETAG, etag),
+        (HeaderName::from_static(REPO_COMMIT_HEADER), value(&located.sha)?),
+    ]);
     let piece_bytes = app.traffic.piece_bytes();
     let body = || delivery::body(app, Kind::Metadata, delivery::file_pieces(file, extent.bytes, piece_bytes));
     Ok(delivery::response(&head.method, extent, headers, body))
@@ -79,12 +90,19 @@ async fn plain(app: Arc<App>, head: &Head, headers: HeaderMap, file: FileHash, s
         bytes => PlainReader::range(&terms, bytes).ok_or_else(Refusal::range)?,
     };
     let (store, piece_bytes) = (Arc::clone(&app.store), app.traffic.piece_bytes());
-    let next = move || reader.next(&store, piece_bytes).map_err(|error: StoreError| io::Error::other(error.to_string()));
+    let next =
+        move || reader.next(&store, piece_bytes).map_err(|error: StoreError| io::Error::other(error.to_string()));
     Ok(delivery::response(&head.method, extent, headers, || delivery::body(app, Kind::Data, next)))
 }
 
 /// What the Hub says of a file that is stored with Xet.
-fn xet_headers(head: &Head, located: &Located, entry: &Entry, sha256: &str, file: FileHash) -> Result<HeaderMap, Refusal> {
+fn xet_headers(
+    head: &Head,
+    located: &Located,
+    entry: &Entry,
+    sha256: &str,
+    file: FileHash,
+) -> Result<HeaderMap, Refusal> {
     let Located { repo, sha, .. } = located;
     let token_url = format!("{}/api/{}/{}/xet-read-token/{sha}", base_url(&head.headers)?, repo.kind.plural(), repo.id);
     let mut headers = HeaderMap::new();

@@ -8,9 +8,9 @@ use axum::response::Response;
 use super::{App, Head, Refusal, RepoKey, json, locate, refuse_pull_request};
 use crate::api::{ACCESS_TOKEN_HEADER, CAS_URL_HEADER, TOKEN_EXPIRATION_HEADER, TokenAnswer};
 use crate::server::app::unix_now;
-use crate::server::base_url::base_url;
 use crate::server::cas::CAS_PATH;
 use crate::server::keys::Scope;
+use crate::server::request::base_url;
 use crate::server::store::MAIN;
 
 /// The values stand in the body, which `hf-xet` reads, and in headers, which `huggingface_hub` reads.

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::{App, Head, Located, Refusal, RepoKey, json, locate};
 use crate::GitBlobHasher;
 use crate::api::{LfsJson, TreeEntryJson, encode_path, encode_segment};
-use crate::server::base_url::base_url;
+use crate::server::request::base_url;
 use crate::server::store::{Commit, Content, Entry, folders_of};
 
 #[derive(Debug, Default, Deserialize)]
@@ -25,9 +25,15 @@ struct Wanted {
     cursor: Option<String>,
 }
 
-pub(super) async fn tree(app: Arc<App>, head: Head, repo: RepoKey, revision: String, folder: String) -> Result<Response, Refusal> {
-    let Query(wanted) =
-        Query::<Wanted>::try_from_uri(&head.uri).map_err(|error| Refusal::bad_request(format!("the query is malformed: {error}")))?;
+pub(super) async fn tree(
+    app: Arc<App>,
+    head: Head,
+    repo: RepoKey,
+    revision: String,
+    folder: String,
+) -> Result<Response, Refusal> {
+    let Query(wanted) = Query::<Wanted>::try_from_uri(&head.uri)
+        .map_err(|error| Refusal::bad_request(format!("the query is malformed: {error}")))?;
     let is_recursive = matches!(wanted.recursive.as_str(), "1" | "true" | "True");
     let page_entries = app.config.tree_page_entries.min(wanted.limit.unwrap_or(usize::MAX)).max(1);
     let after = wanted.cursor.as_deref().map(decode_cursor).transpose()?;
@@ -39,10 +45,14 @@ pub(super) async fn tree(app: Arc<App>, head: Head, repo: RepoKey, revision: Str
     let page = app.workers.disk(move || {
         let mut paths = listing(&located.commit, &folder, is_recursive).into_iter();
         let after = after.unwrap_or_default();
-        let page: Vec<String> = paths.by_ref().filter(|path| *path > after.as_str()).take(page_entries).map(str::to_owned).collect();
+        let page: Vec<String> =
+            paths.by_ref().filter(|path| *path > after.as_str()).take(page_entries).map(str::to_owned).collect();
         let is_last = paths.next().is_none();
         let entries: Vec<TreeEntryJson> = page.iter().map(|path| entry(&located.commit, path)).collect();
-        let next = page.last().filter(|_| !is_last).map(|last| next_url(&base, &located, &folder, is_recursive, page_entries, last));
+        let next = page
+            .last()
+            .filter(|_| !is_last)
+            .map(|last| next_url(&base, &located, &folder, is_recursive, page_entries, last));
         (entries, next)
     });
     let (entries, next) = page.await;
@@ -57,7 +67,8 @@ pub(super) async fn tree(app: Arc<App>, head: Head, repo: RepoKey, revision: Str
 fn listing<'c>(commit: &'c Commit, folder: &str, is_recursive: bool) -> BTreeSet<&'c str> {
     let inside = if folder.is_empty() { String::new() } else { format!("{folder}/") };
     let mut paths = BTreeSet::new();
-    for path in commit.files.range(inside.clone()..).map(|(path, _)| path).take_while(|path| path.starts_with(&inside)) {
+    for path in commit.files.range(inside.clone()..).map(|(path, _)| path).take_while(|path| path.starts_with(&inside))
+    {
         paths.extend(folders_of(path).filter(|folder| folder.len() > inside.len()));
         paths.insert(path);
     }
@@ -73,7 +84,14 @@ fn entry(commit: &Commit, path: &str) -> TreeEntryJson {
         Content::Regular => (None, None),
         Content::Xet { sha256, hash } => (Some(lfs(file, sha256)), Some(hash.to_string())),
     };
-    TreeEntryJson { kind: "file".into(), oid: file.oid.clone(), size: as_json(file.size), path: path.to_owned(), lfs, xet_hash }
+    TreeEntryJson {
+        kind: "file".into(),
+        oid: file.oid.clone(),
+        size: as_json(file.size),
+        path: path.to_owned(),
+        lfs,
+        xet_hash,
+    }
 }
 
 fn lfs(file: &Entry, sha256: &str) -> LfsJson {
@@ -96,12 +114,22 @@ fn as_json(size: u64) -> i64 {
 }
 
 /// Names the commit, not the branch: all pages are of one state.
-fn next_url(base: &str, located: &Located, folder: &str, is_recursive: bool, page_entries: usize, last: &str) -> String {
+fn next_url(
+    base: &str,
+    located: &Located,
+    folder: &str,
+    is_recursive: bool,
+    page_entries: usize,
+    last: &str,
+) -> String {
     let Located { repo, sha, .. } = located;
     let folder = if folder.is_empty() { String::new() } else { format!("/{}", encode_path(folder)) };
     let cursor = encode_segment(&URL_SAFE_NO_PAD.encode(last));
     let kind = repo.kind.plural();
-    format!("{base}/api/{kind}/{}/tree/{sha}{folder}?recursive={is_recursive}&limit={page_entries}&cursor={cursor}", repo.id)
+    format!(
+        "{base}/api/{kind}/{}/tree/{sha}{folder}?recursive={is_recursive}&limit={page_entries}&cursor={cursor}",
+        repo.id
+    )
 }
 
 fn decode_cursor(cursor: &str) -> Result<String, Refusal> {

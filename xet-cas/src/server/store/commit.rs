@@ -100,7 +100,9 @@ impl Commit {
             }
         }
         if files.len() > FILES_MAX {
-            return Err(StoreError::Commit { reason: format!("a commit has {} files, at most {FILES_MAX} are taken", files.len()) });
+            return Err(StoreError::Commit {
+                reason: format!("a commit has {} files, at most {FILES_MAX} are taken", files.len()),
+            });
         }
         for path in files.keys() {
             if let Some(file) = folders_of(path).find(|folder| files.contains_key(*folder)) {
@@ -133,7 +135,9 @@ mod text {
         serializer.collect_str(value)
     }
 
-    pub(super) fn deserialize<'de, T: FromStr<Err: Display>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+    pub(super) fn deserialize<'de, T: FromStr<Err: Display>, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<T, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use sha2::{Digest as _, Sha256};
 
+use super::batch::Batch;
 use super::folder::read;
 use super::{Store, StoreError};
 use crate::server::plain::PlainReader;
@@ -37,37 +38,43 @@ impl Store {
         }
     }
 
-    /// Keeps a file whose description has been checked, and its SHA-256. False: both were known.
-    pub(super) fn put_file(&self, file: ShardFile) -> Result<bool, StoreError> {
-        if file.hash == FileHash::ZERO {
-            return Ok(false);
+    /// Keeps files whose descriptions have been checked, and then their SHA-256. False: all were known.
+    pub(super) fn put_files(&self, files: Vec<ShardFile>) -> Result<bool, StoreError> {
+        let mut any_new = false;
+        let mut records = Batch::new(self);
+        for file in files.iter().filter(|file| file.hash != FileHash::ZERO) {
+            let record = Shard { files: vec![file.clone()], xorbs: Vec::new() };
+            any_new |= records.add(self.file_path(file.hash), &record.encode_upload())?;
         }
-        let (hash, sha256) = (file.hash, file.sha256);
-        let terms = file.terms.clone();
-        let record = Shard { files: vec![file], xorbs: Vec::new() };
-        let is_new = self.write(&self.file_path(hash), &record.encode_upload())?;
-        let is_named = match sha256 {
-            None | Some(NOT_HASHED) => false,
-            Some(sha256) => self.name_file(&hex(&sha256), hash, terms)?,
-        };
-        Ok(is_new || is_named)
+        records.finish()?;
+        let mut names = Batch::new(self);
+        for file in files {
+            any_new |= match file.sha256 {
+                None | Some(NOT_HASHED) => false,
+                Some(sha256) => self.name_file(&mut names, &hex(&sha256), file.hash, file.terms)?,
+            };
+        }
+        names.finish()?;
+        Ok(any_new)
     }
 
     /// The first claim that a file has a SHA-256 is believed: it can only mislead who refers to it by that
     /// SHA-256 alone, and the file's own hash is checked by whoever downloads it. Two claims for the same
     /// SHA-256 cannot both be true, and reading the file tells which is.
-    fn name_file(&self, sha256: &str, file: FileHash, terms: Vec<Term>) -> Result<bool, StoreError> {
+    fn name_file(
+        &self,
+        names: &mut Batch<'_>,
+        sha256: &str,
+        file: FileHash,
+        terms: Vec<Term>,
+    ) -> Result<bool, StoreError> {
         let path = self.named("sha256", sha256);
         let content = file.to_string();
         match read(&path)? {
-            None => self.write(&path, content.as_bytes()),
+            None => names.add(path, content.as_bytes()),
             Some(known) if known == content.as_bytes() => Ok(false),
-            Some(_) => {
-                if self.sha256_of(terms)? != sha256 {
-                    return Err(StoreError::WrongSha256 { file, sha256: sha256.to_owned() });
-                }
-                self.replace(&path, content.as_bytes()).map(|()| true)
-            }
+            Some(_) if self.sha256_of(terms)? == sha256 => self.replace(&path, content.as_bytes()).map(|()| true),
+            Some(_) => Err(StoreError::WrongSha256 { file, sha256: sha256.to_owned() }),
         }
     }
 

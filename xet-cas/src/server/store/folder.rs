@@ -5,7 +5,7 @@ use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use tempfile::NamedTempFile;
 
 use super::super::Error;
@@ -17,9 +17,21 @@ const FORMAT_FILE: &str = "origin.json";
 const LOCK_FILE: &str = "lock";
 const INCOMING_FOLDER: &str = "incoming";
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct Format {
     format: u32,
+}
+
+/// Why a folder cannot be used.
+enum Unsettled {
+    Format { found: String },
+    Store(StoreError),
+}
+
+impl From<StoreError> for Unsettled {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
 }
 
 impl Store {
@@ -34,40 +46,46 @@ impl Store {
             return Err(Error::Foreign { path: root.to_owned() });
         }
         let lock_path = root.join(LOCK_FILE);
-        let lock = File::options().create(true).truncate(false).write(true).open(&lock_path).map_err(in_folder(&lock_path))?;
+        let lock =
+            File::options().create(true).truncate(false).write(true).open(&lock_path).map_err(in_folder(&lock_path))?;
         lock.try_lock().map_err(|error| match error {
             TryLockError::WouldBlock => Error::InUse { path: root.to_owned() },
             TryLockError::Error(source) => Error::Data { path: lock_path.clone(), source },
         })?;
-        let incoming = root.join(INCOMING_FOLDER);
-        match fs::remove_dir_all(&incoming) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(in_folder(&incoming)(error)),
-            _ => fs::create_dir(&incoming).map_err(in_folder(&incoming))?,
-        }
         let store = Self { root: root.to_owned(), _lock: lock, changing: Mutex::new(()), recent: Recent::default() };
-        store.check_format()?;
+        store.settle().map_err(|error| match error {
+            Unsettled::Format { found } => Error::Format { path: root.to_owned(), found, supported: FORMAT },
+            Unsettled::Store(StoreError::Io { path, source, .. }) => Error::Data { path, source },
+            Unsettled::Store(other) => {
+                Error::Data { path: root.to_owned(), source: io::Error::other(other.to_string()) }
+            }
+        })?;
         Ok(store)
     }
 
-    fn check_format(&self) -> Result<(), Error> {
-        let path = self.root.join(FORMAT_FILE);
-        let as_error = |error| match error {
-            StoreError::Io { path, source, .. } => Error::Data { path, source },
-            other => Error::Data { path: path.clone(), source: io::Error::other(other.to_string()) },
-        };
-        let Some(text) = read(&path).map_err(as_error)? else {
-            let format = serde_json::to_vec(&Format { format: FORMAT }).unwrap_or_default();
-            return self.replace(&path, &format).map_err(as_error);
-        };
-        match serde_json::from_slice(&text) {
-            Ok(Format { format: FORMAT }) => Ok(()),
-            Ok(Format { format }) => Err(self.unreadable(format.to_string())),
-            Err(_) => Err(self.unreadable("unknown".into())),
+    /// Checks the format, throws away what a crash has left, and writes the format where there is none yet.
+    fn settle(&self) -> Result<(), Unsettled> {
+        let format_path = self.root.join(FORMAT_FILE);
+        let stated = read(&format_path)?;
+        if let Some(text) = &stated {
+            let format = serde_json::from_slice(text).map(|Format { format }| format);
+            if !matches!(format, Ok(FORMAT)) {
+                let found = format.map_or("unknown".to_owned(), |format| format.to_string());
+                return Err(Unsettled::Format { found });
+            }
         }
-    }
-
-    fn unreadable(&self, found: String) -> Error {
-        Error::Format { path: self.root.clone(), found, supported: FORMAT }
+        let incoming = self.root.join(INCOMING_FOLDER);
+        match fs::remove_dir_all(&incoming) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(in_path("empty a folder", &incoming)(error).into());
+            }
+            _ => fs::create_dir(&incoming).map_err(in_path("create a folder", &incoming))?,
+        }
+        if stated.is_none() {
+            let format = serde_json::json!({ "format": FORMAT }).to_string();
+            self.replace(&format_path, format.as_bytes())?;
+        }
+        Ok(())
     }
 
     /// A file to write into, on the same file system. It is deleted when dropped.
@@ -89,9 +107,17 @@ impl Store {
     /// Makes a written file visible under its final name, unless something has that name: then what is there
     /// stays, and the answer is false.
     pub(super) fn publish(&self, file: NamedTempFile, target: &Path) -> Result<bool, StoreError> {
-        let folder = self.prepare(&file, target)?;
+        file.as_file().sync_all().map_err(in_path("sync a file", target))?;
+        let is_new = self.rename(file, target)?;
+        sync_folder(folder_of(target))?;
+        Ok(is_new)
+    }
+
+    /// [`publish`](Self::publish) for a caller that syncs the file before and the folder behind.
+    pub(super) fn rename(&self, file: NamedTempFile, target: &Path) -> Result<bool, StoreError> {
+        create_folder(folder_of(target))?;
         match file.persist_noclobber(target) {
-            Ok(_) => sync_folder(folder).map(|()| true),
+            Ok(_) => Ok(true),
             Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
             Err(error) => Err(in_path("rename a file", target)(error.error)),
         }
@@ -108,23 +134,17 @@ impl Store {
     /// Writes a small file over what is there.
     pub(super) fn replace(&self, target: &Path, content: &[u8]) -> Result<(), StoreError> {
         let file = self.filled(content)?;
-        let folder = self.prepare(&file, target)?;
+        file.as_file().sync_all().map_err(in_path("sync a file", target))?;
+        create_folder(folder_of(target))?;
         file.persist(target).map_err(|error| in_path("rename a file", target)(error.error))?;
-        sync_folder(folder)
+        sync_folder(folder_of(target))
     }
 
-    fn filled(&self, content: &[u8]) -> Result<NamedTempFile, StoreError> {
+    /// A file with this content, not synced.
+    pub(super) fn filled(&self, content: &[u8]) -> Result<NamedTempFile, StoreError> {
         let mut file = self.incoming()?;
         file.write_all(content).map_err(in_path("write a file", file.path()))?;
         Ok(file)
-    }
-
-    /// Syncs the file and makes its folder.
-    fn prepare<'t>(&self, file: &NamedTempFile, target: &'t Path) -> Result<&'t Path, StoreError> {
-        file.as_file().sync_all().map_err(in_path("sync a file", target))?;
-        let folder = target.parent().unwrap_or(target);
-        create_folder(folder)?;
-        Ok(folder)
     }
 }
 
@@ -174,8 +194,12 @@ fn create_folder(folder: &Path) -> Result<(), StoreError> {
     }
 }
 
+fn folder_of(path: &Path) -> &Path {
+    path.parent().unwrap_or(path)
+}
+
 /// A rename survives a power cut only once its folder is synced.
-fn sync_folder(folder: &Path) -> Result<(), StoreError> {
+pub(super) fn sync_folder(folder: &Path) -> Result<(), StoreError> {
     if cfg!(unix) {
         File::open(folder).and_then(|folder| folder.sync_all()).map_err(in_path("sync a folder", folder))?;
     }

@@ -26,8 +26,11 @@ impl Recent {
 
     pub(super) fn put(&self, repo: &RepoKey, sha: &str, commit: &Arc<Commit>) {
         let mut commits = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        commits.retain(|(r, s, _)| r != repo || s != sha);
         commits.push_front((repo.clone(), sha.to_owned(), Arc::clone(commit)));
-        while commits.len() > COMMITS_MAX || commits.iter().map(|(.., commit)| commit.files.len()).sum::<usize>() > FILES_MAX {
+        while commits.len() > COMMITS_MAX
+            || commits.iter().map(|(.., commit)| commit.files.len()).sum::<usize>() > FILES_MAX
+        {
             commits.pop_back();
         }
     }

@@ -57,7 +57,8 @@ impl Store {
             return Ok(false);
         }
         let summary = "initial commit".to_owned();
-        let first = Commit { parent: None, summary, description: String::new(), unix_seconds, files: Default::default() };
+        let first =
+            Commit { parent: None, summary, description: String::new(), unix_seconds, files: Default::default() };
         self.put_commit(repo, MAIN, first)?;
         Ok(true)
     }
@@ -105,7 +106,8 @@ impl Store {
     }
 
     fn put_commit(&self, repo: &RepoKey, branch: &str, commit: Commit) -> Result<String, StoreError> {
-        let branch = self.branch_path(repo, branch).ok_or_else(|| StoreError::NoSuchBranch { branch: branch.to_owned() })?;
+        let branch =
+            self.branch_path(repo, branch).ok_or_else(|| StoreError::NoSuchBranch { branch: branch.to_owned() })?;
         let text = serde_json::to_vec(&commit).map_err(|error| StoreError::Commit { reason: error.to_string() })?;
         // Git hashes other text, but clients only want forty digits that differ whenever anything does.
         let sha = GitBlobHasher::of(&text);

@@ -34,7 +34,9 @@ impl Store {
     pub(in super::super) fn put_shard(&self, body: &[u8], progress: &Progress) -> Result<bool, StoreError> {
         let shard = Shard::decode_upload(body)?;
         progress.total.store(shard.files.len() as u64, Ordering::Relaxed);
-        let mut check = Check { store: self, footers: HashMap::new(), cached_chunks: 0, chunks_left: CHUNKS_MAX };
+        let named = shard.files.iter().flat_map(|file| &file.terms).map(|term| u64::from(term.chunks.count())).sum();
+        Error::check_bounds("chunks named by a shard", named, 0, CHUNKS_MAX)?;
+        let mut check = Check { store: self, footers: HashMap::new(), cached_chunks: 0 };
         for xorb in &shard.xorbs {
             check.xorb(xorb)?;
         }
@@ -43,11 +45,7 @@ impl Store {
             progress.verified.fetch_add(1, Ordering::Relaxed);
         }
         drop(check);
-        let mut any_new = false;
-        for file in shard.files {
-            any_new |= self.put_file(file)?;
-        }
-        Ok(any_new)
+        self.put_files(shard.files)
     }
 }
 
@@ -55,7 +53,6 @@ struct Check<'a> {
     store: &'a Store,
     footers: HashMap<XorbHash, Arc<Footer>>,
     cached_chunks: usize,
-    chunks_left: u64,
 }
 
 impl Check<'_> {
@@ -87,24 +84,24 @@ impl Check<'_> {
         let mut root = RootBuilder::new();
         let mut verification = file.verification.iter().flatten();
         for term in &file.terms {
-            let count = u64::from(term.chunks.count());
-            self.chunks_left = self.chunks_left.checked_sub(count).ok_or(Error::OutOfBounds {
-                what: "chunks named by a shard",
-                value: CHUNKS_MAX + 1,
-                min: 0,
-                max: CHUNKS_MAX,
-            })?;
             let footer = self.footer(term.xorb)?;
             let Some(leaves) = footer.leaves().get(term.chunks.start as usize..term.chunks.end as usize) else {
                 let last = u64::from(term.chunks.end);
-                return Err(Error::OutOfBounds { what: "last chunk of a term", value: last, min: 1, max: footer.leaves().len() as u64 }.into());
+                return Err(Error::OutOfBounds {
+                    what: "last chunk of a term",
+                    value: last,
+                    min: 1,
+                    max: footer.leaves().len() as u64,
+                }
+                .into());
             };
             let bytes = leaves.iter().map(|leaf| u64::from(leaf.length)).sum();
             Error::check_equal("unpacked length of a term and its chunks", term.unpacked_length.into(), bytes)?;
             if let Some(claimed) = verification.next()
                 && *claimed != RangeHash::of(leaves.iter().map(|leaf| &leaf.hash))
             {
-                let reason = format!("the range hash of chunks {:?} of xorb {} is wrong", term.chunks.indices(), term.xorb);
+                let reason =
+                    format!("the range hash of chunks {:?} of xorb {} is wrong", term.chunks.indices(), term.xorb);
                 return Err(Error::Reconstruction { reason }.into());
             }
             for leaf in leaves {

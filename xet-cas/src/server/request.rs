@@ -1,4 +1,4 @@
-//! The origin's own address, as the client knows it.
+//! What the headers of a request say.
 
 use axum::http::{HeaderMap, header};
 
@@ -16,4 +16,10 @@ pub(super) fn base_url(headers: &HeaderMap) -> Result<String, Refusal> {
         return Err(Refusal::bad_request("the Host header is missing or malformed"));
     }
     Ok(format!("http://{host}"))
+}
+
+/// The token of an `Authorization: Bearer` header.
+pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }

@@ -1,0 +1,15 @@
+//! The origin, spoken to over HTTP as clients do: one connection a request, on 127.0.0.1.
+
+#[cfg(test)]
+mod server {
+    mod lab;
+    mod model;
+
+    mod access;
+    mod commits;
+    mod connections;
+    mod data;
+    mod listings;
+    mod storage;
+    mod uploads;
+}
