@@ -5,7 +5,6 @@ pub use repo::{RepoId, RepoType};
 pub(crate) use repo::{encode_path, encode_segment};
 
 mod path;
-#[cfg(feature = "server")]
 pub(crate) use path::check_path;
 
 mod git;

@@ -91,6 +91,9 @@ fn hint(error: &swarm::Error, exit: Exit) -> Option<&'static str> {
     if let swarm::Error::Client(client::Error::RateLimited { .. }) = error {
         return Some("wait, or log in with a token: HF_TOKEN");
     }
+    if let swarm::Error::Client(client::Error::Gated { .. }) = error {
+        return Some("ask for access on the repository's page, then set HF_TOKEN to a token of that account");
+    }
     match exit {
         Exit::NotAuthorised => Some("set HF_TOKEN, or ask for access on the repository's page"),
         Exit::NotFound => match error {

@@ -30,6 +30,12 @@ pub enum Error {
         /// What the server said.
         message: String,
     },
+    /// The repository is gated, and this user has not been let in.
+    #[error("repository {repo} is gated: its owner decides who may read it")]
+    Gated {
+        /// Its name.
+        repo: String,
+    },
     /// There is no such repository, or it is private and the token does not open it.
     #[error("repository {repo} was not found")]
     RepoNotFound {
@@ -167,7 +173,7 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Endpoint { .. } | Self::Unpublishable { .. } => ErrorKind::Usage,
-            Self::Unauthorized { .. } | Self::Forbidden { .. } => ErrorKind::NotAuthorised,
+            Self::Unauthorized { .. } | Self::Forbidden { .. } | Self::Gated { .. } => ErrorKind::NotAuthorised,
             Self::RepoNotFound { .. } | Self::RevisionNotFound { .. } | Self::NotFound { .. } => ErrorKind::NotFound,
             Self::UrlExpired { .. }
             | Self::RateLimited { .. }

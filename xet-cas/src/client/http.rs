@@ -186,6 +186,9 @@ impl Http {
         }
         let what = request.what.clone();
         let error = match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if code == error_code::GATED_REPO => {
+                Error::Gated { repo: what }
+            }
             StatusCode::UNAUTHORIZED if code == error_code::REPO_NOT_FOUND => Error::RepoNotFound { repo: what },
             StatusCode::UNAUTHORIZED => Error::Unauthorized { what, message },
             StatusCode::FORBIDDEN => Error::Forbidden { what, message },

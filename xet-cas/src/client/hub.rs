@@ -197,6 +197,7 @@ impl Hub {
 /// Fills in what the transport does not know: which repository and revision were not found.
 pub(super) fn name_repo(error: Error, repo: &RepoId, revision: &str) -> Error {
     match error {
+        Error::Gated { .. } => Error::Gated { repo: repo.to_string() },
         Error::RepoNotFound { .. } => Error::RepoNotFound { repo: repo.to_string() },
         Error::RevisionNotFound { .. } => {
             Error::RevisionNotFound { repo: repo.to_string(), revision: revision.to_owned() }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::store::{Store, StoreError};
 use crate::reconstruction::describe::{Window, file_bytes, trim_term};
 use crate::xorb::{Footer, Record, RecordHeader};
-use crate::{ByteRange, ChunkHash, Term};
+use crate::{ByteRange, CHUNK_BYTES_MAX, ChunkHash, Term};
 
 /// Reads a range of a file, piece by piece. Blocks. Every chunk is checked against its hash.
 pub(super) struct PlainReader {
@@ -45,7 +45,8 @@ impl PlainReader {
 
     /// The next bytes: whole chunks until there are `piece_bytes` of them, or all the rest; `None` at the end.
     pub(super) fn next(&mut self, store: &Store, piece_bytes: usize) -> Result<Option<Bytes>, StoreError> {
-        let mut piece = Vec::new();
+        // The last chunk may go past the size of a piece.
+        let mut piece = Vec::with_capacity(piece_bytes + CHUNK_BYTES_MAX);
         let mut scratch = Vec::new();
         while self.left > 0 && piece.len() < piece_bytes {
             let Some(run) = self.next_run(store)? else { break };

@@ -49,6 +49,16 @@ async fn given_a_guarded_origin_when_pulled_without_its_token_then_not_authorise
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn given_a_gated_repository_when_pulled_then_the_hint_says_where_to_ask() {
+    let lab = Lab::new().await;
+
+    let said = lab.pull_with("/tree/", Fault::status_with(403, &[("X-Error-Code", "GatedRepo")])).await;
+
+    lab.assert_failed(&said, 3, "repository lab/model is gated");
+    assert!(said.stderr.contains("on the repository's page"), "{}", said.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn given_a_token_when_anything_is_printed_then_it_is_not() {
     let lab = Lab::with_token(Some("hf_right")).await;
 

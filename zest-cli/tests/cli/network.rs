@@ -2,7 +2,7 @@
 
 use testkit::{Fault, Rule};
 
-use crate::lab::{ENTRY_PATH, Lab, REPO};
+use crate::lab::{ENTRY_PATH, Lab, REPO, finish};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn given_no_origin_when_pulled_then_a_network_error() {
@@ -179,4 +179,33 @@ async fn given_one_file_that_fails_when_pulled_then_the_others_are_kept_and_no_r
     let summary = lab.pull().await.summary();
     assert!(summary["file_bytes"]["local"].as_u64() > summary["file_bytes"]["cdn"].as_u64(), "{summary}");
     lab.assert_pulled();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_a_proxy_in_the_environment_when_pulled_then_everything_goes_through_it() {
+    let lab = Lab::new().await;
+
+    // A name that only the proxy can reach.
+    let mut command = lab.command(&["pull", REPO, "--endpoint", "http://hub.invalid"]);
+    let said = finish(command.env("HTTP_PROXY", lab.faulty.url()).spawn().unwrap()).await;
+
+    said.assert_ok();
+    lab.assert_pulled();
+    assert!(lab.faulty.requests().iter().all(|seen| seen.header("host") == Some("hub.invalid")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_a_reconstruction_of_another_file_when_pulled_then_the_file_does_not_appear() {
+    let lab = Lab::new().await;
+    let swap = Fault::rewrite(|body| {
+        let mut answer: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        if let Some(terms) = answer["terms"].as_array_mut() {
+            terms.reverse();
+        }
+        serde_json::to_vec(&answer).unwrap().into()
+    });
+
+    let said = lab.pull_with("/reconstructions/", swap).await;
+
+    lab.assert_failed(&said, 6, "");
 }

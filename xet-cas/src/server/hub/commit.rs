@@ -132,11 +132,9 @@ fn operation(store: &Store, objects: &mut NewObjects<'_>, line: CommitLine) -> R
 
 /// A file that is named by its SHA-256 alone: a shard has said before which file that is.
 fn uploaded(store: &Store, path: &str, sha256: String, size: u64) -> Result<Entry, Refusal> {
-    let file = store.file_of_sha256(&sha256)?;
-    let Some((file, terms)) = file.map(|file| store.file(file).map(|terms| (file, terms))).transpose()? else {
-        return Err(StoreError::UnknownSha256 { path: path.to_owned(), sha256 }.into());
-    };
-    let Some(terms) = terms else { return Err(StoreError::UnknownSha256 { path: path.to_owned(), sha256 }.into()) };
+    let unknown = || StoreError::UnknownSha256 { path: path.to_owned(), sha256: sha256.clone() };
+    let file = store.file_of_sha256(&sha256)?.ok_or_else(unknown)?;
+    let terms = store.file(file)?.ok_or_else(unknown)?;
     let actual = file_bytes(&terms);
     // Clients that copy a file do not say how large it is.
     if size != 0 && size != actual {

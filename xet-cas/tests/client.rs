@@ -1,0 +1,279 @@
+//! The client against the origin of this crate, with a proxy between them that misbehaves.
+
+#![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use testkit::{Fault, FaultyOrigin, Rule, SeenRequest};
+use tokio::task::JoinSet;
+use xet_cas::client::{Commit, Config, Content, Error, ErrorKind, Hub, PublishOptions, Secret, TreeFile};
+use xet_cas::server::{self, Origin};
+use xet_cas::{FileHash, Leaf, RepoId, RepoType, chunks};
+
+const HUB_TOKEN: &str = "hf_test";
+
+/// A guarded origin that holds one large and several small files.
+struct Lab {
+    folder: TempDir,
+    faulty: FaultyOrigin,
+    hub: Hub,
+    large: Vec<u8>,
+    _servers: JoinSet<()>,
+}
+
+impl Lab {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let source = folder.path().join("source");
+        std::fs::create_dir_all(source.join("sub")).unwrap();
+        let large: Vec<u8> = (0..500_000_u32).flat_map(|i| i.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+        std::fs::write(source.join("large.bin"), &large).unwrap();
+        std::fs::write(source.join("empty"), "").unwrap();
+        for i in 0..7 {
+            std::fs::write(source.join(format!("sub/{i}.txt")), format!("file {i}")).unwrap();
+        }
+        let mut config = server::Config::new(folder.path().join("origin"));
+        config.token = Some(HUB_TOKEN.to_owned());
+        config.tree_page_entries = 2;
+        let origin = Origin::bind(config, ([127, 0, 0, 1], 0).into()).await.unwrap();
+        let faulty = FaultyOrigin::start(&origin.url()).await.unwrap();
+        let mut servers = JoinSet::new();
+        servers.spawn(async move { origin.serve(std::future::pending()).await.unwrap() });
+        let hub = hub(&faulty.url());
+        hub.publish(&source, &repo(), &PublishOptions::default(), |_| {}).await.unwrap();
+        Self { folder, faulty, hub, large, _servers: servers }
+    }
+
+    fn source(&self) -> PathBuf {
+        self.folder.path().join("source")
+    }
+
+    async fn commit(&self) -> Commit {
+        self.hub.resolve(RepoType::Model, &repo(), "main").await.unwrap()
+    }
+
+    async fn large_file(&self) -> TreeFile {
+        let files = self.hub.list(&self.commit().await).await.unwrap();
+        files.into_iter().find(|file| file.path == "large.bin").unwrap()
+    }
+
+    fn seen(&self, path: &str) -> Vec<SeenRequest> {
+        self.faulty.requests().into_iter().filter(|seen| seen.target.contains(path)).collect()
+    }
+}
+
+fn repo() -> RepoId {
+    "lab/files".parse().unwrap()
+}
+
+fn hub(url: &str) -> Hub {
+    let mut config = Config::new(url).unwrap();
+    config.token = Secret::new(HUB_TOKEN);
+    config.retry.attempts = 3;
+    config.retry.delay = Duration::from_millis(1);
+    config.deadlines.stall = Duration::from_millis(500);
+    config.deadlines.answer = Duration::from_millis(500);
+    Hub::new(&config).unwrap()
+}
+
+fn xet_hash(file: &TreeFile) -> FileHash {
+    match &file.content {
+        Content::Xet { hash, .. } => *hash,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn with_json(change: impl Fn(&mut Value) + Send + Sync + 'static) -> Fault {
+    Fault::rewrite(move |body| {
+        let mut value: Value = serde_json::from_slice(&body).unwrap();
+        change(&mut value);
+        serde_json::to_vec(&value).unwrap().into()
+    })
+}
+
+#[expect(clippy::disallowed_methods, reason = "tokens expire by the wall clock")]
+fn unix_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_a_listing_of_many_pages_when_listed_then_all_files_with_their_names() {
+    let lab = Lab::new().await;
+
+    let files = lab.hub.list(&lab.commit().await).await.unwrap();
+
+    let paths: Vec<&str> = files.iter().map(|file| file.path.as_str()).collect();
+    assert_eq!(9, paths.len(), "{paths:?}");
+    assert!(lab.seen("/tree/").len() > 3, "there was only one page");
+    let leaves: Vec<Leaf> = chunks(&lab.large).map(Leaf::of).collect();
+    assert_eq!(Leaf::file_hash(&leaves), xet_hash(&lab.large_file().await));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_an_entry_when_opened_then_exactly_its_bytes_and_no_token_in_the_request() {
+    let lab = Lab::new().await;
+    let (commit, file) = (lab.commit().await, lab.large_file().await);
+    let cas = lab.hub.cas(&commit).unwrap();
+
+    let reconstruction = cas.reconstruct(xet_hash(&file), file.size).await.unwrap();
+    reconstruction.check_whole_file(file.size).unwrap();
+    let mut received = 0;
+    for entry in &reconstruction.entries {
+        let mut body = cas.open(entry).await.unwrap();
+        while let Some(piece) = body.next().await.unwrap() {
+            received += piece.len() as u64;
+        }
+    }
+
+    assert_eq!(reconstruction.entries.iter().map(|entry| entry.bytes.length()).sum::<u64>(), received);
+    assert!(lab.seen("/cas/xorbs/").iter().all(|seen| seen.header("authorization").is_none()));
+    let hub_token = format!("Bearer {HUB_TOKEN}");
+    assert!(lab.seen("/cas/").iter().all(|seen| seen.header("authorization") != Some(&hub_token)));
+    assert!(lab.seen("/api/").iter().all(|seen| seen.header("authorization") == Some(&hub_token)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_a_token_that_expires_soon_when_used_then_renewed_by_the_clock() {
+    for (lifetime, expected) in [(3_600, 1), (59, 3)] {
+        let lab = Lab::new().await;
+        let expires = unix_now() + lifetime;
+        lab.faulty
+            .add(Rule::path_contains("/xet-read-token/", with_json(move |answer| answer["exp"] = expires.into())));
+        let (commit, file) = (lab.commit().await, lab.large_file().await);
+        let cas = lab.hub.cas(&commit).unwrap();
+
+        for _ in 0..3 {
+            cas.reconstruct(xet_hash(&file), file.size).await.unwrap();
+        }
+
+        assert_eq!(expected, lab.seen("/xet-read-token/").len(), "of {lifetime} s");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_a_token_in_headers_alone_when_asked_then_taken() {
+    let lab = Lab::new().await;
+    lab.faulty.add(Rule::path_contains("/xet-read-token/", Fault::rewrite(|_| "moved to the headers".into())));
+    let (commit, file) = (lab.commit().await, lab.large_file().await);
+
+    let reconstruction = lab.hub.cas(&commit).unwrap().reconstruct(xet_hash(&file), file.size).await;
+
+    assert!(reconstruction.is_ok(), "{reconstruction:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_a_server_that_rejects_the_token_when_asked_then_renewed_once() {
+    let lab = Lab::new().await;
+    let (commit, file) = (lab.commit().await, lab.large_file().await);
+    let cas = lab.hub.cas(&commit).unwrap();
+    lab.faulty.add(Rule::path_contains("/reconstructions/", Fault::status(401)).times(1));
+    cas.reconstruct(xet_hash(&file), file.size).await.unwrap();
+
+    lab.faulty.add(Rule::path_contains("/reconstructions/", Fault::status(401)));
+    let refused = cas.reconstruct(xet_hash(&file), file.size).await.unwrap_err();
+
+    assert!(matches!(refused, Error::Unauthorized { .. }), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_only_version_1_when_asked_twice_then_version_2_is_tried_once() {
+    let lab = Lab::new().await;
+    lab.faulty.add(Rule::path_contains("/v2/reconstructions/", Fault::status(404)));
+    let (commit, file) = (lab.commit().await, lab.large_file().await);
+    let cas = lab.hub.cas(&commit).unwrap();
+
+    let one = cas.reconstruct(xet_hash(&file), file.size).await.unwrap();
+    let two = cas.reconstruct(xet_hash(&file), file.size).await.unwrap();
+
+    assert_eq!(one.terms, two.terms);
+    assert_eq!(1, lab.seen("/v2/reconstructions/").len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_a_false_reconstruction_when_checked_then_refused() {
+    let lies: [fn(&mut Value); 5] = [
+        |answer| answer["terms"][0]["unpacked_length"] = 1.into(),
+        |answer| answer["terms"][0]["range"] = json!({ "start": 5, "end": 2 }),
+        |answer| answer["terms"][0]["range"]["end"] = 4_000_000_000_u64.into(),
+        |answer| answer["xorbs"] = json!({}),
+        |answer| answer["offset_into_first_range"] = 9.into(),
+    ];
+    for lie in lies {
+        let lab = Lab::new().await;
+        lab.faulty.add(Rule::path_contains("/reconstructions/", with_json(lie)));
+        let (commit, file) = (lab.commit().await, lab.large_file().await);
+
+        let answer = lab.hub.cas(&commit).unwrap().reconstruct(xet_hash(&file), file.size).await;
+
+        let checked = answer.map(|reconstruction| reconstruction.check_whole_file(file.size));
+        assert!(!matches!(checked, Ok(Ok(_))), "{checked:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_a_redirect_ring_when_asked_then_given_up() {
+    let lab = Lab::new().await;
+    lab.faulty.add(Rule::path_contains(
+        "/revision/",
+        Fault::redirect_to(format!("{}/api/models/lab/files/revision/main", lab.faulty.url())),
+    ));
+
+    let error = lab.hub.resolve(RepoType::Model, &repo(), "main").await.unwrap_err();
+
+    assert!(matches!(error, Error::Redirect { .. }), "{error}");
+    assert!(lab.seen("/revision/").len() < 10);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_an_error_when_printed_then_no_signed_url() {
+    let lab = Lab::new().await;
+    let (commit, file) = (lab.commit().await, lab.large_file().await);
+    let cas = lab.hub.cas(&commit).unwrap();
+    let entry = cas.reconstruct(xet_hash(&file), file.size).await.unwrap().entries.remove(0);
+    let secret = entry.url.split_once('?').map(|(_, query)| query.to_owned()).unwrap();
+
+    for fault in [Fault::Reset, Fault::NeverAnswer, Fault::status(500), Fault::status(403)] {
+        lab.faulty.clear();
+        lab.faulty.add(Rule::path_contains("/cas/xorbs/", fault));
+        let error = cas.open(&entry).await.unwrap_err();
+        assert!(!format!("{error} {error:?} {entry:?}").contains(&secret), "{error:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_the_same_folder_when_published_again_then_no_xorb_is_sent_twice() {
+    let lab = Lab::new().await;
+
+    let again = lab.hub.publish(&lab.source(), &repo(), &PublishOptions::default(), |_| {}).await.unwrap();
+
+    assert_eq!(0, again.sent_bytes);
+    assert_eq!(9, again.files);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_nothing_to_publish_when_published_then_said_so() {
+    let lab = Lab::new().await;
+    let empty = lab.folder.path().join("nothing");
+    std::fs::create_dir(&empty).unwrap();
+
+    for folder in [empty, lab.folder.path().join("not there")] {
+        let error = lab.hub.publish(&folder, &repo(), &PublishOptions::default(), |_| {}).await.unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Usage | ErrorKind::Disk), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_a_failing_upload_when_published_then_nothing_is_committed() {
+    let lab = Lab::new().await;
+    std::fs::write(lab.source().join("more.bin"), [0, 1, 2].repeat(10_000)).unwrap();
+    let before = lab.commit().await;
+    lab.faulty.add(Rule::path_contains("/v1/shards", Fault::status(400)));
+
+    let error = lab.hub.publish(&lab.source(), &repo(), &PublishOptions::default(), |_| {}).await.unwrap_err();
+
+    assert!(matches!(error, Error::Status { status: 400, .. }), "{error}");
+    assert_eq!(before, lab.commit().await);
+}
