@@ -62,7 +62,7 @@ pub struct Deadlines {
     pub connect: Duration,
     /// For the head of an answer after the request was sent. Default 30 s: the Hub lists large trees slowly.
     pub answer: Duration,
-    /// For a body that makes no progress; progress is [`PROGRESS_BYTES_MIN`] bytes, so a source that
+    /// For a body that makes no progress; progress is 1,024 bytes, so a source that
     /// trickles is given up too. Default 15 s.
     pub stall: Duration,
     /// For the whole body of a metadata answer. Default 120 s.
