@@ -16,7 +16,8 @@ async fn given_no_origin_when_pulled_then_a_network_error() {
 #[tokio::test(flavor = "multi_thread")]
 async fn given_an_entry_that_stalls_once_when_pulled_then_it_is_replaced() {
     let lab = Lab::new().await;
-    lab.faulty.add(Rule::path_contains(ENTRY_PATH, Fault::StallAfter(1_000)).times(1));
+    // Every entry is longer than this, also one that holds a single compressed chunk.
+    lab.faulty.add(Rule::path_contains(ENTRY_PATH, Fault::StallAfter(16)).times(1));
 
     let said = lab.pull().await;
 
