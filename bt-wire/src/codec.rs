@@ -1,0 +1,128 @@
+//! Framing: what is refused is refused before it is waited for, and payloads are not copied.
+
+use bytes::{Buf, BytesMut};
+use tokio_util::codec::{Decoder, Encoder};
+
+use crate::{Error, Handshake, Limits, Message};
+
+/// Bytes of the length prefix.
+const PREFIX_BYTES: usize = 4;
+/// Room that is made for a frame of which nothing but the length has come; from there on as much again as
+/// has come. So memory follows what a peer sends, not what it announces.
+const RESERVED_AHEAD_BYTES_MAX: usize = 256 * 1024;
+
+/// The first 68 bytes of a connection. Then switch to [`PeerCodec`] with `Framed::map_codec`, which keeps what
+/// was read beyond them.
+#[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
+pub struct HandshakeCodec;
+
+impl HandshakeCodec {
+    /// A codec for one handshake in each direction.
+    pub fn new() -> Self {
+        Self
+    }
+}
+
+impl Decoder for HandshakeCodec {
+    type Item = Handshake;
+    type Error = Error;
+
+    fn decode(&mut self, src: &mut BytesMut) -> Result<Option<Handshake>, Error> {
+        let Some((handshake, _)) = Handshake::decode_prefix(src)? else { return Ok(None) };
+        src.advance(Handshake::BYTES);
+        Ok(Some(handshake))
+    }
+
+    fn decode_eof(&mut self, src: &mut BytesMut) -> Result<Option<Handshake>, Error> {
+        let decoded = self.decode(src)?;
+        ended(decoded, src, "the handshake")
+    }
+}
+
+impl Encoder<Handshake> for HandshakeCodec {
+    type Error = Error;
+
+    fn encode(&mut self, handshake: Handshake, dst: &mut BytesMut) -> Result<(), Error> {
+        dst.extend_from_slice(&handshake.encode());
+        Ok(())
+    }
+}
+
+/// Messages, after the handshake.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PeerCodec {
+    limits: Limits,
+}
+
+impl PeerCodec {
+    /// Refuses what is beyond the limits.
+    pub fn new(limits: Limits) -> Self {
+        Self { limits }
+    }
+
+    /// What is refused.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Changes what is refused, from the next frame on of which the length has not been looked at: one that is
+    /// being waited for is checked again.
+    pub fn limits_mut(&mut self) -> &mut Limits {
+        &mut self.limits
+    }
+}
+
+impl Decoder for PeerCodec {
+    type Item = Message;
+    type Error = Error;
+
+    fn decode(&mut self, src: &mut BytesMut) -> Result<Option<Message>, Error> {
+        let Some(prefix) = src.first_chunk() else { return Ok(None) };
+        let (bytes, max) = (u32::from_be_bytes(*prefix), self.limits.frame_bytes_max);
+        if bytes > max {
+            return Err(Error::FrameTooLarge { bytes, max });
+        }
+        let end = PREFIX_BYTES + bytes as usize;
+        let Some(frame) = src.get(PREFIX_BYTES..end) else {
+            let missing = end - src.len();
+            src.reserve(missing.min(src.len().max(RESERVED_AHEAD_BYTES_MAX)));
+            return Ok(None);
+        };
+        let (mut message, payload_bytes) = Message::parse(frame)?;
+        match message.payload_mut() {
+            Some(payload) => {
+                src.advance(end - payload_bytes);
+                *payload = src.split_to(payload_bytes).freeze();
+            }
+            None => src.advance(end),
+        }
+        Ok(Some(message))
+    }
+
+    fn decode_eof(&mut self, src: &mut BytesMut) -> Result<Option<Message>, Error> {
+        let decoded = self.decode(src)?;
+        ended(decoded, src, "a message")
+    }
+}
+
+impl Encoder<Message> for PeerCodec {
+    type Error = Error;
+
+    fn encode(&mut self, message: Message, dst: &mut BytesMut) -> Result<(), Error> {
+        let head = message.head()?;
+        let payload = message.payload().map_or(&[][..], |payload| payload);
+        dst.reserve(head.as_ref().len() + payload.len());
+        dst.extend_from_slice(head.as_ref());
+        dst.extend_from_slice(payload);
+        Ok(())
+    }
+}
+
+/// What there is at the end of a stream, which is no place to be inside of something.
+fn ended<T>(decoded: Option<T>, src: &BytesMut, what: &'static str) -> Result<Option<T>, Error> {
+    match decoded {
+        None if !src.is_empty() => Err(Error::Ended { what, bytes: src.len() }),
+        decoded => Ok(decoded),
+    }
+}
