@@ -1,0 +1,4 @@
+//! See [`zest_fuzz::bep_xet`].
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data| zest_fuzz::bep_xet(data));
