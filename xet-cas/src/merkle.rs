@@ -9,9 +9,9 @@ use crate::hash::{is_cut_point, node_hash, text};
 use crate::{ChunkHash, FileHash, XorbHash};
 
 /// A group ends at its third node at the earliest.
-const GROUP_NODES_MIN: usize = 3;
+pub(crate) const GROUP_NODES_MIN: usize = 3;
 /// A group ends at its ninth node at the latest.
-const GROUP_NODES_MAX: usize = 9;
+pub(crate) const GROUP_NODES_MAX: usize = 9;
 /// Room for the text of one group: 64 digits, " : ", up to 20 digits, a line feed, nine times.
 const GROUP_TEXT_BYTES_MAX: usize = GROUP_NODES_MAX * (64 + 3 + 20 + 1);
 
@@ -87,10 +87,20 @@ struct Level {
     closed_any: bool,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Node {
-    hash: [u8; 32],
-    size: u64,
+/// A node of the tree at any level. Its hash is a chunk's or that of its children's text; it does not
+/// say which.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Node {
+    /// The hash.
+    pub hash: [u8; 32],
+    /// Uncompressed bytes under it.
+    pub size: u64,
+}
+
+impl From<&Leaf> for Node {
+    fn from(leaf: &Leaf) -> Self {
+        Self { hash: *leaf.hash.as_bytes(), size: leaf.length.into() }
+    }
 }
 
 impl RootBuilder {
@@ -101,7 +111,7 @@ impl RootBuilder {
 
     /// Appends a leaf.
     pub fn push(&mut self, leaf: &Leaf) {
-        self.push_node(0, Node { hash: *leaf.hash.as_bytes(), size: u64::from(leaf.length) });
+        self.push_node(0, leaf.into());
     }
 
     /// The name of the xorb whose chunks were pushed.
@@ -139,9 +149,7 @@ impl RootBuilder {
             }
             let level = &mut self.levels[at];
             level.open.push(node);
-            let length = level.open.len();
-            let complete = length == GROUP_NODES_MAX || (length >= GROUP_NODES_MIN && is_cut_point(&node.hash));
-            if !complete {
+            if !ends_group(level.open.len(), &node) {
                 return;
             }
             node = parent(&level.open);
@@ -150,6 +158,45 @@ impl RootBuilder {
             at += 1;
         }
     }
+}
+
+/// A level of the tree above the leaves: the groups of the level below it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Groups {
+    /// One node a group.
+    pub(crate) parents: Vec<Node>,
+    /// Where each group begins in the level below.
+    pub(crate) starts: Vec<u32>,
+    /// Whether the last group ended by the rule, as opposed to by the end of its level.
+    pub(crate) last_is_complete: bool,
+}
+
+impl Groups {
+    /// Cuts a level, or the rest of one from the beginning of a group, into groups. At most 2^32 nodes.
+    pub(crate) fn of(nodes: impl Iterator<Item = Node>) -> Self {
+        let mut groups = Self { last_is_complete: true, ..Self::default() };
+        let mut open = Vec::with_capacity(GROUP_NODES_MAX);
+        for (node, at) in nodes.zip(0..) {
+            if open.is_empty() {
+                groups.starts.push(at);
+            }
+            open.push(node);
+            if ends_group(open.len(), &node) {
+                groups.parents.push(parent(&open));
+                open.clear();
+            }
+        }
+        if !open.is_empty() {
+            groups.last_is_complete = false;
+            groups.parents.push(parent(&open));
+        }
+        groups
+    }
+}
+
+/// The grouping rule: whether the node that makes its group this long ends it.
+fn ends_group(length: usize, node: &Node) -> bool {
+    length == GROUP_NODES_MAX || (length >= GROUP_NODES_MIN && is_cut_point(&node.hash))
 }
 
 fn parent(group: &[Node]) -> Node {
