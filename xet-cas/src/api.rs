@@ -5,7 +5,7 @@ pub use repo::{RepoId, RepoType};
 pub(crate) use repo::{encode_path, encode_segment};
 
 mod path;
-pub(crate) use path::check_path;
+pub(crate) use path::{check_path, shown};
 
 mod git;
 pub use git::GitBlobHasher;

@@ -5,7 +5,7 @@
 //! neither follows a redirect elsewhere. Nothing here reads the environment but [`Environment::read`].
 
 mod config;
-pub use config::{Config, Deadlines, Environment, RetryPolicy};
+pub use config::{Config, Deadlines, Environment, RetryNotice, RetryObserver, RetryPolicy};
 
 mod secret;
 pub use secret::Secret;

@@ -89,6 +89,12 @@ pub enum Error {
         /// The hash of what it holds.
         actual: FileHash,
     },
+    /// A proof that is not one, whatever it hashes to.
+    #[error("the proof does not hold: {reason}")]
+    Proof {
+        /// The rule that it breaks.
+        reason: &'static str,
+    },
     /// A reconstruction that does not describe the file it was asked for.
     #[error("reconstruction is inconsistent: {reason}")]
     Reconstruction {

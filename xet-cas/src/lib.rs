@@ -9,6 +9,8 @@ pub use chunker::{CHUNK_BYTES_MAX, CHUNK_BYTES_MIN, CHUNK_BYTES_TARGET, Chunker,
 mod merkle;
 pub use merkle::{Leaf, RootBuilder};
 
+pub mod proof;
+
 mod compression;
 pub use compression::{CompressionPolicy, Scheme};
 

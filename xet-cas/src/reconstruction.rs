@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use crate::{Error, XorbHash, xorb};
+use crate::{CHUNK_BYTES_MAX, CHUNK_BYTES_MIN, Error, XorbHash, xorb};
 
 #[cfg(feature = "server")]
 pub(crate) mod describe;
@@ -100,6 +100,10 @@ impl Reconstruction {
     /// of a xorb, the terms add up to the file, and every term lies inside an entry of its xorb. Returns
     /// the index of that entry for each term.
     ///
+    /// The chunks of all terms are no more than `file_bytes` justify, so that a short answer cannot make
+    /// the caller keep much for each chunk: one for every [`CHUNK_BYTES_MIN`], and besides two for each term
+    /// and a xorb's worth for the file. Shorter chunks end a file or stand where files were joined.
+    ///
     /// # Errors
     /// [`Error::Reconstruction`] or [`Error::OutOfBounds`] with the first thing that does not fit.
     pub fn check_whole_file(&self, file_bytes: u64) -> Result<Vec<usize>, Error> {
@@ -107,13 +111,17 @@ impl Reconstruction {
         if self.offset_into_first_term != 0 {
             return inconsistent("a whole file was asked for, the answer begins inside a term".into());
         }
-        let mut total = 0_u64;
+        let (mut total, mut chunks) = (0_u64, 0_u64);
         let lookup = EntryLookup::new(&self.entries)?;
         let mut entries = Vec::with_capacity(self.terms.len());
         for term in &self.terms {
             check_chunks(term.chunks)?;
-            Error::check_bounds("unpacked length of a term", term.unpacked_length.into(), 1, xorb::RAW_BYTES_MAX)?;
-            total += u64::from(term.unpacked_length);
+            let (count, length) = (u64::from(term.chunks.count()), u64::from(term.unpacked_length));
+            // A chunk has at least one byte.
+            let longest = (count * CHUNK_BYTES_MAX as u64).min(xorb::RAW_BYTES_MAX);
+            Error::check_bounds("unpacked length of a term", length, count, longest)?;
+            total += length;
+            chunks += count;
             let Some(entry) = lookup.covering(term) else {
                 return inconsistent(format!(
                     "no entry covers chunks {:?} of xorb {}",
@@ -126,6 +134,9 @@ impl Reconstruction {
         if total != file_bytes {
             return inconsistent(format!("the terms hold {total} bytes, the file has {file_bytes}"));
         }
+        let terms = self.terms.len() as u64;
+        let most = file_bytes / CHUNK_BYTES_MIN as u64 + 2 * terms + xorb::CHUNKS_MAX as u64;
+        Error::check_bounds("chunks of a file", chunks, terms, most)?;
         Ok(entries)
     }
 }
@@ -173,4 +184,58 @@ impl EntryLookup {
 fn check_chunks(chunks: ChunkRange) -> Result<(), Error> {
     Error::check_bounds("chunks of a term or entry", chunks.count().into(), 1, xorb::CHUNKS_MAX as u64)?;
     Error::check_bounds("last chunk of a term or entry", chunks.end.into(), 1, xorb::CHUNKS_MAX as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ByteRange, ChunkRange, FetchEntry, Reconstruction, Term};
+    use crate::{CHUNK_BYTES_MAX, CHUNK_BYTES_MIN, Error, XorbHash, xorb};
+
+    const XORB: XorbHash = XorbHash::from_bytes([7; 32]);
+
+    /// Terms of so many chunks and bytes each, all of one xorb.
+    fn check(terms: &[(u32, usize)]) -> Result<Vec<usize>, Error> {
+        let term = |(count, bytes): &(u32, usize)| Term {
+            xorb: XORB,
+            chunks: ChunkRange { start: 0, end: *count },
+            unpacked_length: *bytes as u32,
+        };
+        let terms: Vec<Term> = terms.iter().map(term).collect();
+        let chunks = ChunkRange { start: 0, end: terms.iter().map(|term| term.chunks.end).max().unwrap() };
+        let bytes = ByteRange { start: 0, end: xorb::SERIALIZED_BYTES_MAX };
+        let entries = vec![FetchEntry { xorb: XORB, chunks, bytes, url: String::new() }];
+        let file_bytes = terms.iter().map(|term| u64::from(term.unpacked_length)).sum();
+        Reconstruction { offset_into_first_term: 0, terms, entries }.check_whole_file(file_bytes)
+    }
+
+    #[test]
+    fn given_a_term_whose_bytes_do_not_fit_its_chunks_when_checked_then_refused() {
+        for (count, bytes) in [(8_192, 1), (2, 1), (1, CHUNK_BYTES_MAX + 1), (3, 3 * CHUNK_BYTES_MAX + 1)] {
+            let checked = check(&[(count, bytes)]);
+            assert!(matches!(checked, Err(Error::OutOfBounds { .. })), "{count} of {bytes}: {checked:?}");
+        }
+    }
+
+    #[test]
+    fn given_terms_of_tiny_chunks_when_checked_then_the_whole_is_bounded() {
+        let checked = check(&vec![(8_192, 8_192); 100_000]);
+
+        assert!(matches!(checked, Err(Error::OutOfBounds { what: "chunks of a file", .. })), "{checked:?}");
+    }
+
+    #[test]
+    fn given_honest_terms_when_checked_then_taken() {
+        let short_last = (8, 7 * CHUNK_BYTES_MIN + 1);
+        for terms in [
+            vec![(1, 1)],
+            vec![(8_192, 8_192 * CHUNK_BYTES_MIN)],
+            vec![(512, 512 * CHUNK_BYTES_MAX)],
+            vec![short_last; 10_000],
+            // Many short files that were stored one after the other, and joined.
+            vec![(8_192, 8_192)],
+        ] {
+            let checked = check(&terms);
+            assert!(checked.is_ok(), "{checked:?}");
+        }
+    }
 }

@@ -5,13 +5,14 @@
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use futures::future::join_all;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use testkit::{Fault, FaultyOrigin, Rule, SeenRequest};
 use tokio::task::JoinSet;
 use xet_cas::client::{Commit, Config, Content, Error, ErrorKind, Hub, PublishOptions, Secret, TreeFile};
 use xet_cas::server::{self, Origin};
-use xet_cas::{FileHash, Leaf, RepoId, RepoType, chunks};
+use xet_cas::{ByteRange, FileHash, Leaf, RepoId, RepoType, chunks};
 
 const HUB_TOKEN: &str = "hf_test";
 
@@ -276,4 +277,149 @@ async fn given_a_failing_upload_when_published_then_nothing_is_committed() {
 
     assert!(matches!(error, Error::Status { status: 400, .. }), "{error}");
     assert_eq!(before, lab.commit().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_no_token_to_be_had_when_many_ask_at_once_then_all_fail_after_one_schedule() {
+    for fault in [Fault::status(503), Fault::NeverAnswer] {
+        let lab = Lab::new().await;
+        lab.faulty.add(Rule::path_contains("/xet-read-token/", fault));
+        let (commit, file) = (lab.commit().await, lab.large_file().await);
+        let cas = lab.hub.cas(&commit).unwrap();
+
+        let all = join_all((0..16).map(|_| cas.reconstruct(xet_hash(&file), file.size))).await;
+
+        assert!(all.iter().all(|one| matches!(one, Err(error) if error.kind() == ErrorKind::Network)), "{all:?}");
+        assert_eq!(3, lab.seen("/xet-read-token/").len());
+        // Whoever comes later asks again.
+        lab.faulty.clear();
+        cas.reconstruct(xet_hash(&file), file.size).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_a_rejected_or_short_lived_token_when_many_need_another_then_one_asks() {
+    for (lifetime, rejections, expected) in [(3_600, 16, 2), (5, 0, 1)] {
+        let lab = Lab::new().await;
+        let expires = unix_now() + lifetime;
+        lab.faulty
+            .add(Rule::path_contains("/xet-read-token/", with_json(move |answer| answer["exp"] = expires.into())));
+        let (commit, file) = (lab.commit().await, lab.large_file().await);
+        let cas = lab.hub.cas(&commit).unwrap();
+        lab.faulty.add(Rule::path_contains("/reconstructions/", Fault::status(401)).times(rejections));
+
+        let all = join_all((0..16).map(|_| cas.reconstruct(xet_hash(&file), file.size))).await;
+
+        // A quick task may meet two of the rejections, and gives up then.
+        let is_expected = |one: &Result<_, _>| matches!(one, Ok(_) | Err(Error::Unauthorized { .. }));
+        assert!(all.iter().all(is_expected), "{all:?}");
+        assert_eq!(expected, lab.seen("/xet-read-token/").len(), "of {lifetime} s");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_a_false_token_answer_when_used_then_the_server_is_to_blame() {
+    for url in ["nonsense", "ftp://host", "http://host/?x=1", "http://me:secret@host", "http://host/#x"] {
+        let lab = Lab::new().await;
+        lab.faulty.add(Rule::path_contains("/xet-read-token/", with_json(move |answer| answer["casUrl"] = url.into())));
+        let (commit, file) = (lab.commit().await, lab.large_file().await);
+
+        let error = lab.hub.cas(&commit).unwrap().reconstruct(xet_hash(&file), file.size).await.unwrap_err();
+
+        assert!(matches!(error, Error::Malformed { .. }), "{url}: {error}");
+        assert!(!error.to_string().contains("secret"), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_a_reconstruction_that_is_nonsense_when_asked_then_trouble_with_the_network() {
+    let nonsense: [fn(&mut Value); 3] = [
+        |answer| answer["terms"][0]["hash"] = "no hash".into(),
+        |answer| answer["terms"][0]["range"]["end"] = u64::MAX.into(),
+        |answer| answer["xorbs"] = json!({ "no hash": [] }),
+    ];
+    for change in nonsense {
+        let lab = Lab::new().await;
+        lab.faulty.add(Rule::path_contains("/reconstructions/", with_json(change)));
+        let (commit, file) = (lab.commit().await, lab.large_file().await);
+
+        let error = lab.hub.cas(&commit).unwrap().reconstruct(xet_hash(&file), file.size).await.unwrap_err();
+
+        assert_eq!(ErrorKind::Network, error.kind(), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_ranges_of_a_file_when_asked_one_by_one_then_they_add_up_to_the_whole() {
+    let lab = Lab::new().await;
+    let (commit, file) = (lab.commit().await, lab.large_file().await);
+    let (cas, hash) = (lab.hub.cas(&commit).unwrap(), xet_hash(&file));
+    const WINDOW: u64 = 300_000;
+
+    for start in (0..file.size).step_by(WINDOW as usize) {
+        let range = ByteRange { start, end: file.size.min(start + WINDOW) };
+        let part = cas.reconstruct_range(hash, range).await.unwrap();
+        let held: u64 = part.terms.iter().map(|term| u64::from(term.unpacked_length)).sum();
+        assert!(part.offset_into_first_term + range.length() <= held, "{range:?}: {part:?}");
+        assert!(held < range.length() + 2 * 131_072, "{range:?}: {part:?}");
+    }
+    let asked = lab.seen("/reconstructions/");
+    assert_eq!(Some("bytes=300000-599999"), asked[1].header("range"));
+    let whole = cas.reconstruct_range(hash, ByteRange { start: 0, end: file.size }).await.unwrap();
+    assert_eq!(cas.reconstruct(hash, file.size).await.unwrap().terms, whole.terms);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_a_range_without_bytes_when_asked_then_empty() {
+    let lab = Lab::new().await;
+    let (commit, file) = (lab.commit().await, lab.large_file().await);
+    let (cas, hash) = (lab.hub.cas(&commit).unwrap(), xet_hash(&file));
+
+    for range in [(file.size, file.size + 9), (5, 5), (9, 2)] {
+        let part = cas.reconstruct_range(hash, ByteRange { start: range.0, end: range.1 }).await.unwrap();
+        assert!(part.terms.is_empty() && part.entries.is_empty(), "{range:?}: {part:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_a_listing_of_another_host_when_listed_then_the_next_page_is_asked_of_the_endpoint() {
+    let lab = Lab::new().await;
+    let commit = lab.commit().await;
+    let target = format!("/api/models/lab/files/tree/{}?recursive=true&cursor=a,b", commit.sha);
+    let link = format!("<https://huggingface.co{target}>; rel=\"next\"");
+    let page = |headers| Fault::Status { code: 200, headers, body: "[]".into() };
+    lab.faulty.add(Rule::path_contains("cursor=a,b", page(Vec::new())));
+    lab.faulty.add(Rule::path_contains("/tree/", page(vec![("link".into(), link)])));
+
+    let files = lab.hub.list(&commit).await.unwrap();
+
+    assert!(files.is_empty());
+    assert_eq!(1, lab.seen(&target).len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_paths_of_git_when_published_then_left_out_or_refused() {
+    let lab = Lab::new().await;
+    let source = lab.source();
+    std::fs::create_dir_all(source.join(".GIT")).unwrap();
+    std::fs::write(source.join(".GIT/config"), "x").unwrap();
+    std::fs::write(source.join("sub/.git"), "gitdir: elsewhere").unwrap();
+
+    let published = lab.hub.publish(&source, &repo(), &PublishOptions::default(), |_| {}).await.unwrap();
+
+    assert_eq!(9, published.files);
+    std::fs::create_dir_all(source.join(".Cache/huggingface")).unwrap();
+    std::fs::write(source.join(".Cache/huggingface/notes"), "x").unwrap();
+    let error = lab.hub.publish(&source, &repo(), &PublishOptions::default(), |_| {}).await.unwrap_err();
+    assert!(matches!(error, Error::Unpublishable { .. }), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_a_commit_whose_name_is_no_hash_when_published_then_malformed() {
+    let lab = Lab::new().await;
+    lab.faulty.add(Rule::path_contains("/commit/", with_json(|answer| answer["commitOid"] = "\u{1b}[31m".into())));
+
+    let error = lab.hub.publish(&lab.source(), &repo(), &PublishOptions::default(), |_| {}).await.unwrap_err();
+
+    assert!(matches!(error, Error::Malformed { .. }), "{error}");
 }

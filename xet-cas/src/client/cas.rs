@@ -1,12 +1,12 @@
 //! The CAS of one repository: reconstructions, xorb data, and uploads.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::UNIX_EPOCH;
 
 use bytes::Bytes;
 use reqwest::Method;
-use reqwest::header::{HeaderMap, HeaderValue, RANGE};
+use reqwest::header::HeaderMap;
 use serde::de::DeserializeOwned;
 use tokio::sync::Mutex;
 use url::Url;
@@ -18,7 +18,7 @@ use crate::api::{
     ACCESS_TOKEN_HEADER, CAS_URL_HEADER, ReconstructionV1, ReconstructionV2, RepoId, ShardAnswer,
     TOKEN_EXPIRATION_HEADER, TokenAnswer, XorbAnswer,
 };
-use crate::{FetchEntry, FileHash, Reconstruction, XorbHash};
+use crate::{ByteRange, FetchEntry, FileHash, Reconstruction, XorbHash};
 
 /// A token is replaced this long before it expires, seconds: longer than any request waits for its
 /// connection, so that it does not expire on the way.
@@ -36,13 +36,25 @@ pub struct Cas {
 
 #[derive(Debug, Default)]
 struct Shared {
-    token: Mutex<Option<Token>>,
+    token: Mutex<TokenSlot>,
+    /// How often a token was asked for and an answer came, good or bad. Changes only while the slot is
+    /// locked.
+    token_answers: AtomicU64,
     /// The server knows only the first version of reconstructions.
     only_v1: AtomicBool,
 }
 
+#[derive(Debug, Default)]
+struct TokenSlot {
+    token: Option<Token>,
+    /// Why the last asking failed. It speaks for all who were waiting for its answer.
+    failure: Option<Error>,
+}
+
 #[derive(Debug, Clone)]
 struct Token {
+    /// Tells it from those before it.
+    number: u64,
     cas_url: Url,
     access_token: Secret,
     /// Unix seconds.
@@ -59,30 +71,69 @@ impl Cas {
     ///
     /// # Errors
     /// [`Error::NotFound`] if the CAS does not know the file; or what any request can meet.
+    ///
+    /// # Cancel safety
+    /// The request is given up if the future is dropped; nothing else remains of it.
     pub async fn reconstruct(&self, file: FileHash, file_bytes: u64) -> Result<Reconstruction, Error> {
-        let malformed = |source| Error::Format { what: format!("reconstruction of {file}"), source };
+        self.ask(file, ByteRange { start: 0, end: file_bytes.max(1) }).await
+    }
+
+    /// Asks how a range of a file's bytes is put together, for files so large that a description of the
+    /// whole would be. The first term may begin before the range (see
+    /// [`Reconstruction::offset_into_first_term`]), the last one end behind it. Nothing in the answer has been
+    /// checked. It is empty if the range is, or if the file ends before it.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if the CAS does not know the file; or what any request can meet.
+    ///
+    /// # Cancel safety
+    /// The request is given up if the future is dropped; nothing else remains of it.
+    pub async fn reconstruct_range(&self, file: FileHash, range: ByteRange) -> Result<Reconstruction, Error> {
+        if range.length() == 0 {
+            return Ok(Reconstruction::default());
+        }
+        match self.ask(file, range).await {
+            Err(Error::Status { status: 416, .. }) => Ok(Reconstruction::default()),
+            answer => answer,
+        }
+    }
+
+    async fn ask(&self, file: FileHash, range: ByteRange) -> Result<Reconstruction, Error> {
+        // The CAS itself answered nonsense: no data was read that a hash could prove wrong.
+        let malformed = |error: crate::Error| Error::Malformed {
+            what: format!("reconstruction of {file}"),
+            reason: error.to_string(),
+        };
         if !self.shared.only_v1.load(Ordering::Relaxed) {
-            match self.ask_reconstruction::<ReconstructionV2>("v2", file, file_bytes).await {
+            match self.ask_reconstruction::<ReconstructionV2>("v2", file, range).await {
                 Ok(answer) => return answer.try_into().map_err(malformed),
                 Err(Error::NotFound { .. } | Error::Status { status: 501, .. }) => {}
                 Err(error) => return Err(error),
             }
         }
-        let answer = self.ask_reconstruction::<ReconstructionV1>("v1", file, file_bytes).await?;
+        let answer = self.ask_reconstruction::<ReconstructionV1>("v1", file, range).await?;
         self.shared.only_v1.store(true, Ordering::Relaxed);
         answer.try_into().map_err(malformed)
+    }
+
+    /// Asks for the reconstruction of a file's first byte, which shows that this client may have the file.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] or [`Error::Unauthorized`] if it may not; or what any request can meet.
+    ///
+    /// # Cancel safety
+    /// The request is given up if the future is dropped; nothing else remains of it.
+    pub async fn probe(&self, file: FileHash) -> Result<(), Error> {
+        self.reconstruct(file, 1).await.map(drop)
     }
 
     async fn ask_reconstruction<T: DeserializeOwned>(
         &self,
         version: &str,
         file: FileHash,
-        bytes: u64,
+        range: ByteRange,
     ) -> Result<T, Error> {
-        let mut request = Request::get(format!("reconstruction of {file}"), self.token_url.clone());
-        if let Ok(range) = HeaderValue::from_str(&format!("bytes=0-{}", bytes.saturating_sub(1))) {
-            request = request.header(RANGE, range);
-        }
+        let request = Request::get(format!("reconstruction of {file}"), self.token_url.clone()).range(range);
         self.authorised(request, &format!("/{version}/reconstructions/{file}")).await
     }
 
@@ -91,6 +142,9 @@ impl Cas {
     /// # Errors
     /// [`Error::UrlExpired`] if the URL is refused: ask for the reconstruction again. Or what any request
     /// can meet.
+    ///
+    /// # Cancel safety
+    /// The request is given up if the future is dropped; nothing else remains of it.
     pub async fn open(&self, entry: &FetchEntry) -> Result<Body, Error> {
         let what = format!("bytes {}..{} of xorb {}", entry.bytes.start, entry.bytes.end, entry.xorb);
         let url = Url::parse(&entry.url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
@@ -100,13 +154,9 @@ impl Cas {
         if self.token_url.scheme() == "https" && url.scheme() != "https" {
             return Err(Error::Malformed { what, reason: "its URL leaves HTTPS".into() });
         }
-        let range = format!("bytes={}-{}", entry.bytes.start, entry.bytes.end.saturating_sub(1));
-        let mut request = Request::get(what.clone(), url);
+        let mut request = Request::get(what.clone(), url).range(entry.bytes);
         // Data that does not begin is as bad as data that does not go on.
         request.answer_deadline = Some(self.http.deadlines.stall);
-        if let Ok(value) = HeaderValue::from_str(&range) {
-            request = request.header(RANGE, value);
-        }
         let response = match self.http.send(&request).await {
             Err(Error::Forbidden { what, .. }) => return Err(Error::UrlExpired { what }),
             other => other?,
@@ -136,34 +186,48 @@ impl Cas {
     /// Sends a request to `path` of the CAS with a token that is good by the clock, and once more with a
     /// new one if the server sees its clock differently.
     async fn authorised<T: DeserializeOwned>(&self, mut request: Request, path: &str) -> Result<T, Error> {
-        let mut renew = false;
+        let mut rejected = None;
         loop {
-            let token = self.token(renew).await?;
-            request.url = token.url(path)?;
+            let token = self.token(rejected).await?;
+            request.url = token.url(path);
             request.token = Some(token.access_token);
             match self.http.json::<T>(&request).await {
-                Err(Error::Unauthorized { .. }) if !renew => renew = true,
+                Err(Error::Unauthorized { .. }) if rejected.is_none() => rejected = Some(token.number),
                 result => return Ok(result?.0),
             }
         }
     }
 
-    async fn token(&self, renew: bool) -> Result<Token, Error> {
+    /// A token that is good by the clock and is not the rejected one. Of many tasks that need another one,
+    /// the first asks; what it gets, be it a token or an error, is for all who were waiting meanwhile.
+    async fn token(&self, rejected: Option<u64>) -> Result<Token, Error> {
+        let answers_before = self.shared.token_answers.load(Ordering::Acquire);
         let mut slot = self.shared.token.lock().await;
         let now = system_now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        if let Some(token) = slot.as_ref().filter(|token| !renew && token.expires > now + TOKEN_MARGIN_SECONDS) {
+        // One that came while this task was waiting is taken however soon it expires.
+        let is_good = |token: &&Token| {
+            let is_fresh = token.number >= answers_before || token.expires > now.saturating_add(TOKEN_MARGIN_SECONDS);
+            is_fresh && Some(token.number) != rejected
+        };
+        if let Some(token) = slot.token.as_ref().filter(is_good) {
             return Ok(token.clone());
         }
-        let what = format!("CAS token for {}", self.repo);
-        let request = Request::get(what.clone(), self.token_url.clone()).token(self.hub_token.as_ref());
-        let token = self.ask_token(&what, &request).await.map_err(|error| name_repo(error, &self.repo, ""))?;
-        Ok(slot.insert(token).clone())
+        let answers = self.shared.token_answers.load(Ordering::Acquire);
+        if let Some(failure) = slot.failure.as_ref().filter(|_| answers != answers_before) {
+            return Err(failure.clone());
+        }
+        let asked = self.ask_token(answers).await.map_err(|error| name_repo(error, &self.repo, ""));
+        self.shared.token_answers.store(answers + 1, Ordering::Release);
+        slot.failure = asked.as_ref().err().cloned();
+        Ok(slot.token.insert(asked?).clone())
     }
 
     /// Both forms are accepted: the body, which newer clients read, and the headers, which older ones do.
-    async fn ask_token(&self, what: &str, request: &Request) -> Result<Token, Error> {
-        let malformed = |reason: &str| Error::Malformed { what: what.to_owned(), reason: reason.to_owned() };
-        let (body, headers) = self.http.bytes(request).await?;
+    async fn ask_token(&self, number: u64) -> Result<Token, Error> {
+        let what = format!("CAS token for {}", self.repo);
+        let malformed = |reason: &str| Error::Malformed { what: what.clone(), reason: reason.to_owned() };
+        let request = Request::get(what.clone(), self.token_url.clone()).token(self.hub_token.as_ref());
+        let (body, headers) = self.http.bytes(&request).await?;
         let answer = serde_json::from_slice::<TokenAnswer>(&body)
             .ok()
             .or_else(|| token_from_headers(&headers))
@@ -174,16 +238,21 @@ impl Cas {
         if !matches!(cas_url.scheme(), "http" | "https") || is_downgrade {
             return Err(malformed("the CAS address leaves HTTPS"));
         }
+        let has_more = cas_url.query().is_some() || cas_url.fragment().is_some();
+        if has_more || !cas_url.username().is_empty() || cas_url.password().is_some() {
+            return Err(malformed("the CAS address has a user, query or fragment"));
+        }
         let access_token = Secret::new(&answer.access_token).ok_or_else(|| malformed("the CAS token is empty"))?;
-        Ok(Token { cas_url, access_token, expires: answer.exp })
+        Ok(Token { number, cas_url, access_token, expires: answer.exp })
     }
 }
 
 impl Token {
-    fn url(&self, path: &str) -> Result<Url, Error> {
-        let base = self.cas_url.as_str().trim_end_matches('/');
-        Url::parse(&format!("{base}{path}"))
-            .map_err(|error| Error::Endpoint { endpoint: base.to_owned(), reason: error.to_string() })
+    /// Where `path`, which begins with a slash, is on the CAS.
+    fn url(&self, path: &str) -> Url {
+        let mut url = self.cas_url.clone();
+        url.set_path(&format!("{}{path}", self.cas_url.path().trim_end_matches('/')));
+        url
     }
 }
 

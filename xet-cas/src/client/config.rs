@@ -1,14 +1,18 @@
 //! How the client behaves, and what it takes from the environment.
 
-use std::path::PathBuf;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use url::Url;
 
+use super::error::without_user;
 use super::{Error, Secret};
 
 /// The public Hub.
-const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
+pub(super) const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
 
 /// How the client behaves. Start from [`Config::new`] and assign.
 #[derive(Debug, Clone)]
@@ -26,6 +30,8 @@ pub struct Config {
     pub deadlines: Deadlines,
     /// How often it tries.
     pub retry: RetryPolicy,
+    /// Is told before every wait between attempts. Default: nobody.
+    pub on_retry: Option<RetryObserver>,
 }
 
 impl Config {
@@ -34,7 +40,7 @@ impl Config {
     /// # Errors
     /// [`Error::Endpoint`] if that is not an `http` or `https` URL.
     pub fn new(endpoint: &str) -> Result<Self, Error> {
-        let error = |reason: String| Error::Endpoint { endpoint: endpoint.to_owned(), reason };
+        let error = |reason: String| Error::Endpoint { endpoint: without_user(endpoint), reason };
         let url = Url::parse(endpoint.trim_end_matches('/')).map_err(|parse| error(parse.to_string()))?;
         if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
             return Err(error("it must begin with http:// or https://".into()));
@@ -49,6 +55,7 @@ impl Config {
             system_proxies: true,
             deadlines: Deadlines::default(),
             retry: RetryPolicy::default(),
+            on_retry: None,
         })
     }
 }
@@ -62,18 +69,26 @@ pub struct Deadlines {
     pub connect: Duration,
     /// For the head of an answer after the request was sent. Default 30 s: the Hub lists large trees slowly.
     pub answer: Duration,
-    /// For a body that makes no progress; progress is 1,024 bytes, so a source that
-    /// trickles is given up too. Default 15 s.
+    /// For a body that makes no progress. Default 15 s.
+    ///
+    /// Progress is 1,024 bytes, and in bodies of more than 1 MiB at least what 1,100 B/s bring in this time
+    /// (16 KB by default), so a source that trickles is given up too. The price: over a link so slow that a
+    /// fetch gets less than 1,100 B/s, which is 9 KB/s when eight run at once, no large file arrives.
     pub stall: Duration,
     /// For the whole body of a metadata answer. Default 120 s.
     pub metadata_body: Duration,
-    /// For the CAS to check an uploaded xorb or shard and answer. Default 300 s: it is silent meanwhile.
+    /// For the server to take the next piece of an upload and, after the last one, to check everything and
+    /// answer. Default 300 s: it is silent while it checks, and what the system has buffered (up to 4 MiB)
+    /// leaves a slow uplink in that time.
     pub upload_answer: Duration,
 }
 
-/// Bytes that a body must bring within [`Deadlines::stall`] to count as alive: about 70 B/s by default,
+/// Bytes that any body must bring within [`Deadlines::stall`] to count as alive: about 70 B/s by default,
 /// below any link worth having.
 pub(super) const PROGRESS_BYTES_MIN: u64 = 1024;
+/// Pace below which a long body counts as stalled, bytes per second: 64 MiB, the largest entry, take 17 hours
+/// then.
+pub(super) const TRICKLE_BYTES_PER_SECOND_MIN: u64 = 1_100;
 
 impl Default for Deadlines {
     fn default() -> Self {
@@ -99,7 +114,8 @@ pub struct RetryPolicy {
     /// Longest wait between attempts. Default 10 s.
     pub delay_max: Duration,
     /// Longest `Retry-After` that is obeyed; a longer one fails at once and says so. Default 300 s: the
-    /// Hub's rate limits count in windows of five minutes.
+    /// Hub's rate limits count in windows of five minutes. The wait is up to a tenth longer than asked, so
+    /// that many clients do not return at once.
     pub retry_after_max: Duration,
 }
 
@@ -114,13 +130,50 @@ impl Default for RetryPolicy {
     }
 }
 
+/// Who is told before every wait between attempts: a request that is about to be made again, or is waiting
+/// out a rate limit, looks like a standstill otherwise. It must return at once; the request waits for it.
+#[derive(Clone)]
+pub struct RetryObserver(Arc<dyn Fn(&RetryNotice) + Send + Sync>);
+
+impl RetryObserver {
+    /// Tells this function.
+    pub fn new(tell: impl Fn(&RetryNotice) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(tell))
+    }
+
+    pub(super) fn tell(&self, notice: &RetryNotice) {
+        (self.0)(notice);
+    }
+}
+
+impl fmt::Debug for RetryObserver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RetryObserver")
+    }
+}
+
+/// An attempt has failed, and another one will be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RetryNotice {
+    /// What is asked for: "listing of org/model".
+    pub what: String,
+    /// Why the attempt failed. Begins with `what`.
+    pub error: String,
+    /// Attempts made so far.
+    pub attempts: u32,
+    /// How long it will be until the next one.
+    pub wait: Duration,
+}
+
 /// What the environment says, read once, by the rules of `huggingface_hub`.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Environment {
     /// `HF_ENDPOINT`, or the public Hub.
     pub endpoint: String,
-    /// `HF_TOKEN`, else `HUGGING_FACE_HUB_TOKEN`, else the file `HF_TOKEN_PATH` or `$HF_HOME/token`.
+    /// `HF_TOKEN`, else `HUGGING_FACE_HUB_TOKEN`, else the file `HF_TOKEN_PATH` or `$HF_HOME/token`. None of
+    /// them if `HF_HUB_DISABLE_IMPLICIT_TOKEN` is true: the user wants to name the token each time.
     pub token: Option<Secret>,
     /// `HF_HOME`, else `$XDG_CACHE_HOME/huggingface`, else `~/.cache/huggingface`.
     pub home: PathBuf,
@@ -133,24 +186,27 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// Reads the process's environment. Empty variables count as unset.
+    /// Reads the process's environment. Empty variables count as unset. Paths need not be UTF-8; in an
+    /// endpoint or token that is not, what is none is replaced, so that it fails and not the default is used.
     pub fn read() -> Self {
-        Self::from_lookup(|name| std::env::var(name).ok())
+        Self::from_lookup(|name| std::env::var_os(name))
     }
 
     /// The same rules over any source of variables.
-    pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Self {
-        let var = |name: &str| lookup(name).filter(|value| !value.is_empty());
-        let path = |name: &str| var(name).map(|value| expand_home(&value, var("HOME")));
+    pub fn from_lookup(lookup: impl Fn(&str) -> Option<OsString>) -> Self {
+        let var_os = |name: &str| lookup(name).filter(|value| !value.is_empty());
+        let var = |name: &str| var_os(name).map(|value| value.to_string_lossy().into_owned());
+        let path = |name: &str| var_os(name).map(|value| expand_home(&value, var_os("HOME")));
         let truthy =
             |name: &str| var(name).is_some_and(|v| matches!(v.to_uppercase().as_str(), "1" | "ON" | "YES" | "TRUE"));
-        let user_home = var("HOME").map_or_else(|| PathBuf::from("."), PathBuf::from);
+        let user_home = var_os("HOME").map_or_else(|| PathBuf::from("."), PathBuf::from);
         let home = path("HF_HOME")
             .unwrap_or_else(|| path("XDG_CACHE_HOME").unwrap_or_else(|| user_home.join(".cache")).join("huggingface"));
         let token_path = path("HF_TOKEN_PATH").unwrap_or_else(|| home.join("token"));
         let token = var("HF_TOKEN")
             .or_else(|| var("HUGGING_FACE_HUB_TOKEN"))
             .or_else(|| std::fs::read_to_string(token_path).ok())
+            .filter(|_| !truthy("HF_HUB_DISABLE_IMPLICIT_TOKEN"))
             .and_then(|text| Secret::new(&text));
         Self {
             endpoint: var("HF_ENDPOINT").unwrap_or_else(|| DEFAULT_ENDPOINT.to_owned()),
@@ -165,19 +221,27 @@ impl Environment {
     }
 }
 
-fn expand_home(path: &str, home: Option<String>) -> PathBuf {
-    match (path.strip_prefix('~'), home) {
-        (Some(""), Some(home)) => PathBuf::from(home),
-        (Some(rest), Some(home)) if rest.starts_with('/') => PathBuf::from(home).join(rest.trim_start_matches('/')),
-        _ => PathBuf::from(path),
+fn expand_home(path: &OsStr, home: Option<OsString>) -> PathBuf {
+    let path = Path::new(path);
+    match (path.strip_prefix("~"), home) {
+        (Ok(rest), Some(home)) if rest.as_os_str().is_empty() => PathBuf::from(home),
+        (Ok(rest), Some(home)) => Path::new(&home).join(rest),
+        _ => path.to_owned(),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
+
     use super::{Config, Environment};
 
     fn environment(vars: &[(&str, &str)]) -> Environment {
+        let vars: Vec<_> = vars.iter().map(|(name, value)| (*name, OsStr::new(*value))).collect();
+        environment_os(&vars)
+    }
+
+    fn environment_os(vars: &[(&str, &OsStr)]) -> Environment {
         Environment::from_lookup(|name| vars.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()))
     }
 
@@ -217,5 +281,39 @@ mod tests {
         assert!(!format!("{config:?}").contains("hf_secret"));
         assert!(Config::new("ftp://host").is_err());
         assert!(Config::new("127.0.0.1:80").is_err());
+    }
+
+    #[test]
+    fn given_an_endpoint_with_a_password_when_refused_then_it_is_not_printed() {
+        for endpoint in ["http://me:hidden@host", "http://me:hid/den@host:x", "me:hid://den@host", "ftp://hidden@h"] {
+            let error = Config::new(endpoint).unwrap_err();
+            let said = format!("{error} {error:?}");
+            assert!(!said.contains("hid") && !said.contains("den"), "{said}");
+            assert!(said.contains("@h"), "{said}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn given_paths_that_are_not_utf_8_when_read_then_they_count() {
+        use std::os::unix::ffi::OsStrExt as _;
+        let odd = |text: &'static [u8]| OsStr::from_bytes(text);
+
+        let read = environment_os(&[("HF_HOME", odd(b"/\xff/home")), ("HF_HUB_CACHE", odd(b"~/\xfe"))]);
+        let expanded = environment_os(&[("HF_HUB_CACHE", odd(b"~/\xfe")), ("HOME", odd(b"/\xfd"))]);
+        let endpoint = environment_os(&[("HF_ENDPOINT", odd(b"http://h\xff/"))]).endpoint;
+
+        assert_eq!(odd(b"/\xff/home"), read.home);
+        assert_eq!(odd(b"~/\xfe"), read.hub_cache);
+        assert_eq!(odd(b"/\xfd/\xfe"), expanded.hub_cache);
+        assert_ne!(super::DEFAULT_ENDPOINT, endpoint);
+    }
+
+    #[test]
+    fn given_implicit_tokens_are_disabled_when_read_then_none() {
+        let token = |disabled| environment(&[("HF_TOKEN", "t"), ("HF_HUB_DISABLE_IMPLICIT_TOKEN", disabled)]).token;
+
+        assert!(token("1").is_none() && token("true").is_none());
+        assert!(token("0").is_some() && token("").is_some());
     }
 }

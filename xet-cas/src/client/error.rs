@@ -1,15 +1,16 @@
 //! What can go wrong between a repository's name and its bytes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Why a request failed, after the attempts that the retry policy allows.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The endpoint is not a usable URL.
     #[error("endpoint `{endpoint}` is not usable: {reason}")]
     Endpoint {
-        /// What was given.
+        /// What was given, without user and password.
         endpoint: String,
         /// Why it is refused.
         reason: String,
@@ -138,7 +139,7 @@ pub enum Error {
         /// The file.
         path: std::path::PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        source: Arc<std::io::Error>,
     },
     /// A local file or folder cannot be published as it is.
     #[error("cannot publish {path}: {reason}")]
@@ -195,6 +196,16 @@ impl Error {
             Self::Status { status, .. } => is_transient_status(*status),
             _ => false,
         }
+    }
+}
+
+/// An address as it may be shown: a user or password in it is left out, even if it is no good address.
+pub(super) fn without_user(address: &str) -> String {
+    let is_scheme = |at: &usize| address[..*at].bytes().all(|c| c.is_ascii_alphanumeric());
+    let start = address.find("://").filter(is_scheme).map_or(0, |at| at + 3);
+    match address.rfind('@') {
+        Some(at) if at >= start => format!("{}<redacted>{}", &address[..start], &address[at..]),
+        _ => address.to_owned(),
     }
 }
 

@@ -3,20 +3,25 @@
 //! Redirects are followed here, not in the HTTP library, so that a token is dropped the moment a
 //! redirect leaves the origin it is for.
 
+use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
+use futures::stream;
 use rand::RngExt as _;
 use reqwest::header::{
-    AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER,
+    AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RANGE, RETRY_AFTER,
 };
 use reqwest::{Method, Response, StatusCode};
 use serde::de::DeserializeOwned;
+use tokio::sync::Notify;
 use url::Url;
 
-use super::error::is_transient_status;
-use super::{Config, Deadlines, Error, RetryPolicy, Secret};
-use crate::api::{ERROR_CODE_HEADER, ERROR_MESSAGE_HEADER, error_code};
+use super::error::{is_transient_status, without_user};
+use super::{Config, Deadlines, Error, RetryNotice, RetryObserver, RetryPolicy, Secret};
+use crate::ByteRange;
+use crate::api::{ERROR_CODE_HEADER, ERROR_MESSAGE_HEADER, error_code, shown};
 
 /// Redirects followed for one request.
 const REDIRECTS_MAX: usize = 5;
@@ -24,6 +29,11 @@ const REDIRECTS_MAX: usize = 5;
 const METADATA_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// How much of an error's body is shown, bytes.
 const ERROR_TEXT_BYTES_MAX: usize = 300;
+/// An upload is handed to the connection in pieces of so many bytes: small enough that a slow uplink takes
+/// one well within a deadline.
+const UPLOAD_PIECE_BYTES: usize = 64 * 1024;
+/// A wait that the server asked for is lengthened by up to a part of it, this being the divisor.
+const RETRY_AFTER_SPREAD: u32 = 10;
 /// Idle connections kept for one host: as many as fetches run at once.
 const IDLE_CONNECTIONS_MAX: usize = 16;
 /// Idle connections are closed after this long, below the usual server's own limit of 60 s to 75 s.
@@ -63,6 +73,15 @@ impl Request {
         self
     }
 
+    /// Asks for these bytes of the resource alone.
+    pub(super) fn range(self, range: ByteRange) -> Self {
+        let text = format!("bytes={}-{}", range.start, range.end.saturating_sub(1));
+        match HeaderValue::from_str(&text) {
+            Ok(value) => self.header(RANGE, value),
+            Err(_) => self,
+        }
+    }
+
     pub(super) fn body(mut self, content_type: Option<&'static str>, body: Bytes) -> Self {
         if let Some(content_type) = content_type {
             self.headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
@@ -77,12 +96,13 @@ impl Request {
 pub(super) struct Http {
     client: reqwest::Client,
     pub(super) deadlines: Deadlines,
-    pub(super) retry: RetryPolicy,
+    retry: RetryPolicy,
+    on_retry: Option<RetryObserver>,
 }
 
 impl Http {
     pub(super) fn new(config: &Config) -> Result<Self, Error> {
-        let unusable = |reason: String| Error::Endpoint { endpoint: config.endpoint.to_string(), reason };
+        let unusable = |reason: String| Error::Endpoint { endpoint: without_user(config.endpoint.as_str()), reason };
         let mut builder = reqwest::Client::builder()
             .tls_backend_preconfigured(tls().map_err(unusable)?)
             .redirect(reqwest::redirect::Policy::none())
@@ -95,12 +115,16 @@ impl Http {
             builder = builder.no_proxy();
         }
         let client = builder.build().map_err(|error| unusable(root_cause(&error)))?;
-        Ok(Self { client, deadlines: config.deadlines, retry: config.retry })
+        Ok(Self { client, deadlines: config.deadlines, retry: config.retry, on_retry: config.on_retry.clone() })
+    }
+
+    fn attempts<'a>(&'a self, request: &'a Request) -> Attempts<'a> {
+        Attempts { what: &request.what, policy: self.retry, observer: self.on_retry.as_ref(), made: 0 }
     }
 
     /// Sends until the answer is a success, and returns its head; the body has not been read.
     pub(super) async fn send(&self, request: &Request) -> Result<Response, Error> {
-        let mut attempts = Attempts::new(self.retry);
+        let mut attempts = self.attempts(request);
         loop {
             match self.send_once(request).await {
                 Ok(response) => return Ok(response),
@@ -112,19 +136,12 @@ impl Http {
     /// Sends and reads a JSON answer.
     pub(super) async fn json<T: DeserializeOwned>(&self, request: &Request) -> Result<(T, HeaderMap), Error> {
         let (body, headers) = self.bytes(request).await?;
-        match serde_json::from_slice(&body) {
-            Ok(value) => Ok((value, headers)),
-            Err(error) => {
-                let reason =
-                    if looks_like_html(&body) { "it is an HTML page, not JSON".into() } else { error.to_string() };
-                Err(Error::Malformed { what: request.what.clone(), reason })
-            }
-        }
+        Ok((parse_json(&request.what, &body)?, headers))
     }
 
     /// Sends and reads a metadata answer; a broken body is asked for again like a broken connection.
     pub(super) async fn bytes(&self, request: &Request) -> Result<(Bytes, HeaderMap), Error> {
-        let mut attempts = Attempts::new(self.retry);
+        let mut attempts = self.attempts(request);
         loop {
             match self.bytes_once(request).await {
                 Ok(answer) => return Ok(answer),
@@ -162,14 +179,22 @@ impl Http {
         if let Some(token) = token {
             builder = builder.header(AUTHORIZATION, bearer(&request.what, token)?);
         }
+        let piece_taken = Arc::new(Notify::new());
         if request.method != Method::GET && request.method != Method::HEAD {
-            builder = builder.header(CONTENT_LENGTH, request.body.len()).body(request.body.clone());
+            let body = in_pieces(request.body.clone(), piece_taken.clone());
+            builder = builder.header(CONTENT_LENGTH, request.body.len()).body(body);
         }
         let deadline = request.answer_deadline.unwrap_or(self.deadlines.answer);
-        match tokio::time::timeout(deadline, builder.send()).await {
-            Ok(Ok(response)) => Ok(response),
-            Ok(Err(error)) => Err(Error::Transport { what: request.what.clone(), reason: root_cause(&error) }.into()),
-            Err(_) => Err(Error::Deadline { what: request.what.clone(), waited_for: "the answer", deadline }.into()),
+        let mut answer = std::pin::pin!(builder.send());
+        loop {
+            return tokio::select! {
+                answer = &mut answer => answer.map_err(|error| transport(&request.what, &error).into()),
+                // The deadline counts from the last piece on.
+                () = piece_taken.notified() => continue,
+                () = tokio::time::sleep(deadline) => {
+                    Err(Error::Deadline { what: request.what.clone(), waited_for: "the answer", deadline }.into())
+                }
+            };
         }
     }
 
@@ -230,22 +255,20 @@ impl Http {
         if looks_like_html(&piece) {
             return String::new();
         }
-        let text = String::from_utf8_lossy(&piece[..piece.len().min(ERROR_TEXT_BYTES_MAX)]).into_owned();
-        text.chars().filter(|c| !c.is_control()).collect()
+        let text = String::from_utf8_lossy(&piece[..piece.len().min(ERROR_TEXT_BYTES_MAX)]);
+        shown(&text.split_whitespace().collect::<Vec<_>>().join(" "))
     }
 }
 
 /// Counts the attempts at one request.
-struct Attempts {
+struct Attempts<'a> {
+    what: &'a str,
     policy: RetryPolicy,
+    observer: Option<&'a RetryObserver>,
     made: u32,
 }
 
-impl Attempts {
-    fn new(policy: RetryPolicy) -> Self {
-        Self { policy, made: 0 }
-    }
-
+impl Attempts<'_> {
     /// Waits until the next attempt is due, or returns the error if there is none.
     async fn wait_after(&mut self, failure: Failure) -> Result<(), Error> {
         let Failure { error, retry_after } = failure;
@@ -261,8 +284,15 @@ impl Attempts {
         if self.made >= self.policy.attempts {
             return Err(error);
         }
-        let wait = retry_after.unwrap_or_else(|| self.backoff());
+        let wait = match retry_after {
+            Some(asked) => asked.saturating_add(random_part(asked / RETRY_AFTER_SPREAD)),
+            None => self.backoff(),
+        };
         tracing::info!(attempt = self.made, wait_ms = wait.as_millis() as u64, %error, "trying again");
+        if let Some(observer) = self.observer {
+            let (what, error) = (self.what.to_owned(), error.to_string());
+            observer.tell(&RetryNotice { what, error, attempts: self.made, wait });
+        }
         tokio::time::sleep(wait).await;
         Ok(())
     }
@@ -270,8 +300,12 @@ impl Attempts {
     /// A random part of the delay that has grown with the attempts made.
     fn backoff(&self) -> Duration {
         let doubled = self.policy.delay.saturating_mul(1 << (self.made - 1).min(16));
-        doubled.min(self.policy.delay_max).mul_f64(rand::rng().random_range(0.0..1.0))
+        random_part(doubled.min(self.policy.delay_max))
     }
+}
+
+fn random_part(wait: Duration) -> Duration {
+    wait.mul_f64(rand::rng().random_range(0.0..1.0))
 }
 
 /// Why an attempt failed, and when the server wants the next one.
@@ -290,6 +324,25 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self { error, retry_after: None }
     }
+}
+
+/// An upload's body, which tells whenever the connection has room for the next piece of it.
+fn in_pieces(body: Bytes, piece_taken: Arc<Notify>) -> reqwest::Body {
+    let length = body.len();
+    let starts = (0..length).step_by(UPLOAD_PIECE_BYTES);
+    reqwest::Body::wrap_stream(stream::iter(starts.map(move |start| {
+        piece_taken.notify_one();
+        Ok::<_, Infallible>(body.slice(start..length.min(start + UPLOAD_PIECE_BYTES)))
+    })))
+}
+
+/// Reads a metadata answer as JSON.
+pub(super) fn parse_json<T: DeserializeOwned>(what: &str, body: &[u8]) -> Result<T, Error> {
+    serde_json::from_slice(body).map_err(|error| {
+        let is_page = looks_like_html(body);
+        let reason = if is_page { "it is an HTML page, not JSON".into() } else { shown(&error.to_string()) };
+        Error::Malformed { what: what.to_owned(), reason }
+    })
 }
 
 /// Where a redirect leads; `None` if the answer is none.
@@ -370,4 +423,89 @@ fn looks_like_html(body: &[u8]) -> bool {
     let start: Vec<u8> = body.iter().copied().skip_while(u8::is_ascii_whitespace).take(14).collect();
     let start = start.to_ascii_lowercase();
     start.starts_with(b"<!doctype html") || start.starts_with(b"<html")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use reqwest::Method;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpSocket;
+
+    use super::{Attempts, Failure, Http, Request};
+    use crate::client::{Config, Error, RetryNotice, RetryObserver, RetryPolicy};
+
+    fn busy() -> Error {
+        Error::Status { what: "listing".into(), status: 429, message: String::new() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn given_retry_after_when_waited_then_that_long_and_a_random_part_more() {
+        let told = Arc::new(Mutex::new(Vec::<RetryNotice>::new()));
+        let teller = told.clone();
+        let observer = RetryObserver::new(move |notice| teller.lock().unwrap().push(notice.clone()));
+        let policy = RetryPolicy { attempts: 9, ..RetryPolicy::default() };
+        let mut attempts = Attempts { what: "listing", policy, observer: Some(&observer), made: 0 };
+        let (begun, asked) = (tokio::time::Instant::now(), Duration::from_secs(100));
+
+        for _ in 0..8 {
+            attempts.wait_after(Failure { error: busy(), retry_after: Some(asked) }).await.unwrap();
+        }
+        attempts.wait_after(Failure { error: busy(), retry_after: Some(asked) }).await.unwrap_err();
+
+        let told = told.lock().unwrap();
+        let waits: Vec<Duration> = told.iter().map(|notice| notice.wait).collect();
+        assert_eq!(8, waits.len());
+        assert!(waits.iter().all(|wait| (asked..=asked * 11 / 10).contains(wait)), "{waits:?}");
+        assert!(waits.iter().any(|wait| *wait != waits[0]), "{waits:?}");
+        assert!(begun.elapsed() >= waits.iter().sum());
+        assert_eq!((1, "listing"), (told[0].attempts, told[0].what.as_str()));
+        assert_eq!(busy().to_string(), told[0].error);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn given_a_wait_beyond_all_clocks_when_lengthened_then_no_overflow() {
+        let policy = RetryPolicy { retry_after_max: Duration::MAX, ..RetryPolicy::default() };
+        let mut attempts = Attempts { what: "listing", policy, observer: None, made: 0 };
+        let wait = attempts.wait_after(Failure { error: busy(), retry_after: Some(Duration::MAX) });
+
+        assert!(tokio::time::timeout(Duration::from_secs(1), wait).await.is_err());
+    }
+
+    /// The deadline is far shorter than the upload takes, and far longer than any piece of it.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn given_a_slow_uplink_when_uploading_then_the_deadline_counts_from_the_last_piece() {
+        const BODY_BYTES: usize = 12 * 1024 * 1024;
+        let socket = TcpSocket::new_v4().unwrap();
+        // What the system buffers would hide how slowly the body is read.
+        socket.set_recv_buffer_size(64 * 1024).unwrap();
+        socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let listener = socket.listen(1).unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let slow_server = async {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            let mut pace = tokio::time::interval(Duration::from_millis(50));
+            let mut piece = vec![0; BODY_BYTES / 40];
+            for _ in 0..40 {
+                pace.tick().await;
+                connection.read_exact(&mut piece).await.unwrap();
+            }
+            connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").await.unwrap();
+            connection
+        };
+        let mut config = Config::new(&url).unwrap();
+        config.system_proxies = false;
+        config.retry.attempts = 1;
+        let http = Http::new(&config).unwrap();
+        let body = Bytes::from(vec![7; BODY_BYTES]);
+        let mut request = Request::new(Method::POST, "upload".into(), config.endpoint.clone()).body(None, body);
+        request.answer_deadline = Some(Duration::from_millis(800));
+
+        let (answer, _connection) = tokio::join!(http.json::<serde_json::Value>(&request), slow_server);
+
+        assert!(answer.is_ok(), "{answer:?}");
+    }
 }

@@ -4,14 +4,10 @@ use reqwest::header::{ACCEPT_ENCODING, HeaderValue};
 use serde::de::DeserializeOwned;
 use url::Url;
 
-use super::http::{Http, Request};
+use super::http::{Http, Request, parse_json};
 use super::{Body, Cas, Config, Error, Secret, listing};
 use crate::FileHash;
-use crate::api::{RepoId, RepoType, RevisionAnswer, TreeEntryJson, encode_path, encode_segment};
-
-/// Pages of a listing that are followed. The Hub sends 1,000 entries a page, so this is far beyond
-/// the number of files it allows in a repository.
-const LISTING_PAGES_MAX: usize = 2_000;
+use crate::api::{RepoId, RepoType, RevisionAnswer, TreeEntryJson, encode_path, encode_segment, shown};
 
 /// Client for one Hub.
 #[derive(Debug, Clone)]
@@ -23,6 +19,7 @@ pub struct Hub {
 
 /// A revision of a repository, pinned to its commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Commit {
     /// Kind of repository.
     pub repo_type: RepoType,
@@ -91,10 +88,18 @@ impl Hub {
         self.endpoint.as_str().trim_end_matches('/')
     }
 
+    /// Whether requests are made without a token, so that what they bring is public.
+    pub fn is_anonymous(&self) -> bool {
+        self.token.is_none()
+    }
+
     /// Finds the commit of a branch, tag or `refs/pr/N`. A full commit is taken as it is, unasked.
     ///
     /// # Errors
     /// [`Error::RepoNotFound`], [`Error::RevisionNotFound`], or what any request can meet.
+    ///
+    /// # Cancel safety
+    /// The request is given up if the future is dropped; nothing else remains of it.
     pub async fn resolve(&self, repo_type: RepoType, repo: &RepoId, revision: &str) -> Result<Commit, Error> {
         let commit = |sha: String| Commit { repo_type, repo: repo.clone(), revision: revision.to_owned(), sha };
         if listing::is_hex(revision, 40) {
@@ -115,29 +120,25 @@ impl Hub {
     /// # Errors
     /// [`Error::Listing`] if a path or size in it must not be acted upon; not-found errors; or what any
     /// request can meet.
+    ///
+    /// # Cancel safety
+    /// The pages read so far are lost if the future is dropped.
     pub async fn list(&self, commit: &Commit) -> Result<Vec<TreeFile>, Error> {
         let Commit { repo_type, repo, sha, revision } = commit;
         let what = format!("listing of {repo}");
         let path = format!("/api/{}/{repo}/tree/{sha}?recursive=true&expand=false", repo_type.plural());
-        let mut entries: Vec<TreeEntryJson> = Vec::new();
+        let unusable = |reason| Error::Listing { repo: repo.to_string(), reason };
+        let mut pages = listing::Pages::default();
         let mut next = Some(self.url(&path)?);
-        let mut pages = 0;
         while let Some(url) = next {
             let request = Request::get(what.clone(), url.clone()).token(self.token_for(&url));
-            let (page, headers) = self
-                .http
-                .json::<Vec<TreeEntryJson>>(&request)
-                .await
-                .map_err(|error| name_repo(error, repo, revision))?;
-            entries.extend(page);
-            next =
-                listing::next_page(&url, &headers).map_err(|reason| Error::Malformed { what: what.clone(), reason })?;
-            pages += 1;
-            if pages == LISTING_PAGES_MAX || entries.len() > listing::FILES_MAX {
-                return Err(Error::Listing { repo: repo.to_string(), reason: "it has no end".into() });
-            }
+            let (page, headers) = self.http.bytes(&request).await.map_err(|error| name_repo(error, repo, revision))?;
+            pages.admit(page.len()).map_err(unusable)?;
+            pages.add(parse_json::<Vec<TreeEntryJson>>(&what, &page)?).map_err(unusable)?;
+            next = listing::next_page(&self.endpoint, &url, &headers)
+                .map_err(|reason| Error::Malformed { what: what.clone(), reason })?;
         }
-        listing::check(entries).map_err(|reason| Error::Listing { repo: repo.to_string(), reason })
+        pages.finish().map_err(unusable)
     }
 
     /// Begins to download a file as a whole, which is how regular files and LFS objects without Xet are
@@ -145,10 +146,13 @@ impl Hub {
     ///
     /// # Errors
     /// What any request can meet.
+    ///
+    /// # Cancel safety
+    /// The request is given up if the future is dropped; nothing else remains of it.
     pub async fn open_file(&self, commit: &Commit, file: &TreeFile) -> Result<Body, Error> {
         let Commit { repo_type, repo, sha, revision } = commit;
         let path = format!("/{}{repo}/resolve/{sha}/{}", repo_type.url_prefix(), encode_path(&file.path));
-        let what = format!("{} of {repo}", file.path);
+        let what = format!("{} of {repo}", shown(&file.path));
         let url = self.url(&path)?;
         let identity = HeaderValue::from_static("identity");
         let request = Request::get(what.clone(), url).token(self.token.as_ref()).header(ACCEPT_ENCODING, identity);

@@ -15,7 +15,7 @@ use self::folder::LocalFile;
 use self::pack::{Packed, PackedFile, Packer};
 use super::http::Request;
 use super::hub::name_repo;
-use super::{Cas, Error, Hub};
+use super::{Cas, Error, Hub, listing};
 use crate::api::{
     CommitAnswer, CommitLine, CreateRepoRequest, PreuploadAnswer, PreuploadFile, PreuploadRequest, RepoId, RepoType,
     UploadMode, encode_segment,
@@ -85,6 +85,10 @@ impl Hub {
     /// # Errors
     /// [`Error::LocalFile`] and [`Error::Unpublishable`] for what is wrong with the folder; or what any
     /// request can meet. Nothing is visible in the repository before the commit.
+    ///
+    /// # Cancel safety
+    /// The folder is left unpublished, or published completely, if the future is dropped. The repository may
+    /// have been created, and what was uploaded is not stored twice.
     pub async fn publish(
         &self,
         folder: &Path,
@@ -224,9 +228,13 @@ impl Target<'_> {
             body.push(b'\n');
         }
         let what = format!("commit to {}", self.repo);
-        let mut request = self.post(what, &self.api("commit"), "application/x-ndjson", body.into())?;
+        let mut request = self.post(what.clone(), &self.api("commit"), "application/x-ndjson", body.into())?;
         request.answer_deadline = Some(self.hub.http.deadlines.upload_answer);
         let (answer, _) = self.hub.http.json::<CommitAnswer>(&request).await.map_err(|error| self.named(error))?;
+        if !listing::is_hex(&answer.commit_oid, 40) {
+            let reason = "the commit is not 40 hexadecimal digits".to_owned();
+            return Err(Error::Malformed { what, reason });
+        }
         Ok(answer.commit_oid)
     }
 

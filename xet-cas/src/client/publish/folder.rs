@@ -1,17 +1,21 @@
 //! The folder that is published: which files, under which names.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tokio::io::AsyncReadExt as _;
 
+use crate::api::check_path;
 use crate::client::Error;
 
 /// Folders inside each other at most; deeper ones are a mistake or a loop.
 const DEPTH_MAX: usize = 64;
 /// Files published at once at most.
 const FILES_MAX: usize = 100_000;
-/// Never published: version control, and what tools keep beside a downloaded folder.
-const SKIPPED_FOLDERS: [&str; 2] = [".git", ".cache"];
+/// Version control: a folder, or a file that says where it is. Never published.
+const GIT: &str = ".git";
+/// What tools keep beside a downloaded folder. Never published.
+const CACHE_FOLDER: &str = ".cache";
 
 #[derive(Debug, Clone)]
 pub(super) struct LocalFile {
@@ -26,22 +30,25 @@ pub(super) fn walk(root: &Path) -> Result<Vec<LocalFile>, Error> {
     let mut files = Vec::new();
     let mut folders = vec![(root.to_owned(), String::new(), 0)];
     while let Some((folder, prefix, depth)) = folders.pop() {
-        let local = |source| Error::LocalFile { path: folder.clone(), source };
+        let local = |error| local_file(&folder, error);
         for entry in std::fs::read_dir(&folder).map_err(local)? {
             let entry = entry.map_err(local)?;
             let source = entry.path();
             let name = entry.file_name().into_string().map_err(|_| unpublishable(&source, "its name is not UTF-8"))?;
             let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}/{name}") };
             let is_folder = entry.file_type().map_err(local)?.is_dir();
-            if is_folder && !SKIPPED_FOLDERS.contains(&name.as_str()) {
+            if name.eq_ignore_ascii_case(GIT) || (is_folder && name == CACHE_FOLDER) {
+                continue;
+            }
+            if is_folder {
                 if depth == DEPTH_MAX {
                     return Err(unpublishable(&source, "it lies too deep"));
                 }
                 folders.push((source, path, depth + 1));
-            } else if !is_folder {
-                let metadata = std::fs::metadata(&source)
-                    .map_err(|error| Error::LocalFile { path: source.clone(), source: error })?;
+            } else {
+                let metadata = std::fs::metadata(&source).map_err(|error| local_file(&source, error))?;
                 if metadata.is_file() {
+                    check_path(&path).map_err(|reason| unpublishable(&source, &reason))?;
                     files.push(LocalFile { path, source, size: metadata.len() });
                 }
             }
@@ -64,13 +71,12 @@ pub(super) async fn read_start(file: &LocalFile, bytes: usize) -> Result<Vec<u8>
         tokio::fs::File::open(&file.source).await?.take(bytes as u64).read_to_end(&mut start).await?;
         Ok(start)
     };
-    read.await.map_err(|source| Error::LocalFile { path: file.source.clone(), source })
+    read.await.map_err(|error| local_file(&file.source, error))
 }
 
 /// A file that the Hub wants inside the commit; such files are small by its own rule.
 pub(super) async fn read_whole(file: &LocalFile) -> Result<Vec<u8>, Error> {
-    let content =
-        tokio::fs::read(&file.source).await.map_err(|source| Error::LocalFile { path: file.source.clone(), source })?;
+    let content = tokio::fs::read(&file.source).await.map_err(|error| local_file(&file.source, error))?;
     if content.len() as u64 != file.size {
         return Err(changed(file));
     }
@@ -87,6 +93,10 @@ pub(super) async fn git_attributes(files: &[LocalFile]) -> Result<Option<String>
 
 pub(super) fn changed(file: &LocalFile) -> Error {
     unpublishable(&file.source, "it changed while it was read; run it again")
+}
+
+pub(super) fn local_file(path: &Path, error: std::io::Error) -> Error {
+    Error::LocalFile { path: path.to_owned(), source: Arc::new(error) }
 }
 
 fn unpublishable(path: &Path, reason: &str) -> Error {

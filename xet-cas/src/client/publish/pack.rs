@@ -6,7 +6,7 @@ use std::io::Read as _;
 
 use sha2::{Digest as _, Sha256};
 
-use super::folder::{LocalFile, changed};
+use super::folder::{LocalFile, changed, local_file};
 use crate::client::Error;
 use crate::shard::{ShardFile, ShardXorb};
 use crate::{
@@ -78,7 +78,7 @@ impl<F: FnMut(xorb::Serialized) -> bool> Packer<F> {
     }
 
     pub(super) fn add_file(&mut self, file: &LocalFile) -> Result<(), Error> {
-        let local = |source| Error::LocalFile { path: file.source.clone(), source };
+        let local = |error| local_file(&file.source, error);
         let mut reader = File::open(&file.source).map_err(local)?;
         let mut open =
             OpenFile { path: file.path.clone(), size: 0, sha256: [0; 32], hash: FileHash::ZERO, terms: Vec::new() };
