@@ -36,6 +36,7 @@ def main():
         work = Path(work)
         with Origin(options.zest, work / "origin", work / "origin-home") as origin:
             interop(options, model, origin, work)
+        demo(options, model, work)
 
 
 def interop(options, model, origin, work):
@@ -47,11 +48,12 @@ def interop(options, model, origin, work):
         argv = [options.zest, "pull", REPO, "--endpoint", origin.url, "--format", "json"]
         events = [json.loads(line) for line in run(argv, ours, timeout=300).splitlines()]
         check(events and events[-1]["event"] == "summary", "pull: the last event is no summary")
+        odd = [event for event in events if event["event"] in ("warning", "checking", "retry")]
+        check(not odd, f"pull: it was not smooth: {odd}")
         return events[-1]
 
     def stock(env):
-        argv = [options.python, "-c", STOCK_CLIENT, REPO]
-        return json.loads(run(argv, env, timeout=300).splitlines()[-1])
+        return stock_download(options, REPO, env)
 
     publish = [options.zest, "publish", options.model, REPO, "--endpoint", origin.url]
     run(publish, ours, timeout=300)
@@ -106,6 +108,31 @@ def interop(options, model, origin, work):
     stopped = origin.stop()
     check(stopped["data_bytes"] == sent, f"zest origin: {stopped} at the end, {sent} before")
     passed(f"zest origin: SIGTERM, {sent} data bytes in all")
+
+
+def demo(options, model, work):
+    """Two machines, the second of which gets all file data from the first."""
+    stage = work / "demo"
+    argv = [options.zest, "demo", "--from", options.model, "--keep", stage, "--format", "json"]
+    told = json.loads(run(argv, environment(work / "demo-home", "http://127.0.0.1:9"), timeout=300).splitlines()[-1])
+    check(told["event"] == "demo", f"demo: {told}")
+    check(told["origin_data_bytes"] == 0, f"demo: the origin sent file data to the second machine: {told}")
+    large = sum(size for path, (size, _) in model.items() if path.endswith(".safetensors"))
+    check(told["file_bytes"]["lan"] >= large, f"demo: not all large files came from the peer: {told}")
+    check_same(model, told["path"], "demo")
+    passed(f"zest demo: {told['file_bytes']['lan']} bytes from the peer, 0 of file data from the origin, identical")
+
+    second = environment(stage / "second-machine", "http://127.0.0.1:9") | {"HF_HUB_OFFLINE": "1"}
+    second["HF_HOME"] = str(stage / "second-machine/hf")
+    answer = stock_download(options, "demo/model", second)
+    check(answer.get("path") == told["path"], f"offline on the second machine: {answer}")
+    check_same(model, answer["path"], "offline on the second machine")
+    passed("stock snapshot_download, offline: finds what came from the peer")
+
+
+def stock_download(options, repo, env):
+    argv = [options.python, "-c", STOCK_CLIENT, repo]
+    return json.loads(run(argv, env, timeout=300).splitlines()[-1])
 
 
 def check_summary(summary, model, work):

@@ -1,6 +1,13 @@
 //! Writes `fuzz/seeds`: for every target a few small inputs that together reach every variant of its
 //! format. `tests/corpus.rs` checks that they do.
 
+#[path = "seeds/bencode.rs"]
+mod bencode;
+#[path = "seeds/bep_xet.rs"]
+mod bep_xet;
+#[path = "seeds/bt_wire.rs"]
+mod bt_wire;
+
 use std::fs;
 use std::io::Write;
 use std::path::Path;
@@ -14,6 +21,12 @@ type Seed = (&'static str, Vec<u8>);
 
 fn main() -> std::io::Result<()> {
     let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds");
+    write(&seeds.join("bep_xet"), bep_xet::messages())?;
+    write(&seeds.join("bep_xet_there_and_back"), bep_xet::recipes())?;
+    write(&seeds.join("bencode"), bencode::values())?;
+    write(&seeds.join("bencode_there_and_back"), bencode::recipes())?;
+    write(&seeds.join("bt_wire"), bt_wire::streams())?;
+    write(&seeds.join("bt_wire_there_and_back"), bt_wire::recipes())?;
     write(&seeds.join("xorb"), xorbs())?;
     write(&seeds.join("xorb_there_and_back"), xorb_recipes())?;
     write(&seeds.join("shard"), shards())?;

@@ -18,5 +18,14 @@ pub use recipe::Recipe;
 mod xorb;
 pub use xorb::{XorbRecipe, xorb, xorb_there_and_back};
 
+mod bep_xet;
+pub use bep_xet::{MessagesRecipe, bep_xet, bep_xet_there_and_back};
+
 mod shard;
 pub use shard::{ShardRecipe, shard, shard_there_and_back};
+
+mod bencode;
+pub use bencode::{BencodeRecipe, bencode, bencode_there_and_back};
+
+mod bt_wire;
+pub use bt_wire::{BtWireRecipe, bt_wire, bt_wire_there_and_back};

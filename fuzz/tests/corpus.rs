@@ -2,18 +2,28 @@
 
 #[cfg(test)]
 mod corpus {
+    mod bencode_seeds;
+    mod bt_wire_seeds;
+
     use std::collections::BTreeSet;
     use std::fs;
     use std::path::Path;
 
+    use bep_xet::Message;
     use xet_cas::shard::{Shard, ShardFile};
     use xet_cas::xorb::{Footer, Record, Records};
     use xet_cas::{CompressionPolicy, Scheme};
-    use zest_fuzz::{ShardRecipe, XorbRecipe};
+    use zest_fuzz::{MessagesRecipe, ShardRecipe, XorbRecipe};
 
     type Law = fn(&[u8]);
 
-    const TARGETS: [(&str, Law); 4] = [
+    const TARGETS: [(&str, Law); 10] = [
+        ("bencode", zest_fuzz::bencode),
+        ("bencode_there_and_back", zest_fuzz::bencode_there_and_back),
+        ("bt_wire", zest_fuzz::bt_wire),
+        ("bt_wire_there_and_back", zest_fuzz::bt_wire_there_and_back),
+        ("bep_xet", zest_fuzz::bep_xet),
+        ("bep_xet_there_and_back", zest_fuzz::bep_xet_there_and_back),
         ("xorb", zest_fuzz::xorb),
         ("xorb_there_and_back", zest_fuzz::xorb_there_and_back),
         ("shard", zest_fuzz::shard),
@@ -138,6 +148,54 @@ mod corpus {
         assert!(files.iter().any(|file| file.terms.is_empty()));
         assert!(shards.iter().any(|shard| shard.xorbs.iter().any(|xorb| xorb.leaves.len() > 1)));
         assert!(shards.iter().any(|shard| *shard == Shard::default()));
+    }
+
+    #[test]
+    fn given_the_bep_xet_seeds_when_decoded_then_every_message_and_variant_is_among_them() {
+        let decode = |bytes: Vec<u8>| Message::decode(bytes.into(), &bep_xet::Limits::default());
+        let decoded: Vec<_> = seeds("bep_xet").into_iter().map(|(_, bytes)| decode(bytes)).collect();
+        let handshakes = seeds("bep_xet").into_iter().filter(|(_, bytes)| bencode::decode(bytes).is_ok());
+
+        assert!(decoded.iter().any(Result::is_err));
+        assert_eq!(1, handshakes.count());
+        check_every_variant(decoded.into_iter().flatten());
+    }
+
+    #[test]
+    fn given_the_bep_xet_recipes_when_built_then_every_message_and_variant_is_among_them() {
+        check_every_variant(
+            seeds("bep_xet_there_and_back").iter().flat_map(|(_, bytes)| MessagesRecipe::read(bytes).messages),
+        );
+    }
+
+    fn check_every_variant(messages: impl Iterator<Item = Message>) {
+        let mut reached = BTreeSet::new();
+        for message in messages {
+            reached.insert(name(&message));
+            match message {
+                Message::HaveQuery(query) => reached.extend(query.objects.iter().map(|object| name(&object.kind))),
+                Message::Have(have) => reached.extend(have.entries.iter().map(|entry| name(&entry.state))),
+                Message::ManifestRequest(request) => _ = reached.insert(name(&request.query.form)),
+                Message::Manifest(manifest) => _ = reached.insert(format!("{:?} list", manifest.form())),
+                Message::RangeRequest(request) => _ = reached.insert(name(&request.range.unit)),
+                Message::End(end) => _ = reached.insert(format!("END {}", name(&end.status))),
+                _ => {}
+            }
+        }
+
+        let messages = "HaveQuery Have ManifestRequest Manifest RangeRequest Chunk End Cancel Ping Pong";
+        let objects = "Unknown UnknownRequest Xorb File Chunk None All Runs Claimed Run FileBytes";
+        for expected in messages.split(' ').chain(objects.split(' ')) {
+            assert!(reached.contains(expected), "{expected}: {reached:?}");
+        }
+        for expected in ["Whole list", "Run list", "END Done", "END Busy", "END Unknown"] {
+            assert!(reached.contains(expected), "{expected}: {reached:?}");
+        }
+    }
+
+    /// Name of a variant.
+    fn name(variant: &impl std::fmt::Debug) -> String {
+        format!("{variant:?}").chars().take_while(|c| c.is_alphanumeric()).collect()
     }
 
     /// Names and contents of a target's seeds.

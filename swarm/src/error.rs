@@ -42,6 +42,14 @@ pub enum Error {
         /// Bytes that are free.
         available: u64,
     },
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// What was tried.
+        address: std::net::SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// The disk did not do what it should.
     #[error("cannot {action} {path}: {source}")]
     Disk {
@@ -69,10 +77,12 @@ pub enum Error {
         source: Box<Self>,
     },
     /// Several files failed, for different reasons. The others are in place.
-    #[error("{failed} of {files} files failed; the first: {first}")]
+    #[error("{failed} of {files} files failed{}; the first: {first}", not_tried_text(*not_tried))]
     Partial {
         /// How many failed.
         failed: usize,
+        /// How many were not tried any more, because they would have failed too.
+        not_tried: usize,
         /// How many there are.
         files: usize,
         /// Why the first did.
@@ -105,6 +115,7 @@ impl Error {
             Self::NothingSelected { .. } => Some(ErrorKind::NotFound),
             Self::NoSpace { .. } | Self::Disk { .. } | Self::Index { .. } => Some(ErrorKind::Disk),
             Self::Integrity { .. } => Some(ErrorKind::Integrity),
+            Self::Listen { .. } => Some(ErrorKind::Network),
             Self::File { source, .. } => source.kind(),
             Self::Partial { first, same_kind, .. } => first.kind().filter(|_| *same_kind),
             Self::Internal { .. } => None,
@@ -116,6 +127,14 @@ impl Error {
         matches!(self, Self::Partial { same_kind: false, .. })
     }
 
+    /// The error at the bottom, which says what happened; files and their number are above it.
+    pub fn root(&self) -> &Self {
+        match self {
+            Self::File { source: inner, .. } | Self::Partial { first: inner, .. } => inner.root(),
+            other => other,
+        }
+    }
+
     pub(crate) fn disk(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::Disk { action, path, source }
@@ -124,4 +143,8 @@ impl Error {
     pub(crate) fn internal(reason: impl ToString) -> Self {
         Self::Internal { reason: reason.to_string() }
     }
+}
+
+fn not_tried_text(files: usize) -> String {
+    if files == 0 { String::new() } else { format!(", {files} were not tried any more") }
 }

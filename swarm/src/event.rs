@@ -64,6 +64,8 @@ pub enum Event {
         /// Why it is fetched again.
         reason: String,
     },
+    /// A peer is of no use any more.
+    PeerLost(PeerLost),
     /// Something is not as it should be, but the pull goes on.
     Warning {
         /// What.
@@ -71,6 +73,24 @@ pub enum Event {
     },
     /// The pull has succeeded. Always the last event.
     Summary(Summary),
+}
+
+/// How a peer was lost.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct PeerLost {
+    /// As it was named.
+    pub peer: String,
+    /// Why.
+    pub reason: String,
+    /// It was proved to be at fault, and is not asked again.
+    pub is_banned: bool,
+}
+
+impl PeerLost {
+    pub(crate) fn text(&self) -> String {
+        format!("{}: {}", self.peer, self.reason)
+    }
 }
 
 /// What a pull did.

@@ -8,16 +8,20 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
-use xet_cas::client::{self, Body, Cas, Commit, ErrorKind, Hub, TreeFile};
-use xet_cas::{Error as FormatError, FileHash, Leaf, xorb};
+use xet_cas::client::{self, Body, Commit, ErrorKind, Hub, TreeFile};
+use xet_cas::{Error as FormatError, xorb};
 
-use crate::plan::{Cursor, EntryPlan, Placement};
+use crate::ledger::Source;
+use crate::plan::{Cursor, EntryPlan};
+use crate::pull::tell;
 use crate::store::{EtagHasher, Partial};
 use crate::verified::{HashedChunk, VerifiedFile};
+use crate::work::FileWork;
 use crate::{Error, Event};
 
 /// Serialized bytes that go to a worker at once: some ten chunks, so that handing over costs little.
@@ -26,8 +30,13 @@ const BATCH_BYTES: usize = 512 * 1024;
 /// Attempts at one entry or file before it is given up. An attempt that brought something new does not
 /// count, so a slow link that breaks often still gets there.
 const ATTEMPTS_MAX: u32 = 4;
-/// How often refused URLs are asked for again for one entry: they may expire once in a long pull, and
-/// once more in a very long one.
+/// New bytes that an attempt must have brought not to count.
+const ATTEMPT_PROGRESS_BYTES_MIN: u64 = 1024 * 1024;
+/// Longest pause before the second attempt; it doubles with each.
+const ATTEMPT_PAUSE: Duration = Duration::from_millis(200);
+/// Longest pause before any attempt.
+const ATTEMPT_PAUSE_MAX: Duration = Duration::from_secs(5);
+/// How often one entry may ask for new URLs in a row, because those it got were refused.
 const URL_RENEWALS_MAX: u32 = 2;
 
 /// What all fetches of a pull share.
@@ -35,8 +44,10 @@ const URL_RENEWALS_MAX: u32 = 2;
 pub(crate) struct Shared {
     /// One permit a worker thread.
     pub(crate) workers: Arc<Semaphore>,
-    /// Bytes received.
+    /// Bytes received from the Hub and the CAS.
     pub(crate) wire_bytes: AtomicU64,
+    /// Chunk records received from peers on the local network, and from others.
+    pub(crate) peer_bytes: [AtomicU64; 2],
     /// Bytes written into partial files.
     pub(crate) written_bytes: AtomicU64,
     /// Where repeated attempts are told.
@@ -48,46 +59,73 @@ impl Shared {
         self.tell(Event::Retry { what, reason: error.to_string() }).await;
     }
 
-    /// A watcher that went away does not stop the pull.
-    pub(crate) async fn tell(&self, event: Event) {
-        if self.events.send(event).await.is_err() {
-            tracing::trace!("nobody watches");
+    /// Counts what a peer sent.
+    pub(crate) fn received(&self, source: Source, bytes: u64) {
+        if let Some(counter) = self.peer_bytes.get(source as usize) {
+            counter.fetch_add(bytes, Ordering::Relaxed);
         }
+    }
+
+    pub(crate) async fn tell(&self, event: Event) {
+        tell(&self.events, event).await;
     }
 }
 
-/// Which chunks of the file an entry brought: index among all chunks of the file, and the chunk.
-pub(crate) type PlacedLeaves = Vec<(usize, Leaf)>;
+/// Pause before attempt `made + 1`: a random part of a time that doubles.
+async fn pause_after(made: u32) {
+    let longest = (ATTEMPT_PAUSE * (1 << made.min(8))).min(ATTEMPT_PAUSE_MAX);
+    tokio::time::sleep(longest.mul_f64(rand::random())).await;
+}
 
-/// Fetches one entry into a partial file, again where that may help.
+/// Fetches one entry into a partial file, again where that may help. Ends early, and well, when other
+/// sources have brought all of it.
 pub(crate) async fn fetch_entry(
-    source: Arc<XetSource>,
+    file: Arc<FileWork>,
+    entry: usize,
     plan: EntryPlan,
-    partial: Arc<Partial>,
     shared: Arc<Shared>,
-) -> Result<PlacedLeaves, Error> {
-    let mut fetch = EntryFetch { progress: Some(Progress::new(&plan)), plan, partial, shared };
-    let (mut attempts, mut renewals) = (0, 0);
+) -> Result<(), Error> {
+    let complete = async {
+        loop {
+            let changed = file.changed.notified();
+            if file.ledger().is_entry_complete(entry) {
+                return;
+            }
+            changed.await;
+        }
+    };
+    tokio::select! {
+        () = complete => Ok(()),
+        result = fetch_from_origin(file.clone(), plan, shared) => result,
+    }
+}
+
+async fn fetch_from_origin(file: Arc<FileWork>, plan: EntryPlan, shared: Arc<Shared>) -> Result<(), Error> {
+    let mut fetch = EntryFetch { progress: Some(Progress::new(&plan)), plan, file, shared };
+    let (mut attempts, mut renewals, mut generation) = (0, 0, 0);
     loop {
-        let mut body = match source.cas.open(&fetch.plan.entry).await {
+        let file = fetch.file.clone();
+        generation = file.renew_url(&mut fetch.plan, generation, false).await?;
+        let mut body = match file.cas.open(&fetch.plan.entry).await {
             Err(client::Error::UrlExpired { .. }) if renewals < URL_RENEWALS_MAX => {
                 renewals += 1;
-                let newer = source.cas.reconstruct(source.hash, source.bytes).await?;
-                fetch.plan.renew_url(&newer).map_err(|error| fetch.malformed(error))?;
+                generation = file.renew_url(&mut fetch.plan, generation, true).await?;
                 continue;
             }
             opened => opened?,
         };
-        let before = fetch.placed_chunks();
+        renewals = 0;
+        let before = fetch.placed_bytes();
         let error = match fetch.attempt(&mut body).await {
-            Ok(()) => return Ok(fetch.progress.map(|progress| progress.placed).unwrap_or_default()),
+            Ok(()) => return Ok(()),
             Err(error) => error,
         };
-        attempts = if fetch.placed_chunks() > before { 1 } else { attempts + 1 };
+        attempts = if fetch.placed_bytes() - before >= ATTEMPT_PROGRESS_BYTES_MIN { 1 } else { attempts + 1 };
         if attempts >= ATTEMPTS_MAX || !may_help_again(&error) {
             return Err(error);
         }
         fetch.shared.tell_retry(fetch.what(), &error).await;
+        pause_after(attempts).await;
     }
 }
 
@@ -96,17 +134,9 @@ fn may_help_again(error: &Error) -> bool {
     matches!(error.kind(), Some(ErrorKind::Network | ErrorKind::Integrity))
 }
 
-/// A file in the CAS.
-#[derive(Debug)]
-pub(crate) struct XetSource {
-    pub(crate) cas: Cas,
-    pub(crate) hash: FileHash,
-    pub(crate) bytes: u64,
-}
-
 struct EntryFetch {
     plan: EntryPlan,
-    partial: Arc<Partial>,
+    file: Arc<FileWork>,
     shared: Arc<Shared>,
     /// Taken while a worker has it.
     progress: Option<Progress>,
@@ -116,8 +146,8 @@ struct EntryFetch {
 type Batch = JoinHandle<(Progress, Result<(), Error>)>;
 
 impl EntryFetch {
-    fn placed_chunks(&self) -> usize {
-        self.progress.as_ref().map_or(0, |progress| progress.placed_chunks)
+    fn placed_bytes(&self) -> u64 {
+        self.progress.as_ref().map_or(0, |progress| progress.placed_bytes)
     }
 
     /// One attempt: reads a body to its end. What was placed when it fails stays placed.
@@ -137,7 +167,18 @@ impl EntryFetch {
     async fn read(&mut self, body: &mut Body, batch: &mut Option<Batch>) -> Result<(), Error> {
         let mut received = BytesMut::new();
         loop {
-            let piece = body.next().await?;
+            let piece = match body.next().await {
+                Ok(piece) => piece,
+                Err(error) => {
+                    // What arrived whole counts, also if the rest did not come.
+                    let (end, _) = xorb::complete_records_bytes(&received).map_err(|error| self.malformed(error))?;
+                    if end > 0 {
+                        self.finish(batch.take()).await?;
+                        *batch = Some(self.start(received.split_to(end).freeze()).await?);
+                    }
+                    return Err(error.into());
+                }
+            };
             if let Some(piece) = &piece {
                 self.shared.wire_bytes.fetch_add(piece.len() as u64, Ordering::Relaxed);
                 received.extend_from_slice(piece);
@@ -164,14 +205,15 @@ impl EntryFetch {
     async fn start(&mut self, records: Bytes) -> Result<Batch, Error> {
         let permit = self.shared.workers.clone().acquire_owned().await.map_err(Error::internal)?;
         let mut progress = self.progress.take().ok_or_else(|| Error::internal("two batches of one entry at once"))?;
-        let (partial, shared) = (self.partial.clone(), self.shared.clone());
+        let (file, shared) = (self.file.clone(), self.shared.clone());
         let what = self.what();
         Ok(tokio::task::spawn_blocking(move || {
-            let result = progress.place(&records, &partial, &shared).map_err(|error| match error {
+            let result = progress.place(&records, &file, &shared).map_err(|error| match error {
                 PlaceError::Format(source) => client::Error::Format { what, source }.into(),
                 PlaceError::Disk(error) => error,
             });
             drop(permit);
+            file.changed.notify_waiters();
             (progress, result)
         }))
     }
@@ -197,12 +239,12 @@ impl EntryFetch {
 /// How far an entry is.
 struct Progress {
     cursor: Cursor,
-    placed: PlacedLeaves,
     placed_chunks: usize,
+    placed_bytes: u64,
     /// Chunks that an earlier attempt placed and this one passes over undecoded.
     skip_chunks: usize,
     scratch: Vec<u8>,
-    placements: Vec<Placement>,
+    offsets: Vec<u64>,
 }
 
 enum PlaceError {
@@ -214,16 +256,16 @@ impl Progress {
     fn new(plan: &EntryPlan) -> Self {
         Self {
             cursor: plan.cursor(),
-            placed: Vec::new(),
             placed_chunks: 0,
+            placed_bytes: 0,
             skip_chunks: 0,
             scratch: Vec::new(),
-            placements: Vec::new(),
+            offsets: Vec::new(),
         }
     }
 
     /// Decodes, hashes and writes complete records.
-    fn place(&mut self, records: &[u8], partial: &Partial, shared: &Shared) -> Result<(), PlaceError> {
+    fn place(&mut self, records: &[u8], file: &FileWork, shared: &Shared) -> Result<(), PlaceError> {
         for record in xorb::Records::new(records) {
             let record = record.map_err(PlaceError::Format)?;
             if self.skip_chunks > 0 {
@@ -232,15 +274,18 @@ impl Progress {
             }
             // Decoded before it is placed: a chunk that does not decode can be offered again.
             let chunk = HashedChunk::new(record.decode(&mut self.scratch).map_err(PlaceError::Format)?);
-            self.placements.clear();
-            self.cursor.place(record.header.raw_length, &mut self.placements).map_err(PlaceError::Format)?;
-            for placement in &self.placements {
-                partial.write_chunk(&chunk, placement.file_offset).map_err(PlaceError::Disk)?;
-                self.placed.push((placement.leaf, chunk.leaf()));
+            self.offsets.clear();
+            self.cursor.place(record.header.raw_length, &mut self.offsets).map_err(PlaceError::Format)?;
+            for offset in &self.offsets {
+                if !file.ledger().agrees(*offset, chunk.leaf()) {
+                    let reason = format!("the chunk at byte {offset} is not the one that was proved to belong there");
+                    return Err(PlaceError::Format(FormatError::Reconstruction { reason }));
+                }
+                let written = file.write(&chunk, *offset, Source::Origin).map_err(PlaceError::Disk)?;
+                shared.written_bytes.fetch_add(written, Ordering::Relaxed);
             }
             self.placed_chunks += 1;
-            let written = u64::from(record.header.raw_length) * self.placements.len() as u64;
-            shared.written_bytes.fetch_add(written, Ordering::Relaxed);
+            self.placed_bytes += u64::from(record.header.raw_length);
         }
         Ok(())
     }
@@ -266,6 +311,7 @@ pub(crate) async fn fetch_whole(
             return Err(error);
         }
         shared.tell_retry(file.path.clone(), &error).await;
+        pause_after(attempts).await;
     }
 }
 

@@ -4,15 +4,26 @@ mod pull;
 pub use pull::{Config, PullRequest, pull};
 
 mod event;
-pub use event::{Event, SourceBytes, Summary, WireBytes};
+pub use event::{Event, PeerLost, SourceBytes, Summary, WireBytes};
 
 mod selection;
 
 mod plan;
 
+mod ledger;
+
+mod work;
+
 mod fetch;
 
 mod verified;
+
+mod sharing;
+
+mod library;
+
+mod peer;
+pub use peer::{SeedConfig, SeedCounters, Seeder};
 
 mod store;
 pub use store::{Destination, Index};

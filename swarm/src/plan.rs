@@ -3,15 +3,16 @@
 //! Pure: no I/O, no clock. An entry's chunks arrive in order; a [`Cursor`] tells for each where in the
 //! file it belongs.
 
-use xet_cas::{ChunkRange, Error as FormatError, FetchEntry, Reconstruction};
+use xet_cas::proof::Outline;
+use xet_cas::{ByteRange, ChunkRange, Error as FormatError, FetchEntry, Reconstruction};
 
 /// How one file is fetched.
 #[derive(Debug)]
 pub(crate) struct FilePlan {
     /// What to fetch, each once.
     pub(crate) entries: Vec<EntryPlan>,
-    /// Chunks of the file.
-    pub(crate) leaf_count: usize,
+    /// Where its terms end, by which a list of its chunks can be told from a list of something else.
+    pub(crate) outline: Outline,
 }
 
 /// One fetch entry and the terms of the file that it serves.
@@ -29,15 +30,6 @@ struct Use {
     unpacked_length: u32,
     /// Where the term begins in the file, bytes.
     file_offset: u64,
-    /// Index of the term's first chunk among all chunks of the file.
-    first_leaf: usize,
-}
-
-/// A place in the file where a chunk belongs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Placement {
-    pub(crate) file_offset: u64,
-    pub(crate) leaf: usize,
 }
 
 impl FilePlan {
@@ -46,21 +38,21 @@ impl FilePlan {
     /// # Errors
     /// What [`Reconstruction::check_whole_file`] finds.
     pub(crate) fn new(reconstruction: Reconstruction, file_bytes: u64) -> Result<Self, FormatError> {
+        let outline = Outline::new(&reconstruction.terms);
         let entry_of_term = reconstruction.check_whole_file(file_bytes)?;
         let plan = |entry| EntryPlan { entry, uses: Vec::new() };
         let mut entries: Vec<EntryPlan> = reconstruction.entries.into_iter().map(plan).collect();
-        let (mut file_offset, mut first_leaf) = (0, 0);
+        let mut file_offset = 0;
         for (term, entry) in reconstruction.terms.iter().zip(entry_of_term) {
             let unpacked_length = term.unpacked_length;
-            entries[entry].uses.push(Use { chunks: term.chunks, unpacked_length, file_offset, first_leaf });
+            entries[entry].uses.push(Use { chunks: term.chunks, unpacked_length, file_offset });
             file_offset += u64::from(unpacked_length);
-            first_leaf += term.chunks.count() as usize;
         }
         entries.retain(|entry| !entry.uses.is_empty());
         for entry in &mut entries {
             entry.uses.sort_by_key(|term| term.chunks.start);
         }
-        Ok(Self { entries, leaf_count: first_leaf })
+        Ok(Self { entries, outline })
     }
 }
 
@@ -78,6 +70,14 @@ impl EntryPlan {
         };
         ours.url.clone_from(&entry.url);
         Ok(())
+    }
+
+    /// Which runs of the entry's chunks are which bytes of the file.
+    pub(crate) fn file_ranges(&self) -> impl Iterator<Item = (ChunkRange, ByteRange)> {
+        self.uses.iter().map(|term| {
+            let range = ByteRange { start: term.file_offset, end: term.file_offset + u64::from(term.unpacked_length) };
+            (term.chunks, range)
+        })
     }
 
     /// Begins to place the entry's chunks, the first of them first.
@@ -115,12 +115,12 @@ impl Cursor {
         self.chunk == self.end
     }
 
-    /// Places the next chunk, of `length` bytes, by appending to `placements`.
+    /// Places the next chunk, of `length` bytes: appends its offsets in the file to `offsets`.
     ///
     /// # Errors
     /// [`FormatError::OutOfBounds`] or [`FormatError::Mismatch`] if there are more chunks or bytes than
     /// the plan has, or fewer bytes. Nothing is placed then, and the chunk may be offered again.
-    pub(crate) fn place(&mut self, length: u32, placements: &mut Vec<Placement>) -> Result<(), FormatError> {
+    pub(crate) fn place(&mut self, length: u32, offsets: &mut Vec<u64>) -> Result<(), FormatError> {
         let chunk = self.chunk;
         if chunk >= self.end {
             return Err(FormatError::OutOfBounds {
@@ -145,10 +145,7 @@ impl Cursor {
             }
         }
         for active in &mut self.active {
-            placements.push(Placement {
-                file_offset: active.term.file_offset + u64::from(active.placed_bytes),
-                leaf: active.term.first_leaf + (chunk - active.term.chunks.start) as usize,
-            });
+            offsets.push(active.term.file_offset + u64::from(active.placed_bytes));
             active.placed_bytes += length;
         }
         self.active.retain(|active| active.term.chunks.end > chunk + 1);
@@ -161,7 +158,7 @@ impl Cursor {
 mod tests {
     use xet_cas::{ByteRange, ChunkRange, FetchEntry, Reconstruction, Term, XorbHash};
 
-    use super::{FilePlan, Placement};
+    use super::FilePlan;
 
     const XORB: XorbHash = XorbHash::from_bytes([7; 32]);
 
@@ -182,16 +179,14 @@ mod tests {
         let plan = plan(vec![term(2, 4, 30), term(3, 5, 50), term(3, 4, 20)], ChunkRange { start: 2, end: 5 });
         let mut cursor = plan.entries[0].cursor();
         let mut place = |length| {
-            let mut placements = Vec::new();
-            cursor.place(length, &mut placements).unwrap();
-            placements
+            let mut offsets = Vec::new();
+            cursor.place(length, &mut offsets).unwrap();
+            offsets
         };
-        let at = |file_offset, leaf| Placement { file_offset, leaf };
 
-        assert_eq!(5, plan.leaf_count);
-        assert_eq!([at(0, 0)], place(10)[..]);
-        assert_eq!([at(10, 1), at(30, 2), at(80, 4)], place(20)[..]);
-        assert_eq!([at(50, 3)], place(30)[..]);
+        assert_eq!([0], place(10)[..]);
+        assert_eq!([10, 30, 80], place(20)[..]);
+        assert_eq!([50], place(30)[..]);
         assert!(cursor.is_complete());
     }
 

@@ -5,17 +5,20 @@
 //! hash chain closes. The ref that makes the snapshot findable is written last, if nothing failed.
 
 mod download;
+mod peers;
 mod presence;
 
-use std::path::Path;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::fs::statvfs;
 use tokio::sync::mpsc;
-use xet_cas::client::{Hub, TreeFile};
+use xet_cas::client::{self, Hub, TreeFile};
 use xet_cas::{RepoId, RepoType};
 
+use self::presence::Found;
 use crate::selection::Selection;
 use crate::store::{Destination, Index, Place};
 use crate::{Error, Event, SourceBytes, Summary};
@@ -36,6 +39,8 @@ pub struct PullRequest {
     pub exclude: Vec<String>,
     /// Where the files go.
     pub destination: Destination,
+    /// Peers to fetch from besides the Hub: `host:port`.
+    pub peers: Vec<String>,
     /// Only find out what would be fetched.
     pub dry_run: bool,
 }
@@ -49,6 +54,7 @@ impl PullRequest {
             revision: "main".to_owned(),
             include: Vec::new(),
             exclude: Vec::new(),
+            peers: Vec::new(),
             destination,
             dry_run: false,
         }
@@ -63,6 +69,8 @@ pub struct Config {
     pub fetches_max: usize,
     /// Threads that decode, hash and write. Default: one a core.
     pub workers: usize,
+    /// For a peer to connect, to shake hands, and to bring something new of what it was asked for. Default 10 s.
+    pub peer_deadline: Duration,
     /// Bytes that must stay free on the disk beyond what is fetched. Default 16 MiB, for the index and
     /// whatever else is written meanwhile.
     pub spare_disk_bytes: u64,
@@ -73,6 +81,7 @@ impl Default for Config {
         Self {
             fetches_max: 8,
             workers: std::thread::available_parallelism().map_or(2, usize::from),
+            peer_deadline: Duration::from_secs(10),
             spare_disk_bytes: 16 * 1024 * 1024,
         }
     }
@@ -89,22 +98,35 @@ pub(crate) struct Group {
 
 impl Group {
     /// By content, in the order of first appearance.
-    fn of(files: &[TreeFile]) -> Vec<Self> {
+    ///
+    /// # Errors
+    /// If the listing gives two files the same name of content but different content.
+    fn of(files: &[TreeFile], repo: &RepoId) -> Result<Vec<Self>, Error> {
         let mut groups: Vec<Self> = Vec::new();
-        let mut by_etag = std::collections::HashMap::new();
+        let mut by_etag = HashMap::new();
         for file in files {
-            let at = *by_etag.entry((file.etag().to_owned(), file.size)).or_insert(groups.len());
+            let at = *by_etag.entry(file.etag()).or_insert(groups.len());
             if at == groups.len() {
                 groups.push(Self { files: Vec::new(), is_second_try: false });
             }
-            groups[at].files.push(file.clone());
+            let group = &mut groups[at].files;
+            if group.first().is_some_and(|first| first.size != file.size || first.content != file.content) {
+                let reason = format!("`{}` and `{}` have one SHA-256 and different content", group[0].path, file.path);
+                return Err(client::Error::Listing { repo: repo.to_string(), reason }.into());
+            }
+            group.push(file.clone());
         }
-        groups
+        Ok(groups)
     }
 
     /// The content, under its first name.
     fn file(&self) -> &TreeFile {
         &self.files[0]
+    }
+
+    /// Bytes that fetching it writes.
+    fn written_bytes(&self, keeps_copies: bool) -> u64 {
+        self.bytes() * if keeps_copies { self.files.len() as u64 } else { 1 }
     }
 
     /// Bytes of the content.
@@ -130,25 +152,20 @@ pub async fn pull(
     let started = now();
     check_revision(&request.revision)?;
     let selection = Selection::new(&request.include, &request.exclude)?;
-    let tell = async |event| {
-        if events.send(event).await.is_err() {
-            tracing::trace!("nobody watches");
-        }
-    };
 
     let commit = hub.resolve(request.repo_type, &request.repo, &request.revision).await?;
     let (repo, revision) = (commit.repo.to_string(), commit.revision.clone());
-    tell(Event::Resolved { repo, revision, commit: commit.sha.clone() }).await;
+    tell(&events, Event::Resolved { repo, revision, commit: commit.sha.clone() }).await;
     let all_files = hub.list(&commit).await?;
     let files = selection.apply(all_files.clone())?;
-    let groups = Group::of(&files);
+    let groups = Group::of(&files, &request.repo)?;
     let bytes = files.iter().map(|file| file.size).sum();
 
-    let place = Arc::new(request.destination.open(hub.endpoint(), &commit)?);
-    let missing = presence::find_missing(&place, groups, index, &events).await?;
+    let place = Arc::new(request.destination.at(hub.endpoint(), &commit)?);
+    let Found { missing, present } = presence::look(&place, groups, index, &events).await?;
     let missing_bytes = missing.iter().map(Group::bytes).sum();
     let missing_files = missing.iter().map(|group| group.files.len()).sum();
-    tell(Event::Planned { files: files.len(), bytes, missing_files, missing_bytes }).await;
+    tell(&events, Event::Planned { files: files.len(), bytes, missing_files, missing_bytes }).await;
 
     let mut summary = Summary {
         repo: commit.repo.to_string(),
@@ -161,18 +178,43 @@ pub async fn pull(
         ..Summary::default()
     };
     if !request.dry_run {
-        check_space(request.destination.path(), missing_bytes, config.spare_disk_bytes)?;
+        let written = missing.iter().map(|group| group.written_bytes(place.keeps_copies())).sum();
+        prepare(&place, all_files, present, written, config.spare_disk_bytes).await?;
         let job = download::Job::new(hub, commit, place.clone(), index.clone(), config, events.clone());
-        summary.wire_bytes.cdn = job.run(missing, missing_bytes).await?;
-        finish(place, all_files).await?;
+        let brought = job.run(missing, missing_bytes, &request.peers).await?;
+        summary.file_bytes = SourceBytes { local: bytes - missing_bytes, ..brought.content };
+        summary.wire_bytes = brought.wire;
+        summary.banned = brought.banned;
+        summary.why_no_peers = brought.why_no_peers;
+        tokio::task::spawn_blocking(move || place.finish()).await.map_err(Error::internal)??;
     }
     summary.seconds = started.elapsed().as_secs_f64();
-    tell(Event::Summary(summary.clone())).await;
+    tell(&events, Event::Summary(summary.clone())).await;
     Ok(summary)
 }
 
-async fn finish(place: Arc<Place>, all_files: Vec<TreeFile>) -> Result<(), Error> {
-    tokio::task::spawn_blocking(move || place.finish(&all_files)).await.map_err(Error::internal)?
+/// Makes ready for files to come, and gives those that are there their names.
+async fn prepare(
+    place: &Arc<Place>,
+    all_files: Vec<TreeFile>,
+    present: Vec<(Group, Vec<PathBuf>)>,
+    written_bytes: u64,
+    spare: u64,
+) -> Result<(), Error> {
+    let place = place.clone();
+    let prepare = move || {
+        place.prepare(&all_files)?;
+        check_space(&place.partial_folder(), written_bytes, spare)?;
+        present.iter().try_for_each(|(group, sources)| place.expose(sources, &group.files))
+    };
+    tokio::task::spawn_blocking(prepare).await.map_err(Error::internal)?
+}
+
+/// A watcher that went away does not stop the pull.
+pub(crate) async fn tell(events: &mpsc::Sender<Event>, event: Event) {
+    if events.send(event).await.is_err() {
+        tracing::trace!("nobody watches");
+    }
 }
 
 /// A revision becomes a path under `refs`.

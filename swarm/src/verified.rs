@@ -1,9 +1,12 @@
 //! What has been checked, as types: bytes whose hash we computed, and files whose hash chain is closed.
 //! Only a [`VerifiedFile`] can be put in place.
 
-use xet_cas::{Error as FormatError, FileHash, Leaf};
+use std::sync::Arc;
+
+use xet_cas::{Error as FormatError, Leaf};
 
 use crate::store::Partial;
+use crate::work::FileWork;
 
 /// A chunk's bytes with the hash that we computed of them. It may be written into a partial file; that
 /// it belongs there is known only when the file's hash chain closes.
@@ -29,19 +32,26 @@ impl<'a> HashedChunk<'a> {
 /// A complete file whose hash, as the Hub gave it, was recomputed from its bytes.
 #[derive(Debug)]
 pub(crate) struct VerifiedFile {
-    partial: Partial,
+    content: Content,
     leaves: Vec<Leaf>,
 }
 
+#[derive(Debug)]
+enum Content {
+    Chunks(Arc<FileWork>),
+    Whole(Partial),
+}
+
 impl VerifiedFile {
-    /// Closes the hash chain of a file in the CAS: its chunks, in order, reduce to its name. `leaves` are
-    /// those of the chunks that were hashed and written into `partial`.
-    pub(crate) fn from_leaves(partial: Partial, leaves: Vec<Leaf>, claimed: FileHash) -> Result<Self, FormatError> {
-        let actual = Leaf::file_hash(&leaves);
-        if actual != claimed {
+    /// Closes the hash chain of a file in the CAS: its chunks, in order, reduce to its name. Nothing writes
+    /// into a complete file any more.
+    pub(crate) fn from_chunks(file: Arc<FileWork>) -> Result<Self, FormatError> {
+        let leaves = file.ledger().leaves();
+        let (claimed, actual) = (file.hash, Leaf::file_hash(&leaves));
+        if actual != claimed || !file.ledger().is_complete() {
             return Err(FormatError::FileHash { claimed, actual });
         }
-        Ok(Self { partial, leaves })
+        Ok(Self { content: Content::Chunks(file), leaves })
     }
 
     /// A file that was hashed as a whole while it was written. `digest` is what was computed.
@@ -49,7 +59,7 @@ impl VerifiedFile {
         if digest != claimed {
             return Err(format!("its bytes hash to {digest}, the Hub says {claimed}"));
         }
-        Ok(Self { partial, leaves: Vec::new() })
+        Ok(Self { content: Content::Whole(partial), leaves: Vec::new() })
     }
 
     /// The chunks of a file in the CAS.
@@ -57,7 +67,10 @@ impl VerifiedFile {
         &self.leaves
     }
 
-    pub(crate) fn into_partial(self) -> Partial {
-        self.partial
+    pub(crate) fn partial(&self) -> &Partial {
+        match &self.content {
+            Content::Chunks(file) => &file.partial,
+            Content::Whole(partial) => partial,
+        }
     }
 }

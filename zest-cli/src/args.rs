@@ -38,6 +38,8 @@ pub(crate) enum Format {
 pub(crate) enum Command {
     /// Download a repository into the Hugging Face cache, or into a folder
     Pull(PullArgs),
+    /// Serve the files that were pulled to other machines, out of the cache
+    Serve(ServeArgs),
     /// Serve a Hugging Face-compatible Hub and CAS from a folder
     Origin(OriginArgs),
     /// Upload a folder to an origin
@@ -82,6 +84,10 @@ pub(crate) struct PullArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) local_dir: Option<PathBuf>,
 
+    /// A peer to fetch from as well; may be repeated
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) peer: Vec<String>,
+
     /// Only say what would be downloaded
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -90,12 +96,23 @@ pub(crate) struct PullArgs {
     #[arg(long, value_name = "SECONDS", env = "ZEST_STALL_TIMEOUT", default_value_t = 15.0)]
     pub(crate) stall_timeout: f64,
 
+    /// Leave a peer that brings nothing for this long, seconds
+    #[arg(long, value_name = "SECONDS", env = "ZEST_PEER_TIMEOUT", default_value_t = 10.0)]
+    pub(crate) peer_timeout: f64,
+
     /// How often a failing request is made
     #[arg(long, value_name = "N", env = "ZEST_ATTEMPTS", default_value_t = 5)]
     pub(crate) attempts: u32,
 
     #[command(flatten)]
     pub(crate) hub: HubArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ServeArgs {
+    /// Address to listen on; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", env = "ZEST_LISTEN", default_value = "0.0.0.0:6881")]
+    pub(crate) listen: SocketAddr,
 }
 
 #[derive(Debug, clap::Args)]
@@ -150,6 +167,10 @@ pub(crate) struct DemoArgs {
     /// Use the files of this folder instead of a generated model
     #[arg(long, value_name = "DIR")]
     pub(crate) from: Option<PathBuf>,
+
+    /// Work in this folder, which must be empty or new, and leave everything there
+    #[arg(long, value_name = "DIR")]
+    pub(crate) keep: Option<PathBuf>,
 
     /// Size of the generated model, bytes
     #[arg(long, value_name = "N", default_value_t = 200_000_000)]

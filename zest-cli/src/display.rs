@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use indicatif::{DecimalBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
@@ -16,7 +17,11 @@ use crate::machine;
 /// Plain lines tell progress in steps of this many per cent.
 const PLAIN_STEP_PERCENT: u64 = 10;
 
+/// For the reader of standard output to take the last line of a command that failed.
+const LAST_LINE_DEADLINE: Duration = Duration::from_secs(1);
+
 /// Where and how a command prints.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Output {
     format: Format,
 }
@@ -54,38 +59,50 @@ impl Output {
     /// Prints why a command failed, and returns its exit code.
     pub(crate) fn failure(&self, failure: &Failure) -> ExitCode {
         let Failure { exit, cause, hint } = failure;
-        self.json(&json!({ "event": "error", "message": cause, "hint": hint, "exit_code": *exit as u8 }));
         line(&mut std::io::stderr(), format_args!("error: {cause}"));
         if let Some(hint) = hint {
             line(&mut std::io::stderr(), format_args!("hint: {hint}"));
+        }
+        // Whoever stopped reading standard output must not keep the program from ending.
+        let (output, event) =
+            (*self, json!({ "event": "error", "message": cause, "hint": hint, "exit_code": *exit as u8 }));
+        let (done, is_done) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            output.json(&event);
+            done.send(())
+        });
+        if is_done.recv_timeout(LAST_LINE_DEADLINE).is_err() {
+            tracing::debug!("nobody reads the output");
         }
         ExitCode::from(*exit as u8)
     }
 
     /// Shows the events of a pull.
-    pub(crate) fn pull_display(&self, bars_disabled: bool) -> PullDisplay<'_> {
+    pub(crate) fn pull_display(self, bars_disabled: bool) -> PullDisplay {
         let has_bar = self.format == Format::Human && !bars_disabled && std::io::stderr().is_terminal();
         PullDisplay { output: self, has_bar, bar: None, plain_percent: 0 }
     }
 }
 
-/// Writing to a closed pipe is no error worth a message: the reader has seen enough.
+/// Writing to a closed pipe is no error worth a message: the reader has seen enough. Control characters,
+/// which names and messages from elsewhere may hold, do not reach the terminal.
 fn line(to: &mut dyn std::io::Write, text: impl Display) {
+    let text: String = text.to_string().chars().filter(|c| !c.is_control() || *c == '\n').collect();
     if writeln!(to, "{text}").and_then(|()| to.flush()).is_err() {
         tracing::trace!("nobody reads the output");
     }
 }
 
 /// The events of one pull, as they come.
-pub(crate) struct PullDisplay<'a> {
-    output: &'a Output,
+pub(crate) struct PullDisplay {
+    output: Output,
     has_bar: bool,
     bar: Option<ProgressBar>,
     /// What the last plain line said.
     plain_percent: u64,
 }
 
-impl PullDisplay<'_> {
+impl PullDisplay {
     pub(crate) fn show(&mut self, event: &Event) {
         match event {
             Event::Summary(summary) => self.summary(summary),
@@ -112,6 +129,10 @@ impl PullDisplay<'_> {
             Event::Progress { bytes, total_bytes, .. } => self.progress(*bytes, *total_bytes),
             Event::FileFailed { path, reason } => self.say(format_args!("failed: {path}: {reason}")),
             Event::Retry { what, reason } => tracing::info!(what, reason, "fetching again"),
+            Event::PeerLost(lost) if lost.is_banned => {
+                self.say(format_args!("peer {} is banned: {}", lost.peer, lost.reason));
+            }
+            Event::PeerLost(lost) => tracing::info!(peer = lost.peer, reason = lost.reason, "a peer was lost"),
             Event::Warning { message } => self.say(format_args!("warning: {message}")),
             _ => {}
         }
@@ -138,15 +159,14 @@ impl PullDisplay<'_> {
             self.output.json(&value);
         }
         let Summary { files, file_bytes, seconds, path, .. } = summary;
-        let from_hub = file_bytes.cdn;
         if summary.dry_run {
             self.say(format_args!("nothing was fetched: this was a dry run"));
         } else {
-            let rate = DecimalBytes((from_hub as f64 / seconds.max(0.001)) as u64);
-            let (local, hub) = (DecimalBytes(file_bytes.local), DecimalBytes(from_hub));
-            self.say(format_args!(
-                "{files} files verified in {seconds:.1} s: {hub} from the Hub ({rate}/s), {local} were here"
-            ));
+            let peers = file_bytes.lan + file_bytes.wan;
+            let rate = DecimalBytes(((file_bytes.cdn + peers) as f64 / seconds.max(0.001)) as u64);
+            let [local, hub, peers] = [file_bytes.local, file_bytes.cdn, peers].map(DecimalBytes);
+            self.say(format_args!("{files} files verified in {seconds:.1} s, {rate}/s"));
+            self.say(format_args!("{hub} came from the Hub, {peers} from peers, {local} were here"));
         }
         self.output.result(path, path);
     }
@@ -159,7 +179,7 @@ impl PullDisplay<'_> {
     }
 }
 
-impl Drop for PullDisplay<'_> {
+impl Drop for PullDisplay {
     fn drop(&mut self) {
         if let Some(bar) = self.bar.take() {
             bar.abandon();

@@ -78,7 +78,7 @@ impl From<swarm::Error> for Failure {
             Some(kind) => kind.into(),
             None => Exit::Failure,
         };
-        let hint = hint(&error, exit);
+        let hint = hint(error.root(), exit);
         Self { hint: hint.map(str::to_owned), ..Self::new(exit, error) }
     }
 }
@@ -97,7 +97,12 @@ fn hint(error: &swarm::Error, exit: Exit) -> Option<&'static str> {
     match exit {
         Exit::NotAuthorised => Some("set HF_TOKEN, or ask for access on the repository's page"),
         Exit::NotFound => match error {
-            swarm::Error::NothingSelected { .. } => Some("--dry-run without patterns lists the files"),
+            swarm::Error::NothingSelected { .. } => {
+                Some("without --include everything is wanted; patterns are like '*.json'")
+            }
+            swarm::Error::Client(client::Error::NotFound { .. }) => {
+                Some("the repository may have changed; run it again")
+            }
             _ => Some("check the name; a private repository also needs a token: HF_TOKEN"),
         },
         Exit::Network => Some("run the same command again; finished files are kept"),

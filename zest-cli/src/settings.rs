@@ -38,10 +38,29 @@ impl Settings {
     }
 }
 
-/// Seconds as they are given on the command line.
+/// Longest wait that can be asked for: whoever waits longer for one source waits for nothing.
+const WAIT_MAX: Duration = Duration::from_secs(3_600);
+
+/// Seconds to wait, as they are given on the command line.
 pub(crate) fn seconds(flag: &str, value: f64) -> Result<Duration, Failure> {
-    Duration::try_from_secs_f64(value)
-        .ok()
-        .filter(|duration| !duration.is_zero())
-        .ok_or_else(|| Failure::usage(format!("{flag} takes a number of seconds above 0, not {value}")))
+    Duration::try_from_secs_f64(value).ok().filter(|wait| !wait.is_zero() && *wait <= WAIT_MAX).ok_or_else(|| {
+        let most = WAIT_MAX.as_secs();
+        Failure::usage(format!("{flag} takes a number of seconds above 0, {most} at most, not {value}"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::seconds;
+
+    #[test]
+    fn given_seconds_that_nobody_waits_when_read_then_a_usage_error() {
+        for value in [0.0, -1.0, f64::NAN, f64::INFINITY, 3_600.1, 1e19, 1e-12] {
+            assert!(seconds("--wait", value).is_err(), "{value}");
+        }
+        assert_eq!(Duration::from_millis(1_500), seconds("--wait", 1.5).unwrap());
+        assert_eq!(Duration::from_secs(3_600), seconds("--wait", 3_600.0).unwrap());
+    }
 }

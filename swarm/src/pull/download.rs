@@ -1,36 +1,61 @@
-//! Fetching what is missing: plans a few files ahead, keeps a bounded number of fetches going, and puts
-//! each file in place when it is complete.
+//! Fetching what is missing: plans a few files ahead, keeps a bounded number of fetches going, lets peers
+//! work on the same files, and puts each in place when it is complete.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::MissedTickBehavior;
 use xet_cas::client::{self, Cas, Commit, Content, Hub};
-use xet_cas::{ChunkHash, FileHash, Leaf, Reconstruction};
+use xet_cas::{FileHash, Reconstruction};
 
-use super::presence::record;
+use super::peers::Peers;
+use super::presence::{Checked, record};
 use super::{Config, Group};
-use crate::fetch::{PlacedLeaves, Shared, XetSource, fetch_entry, fetch_whole};
+use crate::fetch::{Shared, fetch_entry, fetch_whole};
+use crate::peer::Leech;
 use crate::plan::{EntryPlan, FilePlan};
+use crate::sharing::{Publicness, repo_swarm};
 use crate::store::{FileRecord, Index, Partial, Place};
 use crate::verified::VerifiedFile;
-use crate::{Error, ErrorKind, Event};
+use crate::work::{Board, FileWork};
+use crate::{Error, ErrorKind, Event, SourceBytes, WireBytes};
 
 /// Files that are planned but not finished, at most: each has an open file and a chunk list.
 const OPEN_FILES_MAX: usize = 16;
 /// Entries that are planned and wait for a fetch, at most, before the next file is planned. Signed URLs
 /// age, so not many more than are fetched in the next minutes.
 const WAITING_ENTRIES_MAX: usize = 64;
+/// Files that are being planned at once: a plan may bring hundreds of entries.
+const PLANS_MAX: usize = 2;
 /// Files that fail in a row for lack of a working source before the rest is given up too.
 const FAILURES_IN_A_ROW_MAX: usize = 3;
 /// How often progress is told.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
+/// Ticks after which an entry that the origin did not give is given up, if no peer may bring it: time for
+/// peers to say what they have.
+const STALLED_TICKS_MIN: u32 = 3;
+/// Ticks after which the origin is asked again for an entry that peers have not brought.
+const STALLED_TICKS_MAX: u32 = 50;
 /// Verified files that are remembered in the index in one go.
 const RECORDS_MAX: usize = 256;
+/// Ticks of [`PROGRESS_INTERVAL`] after which fewer are remembered too, so that an interrupt costs little.
+const RECORD_TICKS: u32 = 10;
+/// Notes of sources that a file may be complete, waiting to be read; sources wait if there are more.
+const NOTES_WAITING_MAX: usize = 64;
+
+/// What a finished job brought, by source.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Brought {
+    /// Bytes of content; content under several names counts once.
+    pub(super) content: SourceBytes,
+    pub(super) wire: WireBytes,
+    pub(super) banned: Vec<String>,
+    pub(super) why_no_peers: Option<String>,
+}
 
 /// The fetching part of a pull.
 pub(super) struct Job {
@@ -38,41 +63,73 @@ pub(super) struct Job {
     commit: Arc<Commit>,
     place: Arc<Place>,
     index: Index,
-    fetches_max: usize,
     shared: Arc<Shared>,
-    /// Content that nobody works on yet.
+    board: Arc<Board>,
+    peer_deadline: Duration,
+    notes: mpsc::Receiver<usize>,
+    /// Content in the CAS that nobody works on yet.
     waiting: VecDeque<Group>,
+    /// Content that is stored as whole files and that nobody works on yet.
+    waiting_whole: VecDeque<Group>,
     /// Content that is being fetched, by a number of its own.
     open: HashMap<usize, OpenFile>,
     next_number: usize,
-    entries: VecDeque<(usize, EntryPlan)>,
+    entries: VecDeque<WaitingEntry>,
     tasks: JoinSet<(usize, Step)>,
-    /// Tasks that fetch data, as opposed to plans and puttings in place.
-    fetching: usize,
+    slots: Slots,
+    /// Entries that the origin did not give, while peers may.
+    stalled: Vec<Stalled>,
+    peers: Peers,
+    publicness: Arc<Publicness>,
+    brought: Brought,
     records: Vec<FileRecord>,
     failures: Vec<(usize, Error)>,
     failures_in_a_row: usize,
+    /// Files that were given up for the failure of others.
+    not_tried: usize,
+}
+
+/// Permits to run tasks; a task gives its own back when it ends, however it ends. Whole files and entries
+/// have limits of their own: many small files wait for answers, few large ones for bytes.
+struct Slots {
+    plans: Arc<Semaphore>,
+    entries: Arc<Semaphore>,
+    whole: Arc<Semaphore>,
+}
+
+fn take(slots: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+    slots.clone().try_acquire_owned().ok()
 }
 
 struct OpenFile {
     group: Group,
+    /// What works on it, but for putting it in place.
     tasks: Vec<AbortHandle>,
-    /// For content in the CAS, once it is planned.
-    assembly: Option<Assembly>,
+    is_closing: bool,
+    /// For content in the CAS, once it is planned and until it is complete.
+    work: Option<Arc<FileWork>>,
 }
 
-/// A file that is being put together from entries.
-struct Assembly {
-    source: Arc<XetSource>,
-    partial: Arc<Partial>,
-    leaves: Vec<Leaf>,
-    entries_left: usize,
+/// An entry that the origin did not give.
+struct Stalled {
+    entry: WaitingEntry,
+    error: Error,
+    /// Ticks since.
+    ticks: u32,
+}
+
+/// An entry that no one fetches yet.
+#[derive(Clone)]
+struct WaitingEntry {
+    file: usize,
+    entry: usize,
+    plan: EntryPlan,
 }
 
 /// What a task reports.
 enum Step {
-    Planned(Result<Box<(Arc<XetSource>, FilePlan, Partial)>, Error>),
-    Entry(Result<PlacedLeaves, Error>),
+    Planned(Result<(FilePlan, Arc<FileWork>), Error>),
+    Entry(WaitingEntry, Result<(), Error>),
     Whole(Result<VerifiedFile, Error>),
     InPlace(Result<Option<FileRecord>, Error>),
 }
@@ -89,158 +146,252 @@ impl Job {
         let shared = Shared {
             workers: Arc::new(Semaphore::new(config.workers.max(1))),
             wire_bytes: AtomicU64::new(0),
+            peer_bytes: Default::default(),
             written_bytes: AtomicU64::new(0),
             events,
         };
+        let (sender, notes) = mpsc::channel(NOTES_WAITING_MAX);
+        let fetches_max = config.fetches_max.max(1);
+        let peer_deadline = config.peer_deadline;
         Self {
             hub,
             commit: Arc::new(commit),
             place,
             index,
-            fetches_max: config.fetches_max.max(1),
             shared: Arc::new(shared),
+            board: Arc::new(Board::new(sender)),
+            peer_deadline,
+            notes,
             waiting: VecDeque::new(),
+            waiting_whole: VecDeque::new(),
             open: HashMap::new(),
             next_number: 0,
             entries: VecDeque::new(),
             tasks: JoinSet::new(),
-            fetching: 0,
+            slots: Slots {
+                plans: Arc::new(Semaphore::new(PLANS_MAX)),
+                entries: Arc::new(Semaphore::new(fetches_max)),
+                whole: Arc::new(Semaphore::new(fetches_max)),
+            },
+            stalled: Vec::new(),
+            peers: Peers::default(),
+            publicness: Arc::default(),
+            brought: Brought::default(),
             records: Vec::new(),
             failures: Vec::new(),
             failures_in_a_row: 0,
+            not_tried: 0,
         }
     }
 
-    /// Fetches all of it; returns the bytes received.
-    pub(super) async fn run(mut self, groups: Vec<Group>, total_bytes: u64) -> Result<u64, Error> {
+    /// Fetches all of it.
+    pub(super) async fn run(
+        mut self,
+        groups: Vec<Group>,
+        total_bytes: u64,
+        peers: &[String],
+    ) -> Result<Brought, Error> {
         let count = groups.len();
-        self.waiting = groups.into();
+        if !groups.is_empty() {
+            self.start_peers(peers);
+        }
+        groups.into_iter().for_each(|group| self.enqueue(group));
         let cas = self.hub.cas(&self.commit)?;
+        let mut ticks_to_record = RECORD_TICKS;
         let mut ticks = tokio::time::interval(PROGRESS_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
             self.start_more(&cas);
+            if self.open.is_empty() && self.tasks.is_empty() {
+                break;
+            }
             tokio::select! {
-                step = self.tasks.join_next() => match step {
-                    None => break,
-                    Some(Ok((number, step))) => self.handle(number, step).await?,
-                    Some(Err(error)) if error.is_cancelled() => self.fetching -= 1,
-                    Some(Err(error)) => return Err(Error::internal(error)),
+                Some(step) = self.tasks.join_next() => match step {
+                    Ok((number, step)) => self.handle(number, step).await,
+                    // Its file was given up.
+                    Err(error) if error.is_cancelled() => {}
+                    Err(error) => return Err(Error::internal(error)),
                 },
-                _ = ticks.tick() => self.tell_progress(total_bytes),
+                Some(number) = self.notes.recv() => self.verify_if_complete(number),
+                Some(ended) = self.peers.next_end() => self.shared.tell(Event::PeerLost(ended)).await,
+                _ = ticks.tick() => {
+                    self.tell_progress(total_bytes);
+                    self.look_at_stalled().await;
+                    ticks_to_record -= 1;
+                    if ticks_to_record == 0 {
+                        ticks_to_record = RECORD_TICKS;
+                        self.flush_records().await;
+                    }
+                }
             }
         }
         self.flush_records().await;
         self.tell_progress(total_bytes);
-        self.outcome(count).map(|()| self.shared.wire_bytes.load(Ordering::Relaxed))
+        self.outcome(count)?;
+        let [lan, wan] = [0, 1].map(|at| self.shared.peer_bytes[at].load(Ordering::Relaxed));
+        self.brought.wire = WireBytes { lan, wan, cdn: self.shared.wire_bytes.load(Ordering::Relaxed) };
+        self.brought.banned = self.peers.banned();
+        self.brought.why_no_peers = self.peers.why_none(lan + wan);
+        Ok(self.brought)
+    }
+
+    fn start_peers(&mut self, peers: &[String]) {
+        let Commit { repo_type, repo, .. } = &*self.commit;
+        let swarm = repo_swarm(self.hub.endpoint(), &repo_type.to_string(), repo.as_str());
+        for (number, name) in peers.iter().enumerate() {
+            let (board, shared) = (self.board.clone(), self.shared.clone());
+            self.peers.start(name, Leech { number, swarm, board, shared, deadline: self.peer_deadline });
+        }
+    }
+
+    /// Looks after entries that the origin did not give: peers may have brought them, or may still, or not.
+    async fn look_at_stalled(&mut self) {
+        for mut stalled in std::mem::take(&mut self.stalled) {
+            let Some(work) = self.open.get(&stalled.entry.file).and_then(|open| open.work.clone()) else { continue };
+            stalled.ticks += 1;
+            if work.ledger().is_entry_complete(stalled.entry.entry) {
+                continue;
+            }
+            if stalled.ticks > STALLED_TICKS_MIN && !self.board.may_bring(&work) {
+                self.fail_file(stalled.entry.file, stalled.error).await;
+            } else if stalled.ticks > STALLED_TICKS_MAX {
+                self.entries.push_back(stalled.entry);
+            } else {
+                self.stalled.push(stalled);
+            }
+        }
+    }
+
+    fn enqueue(&mut self, group: Group) {
+        match group.file().content {
+            Content::Xet { .. } => self.waiting.push_back(group),
+            _ => self.waiting_whole.push_back(group),
+        }
     }
 
     /// Keeps as much going as the limits allow.
     fn start_more(&mut self, cas: &Cas) {
-        while self.fetching < self.fetches_max {
-            let Some((number, plan)) = self.entries.pop_front() else { break };
-            self.start_entry(number, plan);
+        while !self.entries.is_empty()
+            && let Some(slot) = take(&self.slots.entries)
+            && let Some(entry) = self.entries.pop_front()
+        {
+            self.start_entry(entry, slot);
         }
-        while self.open.len() < OPEN_FILES_MAX && self.entries.len() < WAITING_ENTRIES_MAX {
-            let Some(group) = self.waiting.pop_front() else { break };
-            self.open_file(group, cas);
+        while !self.waiting_whole.is_empty()
+            && let Some(slot) = take(&self.slots.whole)
+            && let Some(group) = self.waiting_whole.pop_front()
+        {
+            self.start_whole(group, slot);
+        }
+        while !self.waiting.is_empty()
+            && self.entries.len() < WAITING_ENTRIES_MAX
+            && self.open.len() < OPEN_FILES_MAX
+            && let Some(slot) = take(&self.slots.plans)
+            && let Some(group) = self.waiting.pop_front()
+        {
+            self.start_plan(group, cas, slot);
         }
     }
 
-    fn open_file(&mut self, group: Group, cas: &Cas) {
+    fn start_plan(&mut self, group: Group, cas: &Cas, slot: OwnedSemaphorePermit) {
+        let Content::Xet { hash, .. } = group.file().content else { return };
+        let (cas, file, folder) = (cas.clone(), group.file().clone(), self.place.partial_folder());
+        let number = self.open(group);
+        let provenance = self.place.provenance(&file);
+        let (publicness, is_anonymous, has_peers) =
+            (self.publicness.clone(), self.hub.is_anonymous(), !self.peers.is_empty());
+        self.start(number, slot, async move {
+            let planned = async {
+                let plan = plan(&cas, hash, file.size).await?;
+                let partial = Partial::create(&folder, file.etag(), file.size)?;
+                let mut work = FileWork::new(number, hash, cas, partial, &plan, file.size);
+                // What was planned without a token is public; else it has to be shown before any peer is asked.
+                work.is_shareable = has_peers && (is_anonymous || publicness.is_public(&provenance, hash).await);
+                Ok((plan, Arc::new(work)))
+            };
+            Step::Planned(planned.await)
+        });
+    }
+
+    fn start_whole(&mut self, group: Group, slot: OwnedSemaphorePermit) {
+        let (file, folder) = (group.file().clone(), self.place.partial_folder());
+        let fetch = fetch_whole(self.hub.clone(), self.commit.clone(), file, folder, self.shared.clone());
+        let number = self.open(group);
+        self.start(number, slot, async move { Step::Whole(fetch.await) });
+    }
+
+    fn start_entry(&mut self, waiting: WaitingEntry, slot: OwnedSemaphorePermit) {
+        let Some(work) = self.open.get(&waiting.file).and_then(|open| open.work.clone()) else { return };
+        let fetch = fetch_entry(work, waiting.entry, waiting.plan.clone(), self.shared.clone());
+        self.start(waiting.file, slot, async move { Step::Entry(waiting, fetch.await) });
+    }
+
+    fn open(&mut self, group: Group) -> usize {
         let number = self.next_number;
         self.next_number += 1;
-        let file = group.file().clone();
-        let folder = self.place.partial_folder();
-        let task = match &file.content {
-            Content::Xet { hash, .. } => {
-                let source = Arc::new(XetSource { cas: cas.clone(), hash: *hash, bytes: file.size });
-                self.tasks.spawn(async move {
-                    let planned = async {
-                        let reconstruction = reconstruct(&source).await?;
-                        let plan =
-                            FilePlan::new(reconstruction, file.size).map_err(|error| malformed(source.hash, error))?;
-                        let partial = Partial::create(&folder, file.etag(), file.size)?;
-                        Ok(Box::new((source, plan, partial)))
-                    };
-                    (number, Step::Planned(planned.await))
-                })
-            }
-            _ => {
-                self.fetching += 1;
-                let fetch = fetch_whole(self.hub.clone(), self.commit.clone(), file, folder, self.shared.clone());
-                self.tasks.spawn(async move { (number, Step::Whole(fetch.await)) })
-            }
-        };
-        self.open.insert(number, OpenFile { group, tasks: vec![task], assembly: None });
+        self.open.insert(number, OpenFile { group, tasks: Vec::new(), is_closing: false, work: None });
+        number
     }
 
-    fn start_entry(&mut self, number: usize, plan: EntryPlan) {
-        let Some(open) = self.open.get_mut(&number) else { return };
-        let Some(assembly) = &open.assembly else { return };
-        let fetch = fetch_entry(assembly.source.clone(), plan, assembly.partial.clone(), self.shared.clone());
-        self.fetching += 1;
-        open.tasks.push(self.tasks.spawn(async move { (number, Step::Entry(fetch.await)) }));
+    fn start(&mut self, number: usize, slot: OwnedSemaphorePermit, work: impl Future<Output = Step> + Send + 'static) {
+        let task = self.tasks.spawn(async move {
+            let step = work.await;
+            drop(slot);
+            (number, step)
+        });
+        if let Some(open) = self.open.get_mut(&number) {
+            open.tasks.push(task);
+        }
     }
 
-    async fn handle(&mut self, number: usize, step: Step) -> Result<(), Error> {
+    async fn handle(&mut self, number: usize, step: Step) {
         let result = match step {
-            Step::Planned(planned) => planned.map(|planned| self.begin_assembly(number, *planned)),
-            Step::Entry(placed) => {
-                self.fetching -= 1;
-                placed.map(|placed| self.take_leaves(number, placed))
+            Step::Planned(planned) => planned.map(|(plan, work)| self.begin_file(number, plan, work)),
+            Step::Entry(_, Ok(())) => {
+                self.verify_if_complete(number);
+                Ok(())
             }
-            Step::Whole(verified) => {
-                self.fetching -= 1;
-                verified.map(|verified| self.put(number, None, move || Ok(verified)))
+            Step::Entry(entry, Err(error)) if !self.peers.is_empty() && error.kind() == Some(ErrorKind::Network) => {
+                self.stalled.push(Stalled { entry, error, ticks: 0 });
+                Ok(())
             }
-            Step::InPlace(done) => match done {
-                Ok(record) => {
-                    self.close_file(number, record).await;
-                    Ok(())
-                }
-                Err(error) => Err(error),
-            },
+            Step::Entry(_, Err(error)) => Err(error),
+            Step::Whole(verified) => verified.map(|verified| {
+                self.brought.content.cdn += self.open.get(&number).map_or(0, |open| open.group.bytes());
+                self.put(number, None, move || Ok(verified));
+            }),
+            Step::InPlace(Ok(record)) => {
+                self.close_file(number, record).await;
+                Ok(())
+            }
+            Step::InPlace(Err(error)) => Err(error),
         };
-        match result {
-            Ok(()) => Ok(()),
-            Err(error) => self.fail_file(number, error).await,
+        if let Err(error) = result {
+            self.fail_file(number, error).await;
         }
     }
 
-    fn begin_assembly(&mut self, number: usize, (source, plan, partial): (Arc<XetSource>, FilePlan, Partial)) {
+    fn begin_file(&mut self, number: usize, plan: FilePlan, work: Arc<FileWork>) {
         let Some(open) = self.open.get_mut(&number) else { return };
-        let leaves = vec![Leaf { hash: ChunkHash::ZERO, length: 0 }; plan.leaf_count];
-        let entries_left = plan.entries.len();
-        open.assembly = Some(Assembly { source, partial: Arc::new(partial), leaves, entries_left });
-        self.entries.extend(plan.entries.into_iter().map(|entry| (number, entry)));
-        if entries_left == 0 {
-            self.verify(number);
-        }
+        open.work = Some(work.clone());
+        self.board.add(work);
+        let entries = plan.entries.into_iter().enumerate();
+        self.entries.extend(entries.map(|(entry, plan)| WaitingEntry { file: number, entry, plan }));
+        self.verify_if_complete(number);
     }
 
-    fn take_leaves(&mut self, number: usize, placed: PlacedLeaves) {
-        let Some(assembly) = self.open.get_mut(&number).and_then(|open| open.assembly.as_mut()) else { return };
-        for (at, leaf) in placed {
-            assembly.leaves[at] = leaf;
-        }
-        assembly.entries_left -= 1;
-        if assembly.entries_left == 0 {
-            self.verify(number);
-        }
-    }
-
-    /// All bytes are there: closes the hash chain and puts the file in place.
-    fn verify(&mut self, number: usize) {
+    /// When all bytes are there: closes the hash chain and puts the file in place.
+    fn verify_if_complete(&mut self, number: usize) {
         let Some(open) = self.open.get_mut(&number) else { return };
-        let Some(assembly) = open.assembly.take() else { return };
+        let Some(work) = open.work.take_if(|work| work.ledger().is_complete()) else { return };
+        self.board.remove(number);
+        self.entries.retain(|waiting| waiting.file != number);
+        let [lan, wan, cdn] = work.ledger().by_source();
+        let content = &mut self.brought.content;
+        *content = SourceBytes { lan: content.lan + lan, wan: content.wan + wan, cdn: content.cdn + cdn, ..*content };
         let path = open.group.file().path.clone();
-        let hash = assembly.source.hash;
-        self.put(number, Some(hash), move || {
-            let partial =
-                Arc::into_inner(assembly.partial).ok_or_else(|| Error::internal("a partial file has two owners"))?;
-            VerifiedFile::from_leaves(partial, assembly.leaves, hash)
-                .map_err(|error| Error::Integrity { path, reason: error.to_string() })
+        self.put(number, Some(work.hash), move || {
+            VerifiedFile::from_chunks(work).map_err(|error| Error::Integrity { path, reason: error.to_string() })
         });
     }
 
@@ -251,8 +402,9 @@ impl Job {
         verify: impl FnOnce() -> Result<VerifiedFile, Error> + Send + 'static,
     ) {
         let Some(open) = self.open.get_mut(&number) else { return };
+        open.is_closing = true;
         let (place, index, group) = (self.place.clone(), self.index.clone(), open.group.clone());
-        open.tasks.push(self.tasks.spawn_blocking(move || {
+        self.tasks.spawn_blocking(move || {
             let put = || {
                 let verified = verify()?;
                 if let Some(hash) = xet_hash
@@ -260,11 +412,15 @@ impl Job {
                 {
                     tracing::info!(%error, "cannot keep a leaf list");
                 }
-                let in_place = place.put(verified, &group.files)?;
-                Ok(in_place.map(|(path, identity)| record(&place, group.file(), path, identity)))
+                let in_place = place.put(&verified, &group.files)?;
+                let checked = match xet_hash {
+                    Some(hash) => Checked::Xet(hash.to_string()),
+                    None => Checked::Etag(group.file().etag().to_owned()),
+                };
+                Ok(in_place.and_then(|(path, identity)| record(&place, group.file(), path, identity, checked)))
             };
             (number, Step::InPlace(put()))
-        }));
+        });
     }
 
     async fn close_file(&mut self, number: usize, record: Option<FileRecord>) {
@@ -280,15 +436,14 @@ impl Job {
     }
 
     /// Gives up one file, and with it the pull if others would fare no better.
-    async fn fail_file(&mut self, number: usize, error: Error) -> Result<(), Error> {
-        let Some(open) = self.open.remove(&number) else { return Ok(()) };
-        open.tasks.iter().for_each(AbortHandle::abort);
-        self.entries.retain(|(owner, _)| *owner != number);
+    async fn fail_file(&mut self, number: usize, error: Error) {
+        let Some(open) = self.drop_file(number) else { return };
         if error.kind() == Some(ErrorKind::Integrity) && !open.group.is_second_try {
             // Bytes can be damaged on the way; a source that is wrong twice is wrong.
-            self.shared.tell(Event::Retry { what: open.group.file().path.clone(), reason: error.to_string() }).await;
-            self.waiting.push_back(Group { is_second_try: true, ..open.group });
-            return Ok(());
+            let what = open.group.file().path.clone();
+            self.shared.tell(Event::Retry { what, reason: error.to_string() }).await;
+            self.enqueue(Group { is_second_try: true, ..open.group });
+            return;
         }
         for file in &open.group.files {
             self.shared.tell(Event::FileFailed { path: file.path.clone(), reason: error.to_string() }).await;
@@ -306,9 +461,28 @@ impl Job {
         };
         self.failures.push((open.group.files.len(), error));
         if is_hopeless {
-            self.waiting.clear();
+            self.give_up();
         }
-        Ok(())
+    }
+
+    /// Takes a file out of all that is going on.
+    fn drop_file(&mut self, number: usize) -> Option<OpenFile> {
+        let open = self.open.remove(&number)?;
+        open.tasks.iter().for_each(AbortHandle::abort);
+        self.board.remove(number);
+        self.entries.retain(|waiting| waiting.file != number);
+        Some(open)
+    }
+
+    /// Gives up every file but those that are just being put in place.
+    fn give_up(&mut self) {
+        let waiting = self.waiting.drain(..).chain(self.waiting_whole.drain(..));
+        self.not_tried += waiting.map(|group| group.files.len()).sum::<usize>();
+        let open = self.open.iter().filter(|(_, open)| !open.is_closing);
+        let unfinished: Vec<usize> = open.map(|(number, _)| *number).collect();
+        for number in unfinished {
+            self.not_tried += self.drop_file(number).map_or(0, |open| open.group.files.len());
+        }
     }
 
     async fn flush_records(&mut self) {
@@ -337,21 +511,21 @@ impl Job {
         let same_kind = kinds.windows(2).all(|pair| pair[0] == pair[1]);
         let mut failures = std::mem::take(&mut self.failures).into_iter().map(|(_, error)| error);
         let Some(first) = failures.next() else { return Ok(()) };
-        if failures.next().is_none() {
+        if failures.next().is_none() && self.not_tried == 0 {
             return Err(first);
         }
-        Err(Error::Partial { failed, files, first: Box::new(first), same_kind })
+        Err(Error::Partial { failed, not_tried: self.not_tried, files, first: Box::new(first), same_kind })
     }
 }
 
-/// An empty file is in no xorb, and the CAS need not know it.
-async fn reconstruct(source: &XetSource) -> Result<Reconstruction, Error> {
-    if source.bytes == 0 {
-        return Ok(Reconstruction::default());
+/// Asks how a file is put together. An empty one is in no xorb, and the CAS need not know it.
+async fn plan(cas: &Cas, hash: FileHash, bytes: u64) -> Result<FilePlan, Error> {
+    let mut reconstruction = Reconstruction::default();
+    if bytes > 0 {
+        reconstruction = cas.reconstruct(hash, bytes).await?;
     }
-    Ok(source.cas.reconstruct(source.hash, source.bytes).await?)
-}
-
-fn malformed(hash: FileHash, source: xet_cas::Error) -> Error {
-    client::Error::Format { what: format!("reconstruction of {hash}"), source }.into()
+    FilePlan::new(reconstruction, bytes).map_err(|error| {
+        let what = format!("reconstruction of {hash}");
+        client::Error::Malformed { what, reason: error.to_string() }.into()
+    })
 }

@@ -1,114 +1,166 @@
-//! What is there already: known to the index, or checked by hashing it once.
+//! What is there already: known to the index, or checked by hashing it once. Looks only; nothing is written
+//! but the index.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use xet_cas::client::{Content, TreeFile};
 
-use super::Group;
+use super::{Group, tell};
 use crate::store::{FileRecord, Identity, Index, Place, Presence, hash_file};
 use crate::{Error, Event};
 
-/// Gives present files all their names and returns what has to be fetched.
-pub(super) async fn find_missing(
+/// Verified files are remembered after so many hashed bytes, so that an interrupt costs no more than that.
+const RECORD_AFTER_BYTES: u64 = 1 << 30;
+
+/// What a look found.
+#[derive(Default)]
+pub(super) struct Found {
+    /// Content that has to be fetched.
+    pub(super) missing: Vec<Group>,
+    /// Content that is there, and where: every name of it that holds it already.
+    pub(super) present: Vec<(Group, Vec<PathBuf>)>,
+}
+
+/// Looks for every file.
+pub(super) async fn look(
     place: &Arc<Place>,
     groups: Vec<Group>,
     index: &Index,
     events: &mpsc::Sender<Event>,
-) -> Result<Vec<Group>, Error> {
+) -> Result<Found, Error> {
     let (scan_place, scan_index) = (place.clone(), index.clone());
     let scan = tokio::task::spawn_blocking(move || Scan::new(&scan_place, groups, &scan_index));
-    let Scan { mut missing, present, unknown, warning } = scan.await.map_err(Error::internal)?;
+    let Scan { candidates, warning } = scan.await.map_err(Error::internal)?;
     if let Some(message) = warning {
-        send(events, Event::Warning { message }).await;
+        tell(events, Event::Warning { message }).await;
     }
+    let unknown = candidates.iter().flat_map(|(group, places)| places.iter().map(move |place| (group, place)));
+    let unknown: Vec<u64> = unknown.filter(|(_, place)| !place.is_known).map(|(group, _)| group.bytes()).collect();
     if !unknown.is_empty() {
-        let bytes = unknown.iter().map(|(group, _)| group.bytes()).sum();
-        send(events, Event::Checking { files: unknown.len(), bytes }).await;
+        tell(events, Event::Checking { files: unknown.len(), bytes: unknown.iter().sum() }).await;
     }
     let (place, index) = (place.clone(), index.clone());
-    let check = tokio::task::spawn_blocking(move || {
-        let mut warnings = Vec::new();
-        let mut verified = Vec::new();
-        let mut damaged = Vec::new();
-        for (group, path) in present {
-            place.expose(&path, &group.files)?;
-        }
-        for (group, path) in unknown {
-            let file = group.file();
-            if hash_file(&path, file)? != file.etag() {
-                warnings.push(format!("{} is damaged and is fetched again", path.display()));
-                damaged.push(group);
-                continue;
-            }
-            place.expose(&path, &group.files)?;
-            verified.extend(Identity::of(&path).map(|identity| record(&place, file, path, identity)));
-        }
-        if let Err(error) = index.record(&verified) {
-            warnings.push(error.to_string());
-        }
-        Ok::<_, Error>((warnings, damaged))
-    });
-    let (warnings, damaged) = check.await.map_err(Error::internal)??;
+    let check = tokio::task::spawn_blocking(move || check(&place, candidates, &index));
+    let (found, warnings) = check.await.map_err(Error::internal)?;
     for message in warnings {
-        send(events, Event::Warning { message }).await;
+        tell(events, Event::Warning { message }).await;
     }
-    missing.extend(damaged);
-    Ok(missing)
+    Ok(found)
 }
 
-/// What is remembered of a verified file.
-pub(super) fn record(place: &Place, file: &TreeFile, path: PathBuf, identity: Identity) -> FileRecord {
-    let xet_hash = match &file.content {
-        Content::Xet { hash, .. } => Some(hash.to_string()),
-        _ => None,
+/// Hashes what is not known. A file that cannot be read counts as missing.
+fn check(place: &Place, candidates: Vec<(Group, Vec<Candidate>)>, index: &Index) -> (Found, Vec<String>) {
+    let (mut found, mut warnings) = (Found::default(), Vec::new());
+    let (mut verified, mut hashed_bytes) = (Vec::new(), 0);
+    for (group, places) in candidates {
+        let mut good = Vec::new();
+        for Candidate { path, is_known } in places {
+            if is_known {
+                good.push(path);
+                continue;
+            }
+            let file = group.file();
+            match hash_file(&path, file) {
+                Ok((digest, identity)) if digest == file.etag() => {
+                    let checked = Checked::Etag(digest);
+                    verified.extend(identity.and_then(|identity| record(place, file, path.clone(), identity, checked)));
+                    good.push(path);
+                }
+                Ok(_) => warnings.push(format!("{} is damaged or was changed; it is fetched again", path.display())),
+                Err(error) => warnings.push(format!("{error}; it is fetched again")),
+            }
+            hashed_bytes += group.bytes();
+        }
+        if good.is_empty() {
+            found.missing.push(group);
+        } else {
+            found.present.push((group, good));
+        }
+        if hashed_bytes >= RECORD_AFTER_BYTES {
+            hashed_bytes = 0;
+            warnings.extend(index.record(&std::mem::take(&mut verified)).err().map(|error| error.to_string()));
+        }
+    }
+    warnings.extend(index.record(&verified).err().map(|error| error.to_string()));
+    (found, warnings)
+}
+
+/// What was recomputed from a file's bytes.
+pub(super) enum Checked {
+    /// The hash that names it in caches.
+    Etag(String),
+    /// The name it has in the CAS.
+    Xet(String),
+}
+
+/// What is remembered of a verified file: what was recomputed, and nothing that was only claimed. `None` for
+/// a path that cannot be written down.
+pub(super) fn record(
+    place: &Place,
+    file: &TreeFile,
+    path: PathBuf,
+    identity: Identity,
+    checked: Checked,
+) -> Option<FileRecord> {
+    path.to_str()?;
+    let (etag, xet_hash) = match checked {
+        Checked::Etag(etag) => (Some(etag), None),
+        Checked::Xet(hash) => (None, Some(hash)),
     };
-    let provenance = place.provenance(file);
-    FileRecord { path, identity, etag: file.etag().to_owned(), xet_hash, provenance }
+    Some(FileRecord { path, identity, etag, xet_hash, provenance: place.provenance(file) })
+}
+
+/// Whether what was recomputed once is what is wanted now.
+fn is_the_content(record: &FileRecord, file: &TreeFile) -> bool {
+    if record.etag.as_deref() == Some(file.etag()) {
+        return true;
+    }
+    matches!(&file.content, Content::Xet { hash, .. } if record.xet_hash == Some(hash.to_string()))
+}
+
+/// A file of the right length at one of the content's names.
+struct Candidate {
+    path: PathBuf,
+    /// It is as it was when it was verified.
+    is_known: bool,
 }
 
 /// A first look, without reading any file.
 #[derive(Default)]
 struct Scan {
-    missing: Vec<Group>,
-    /// As they were when they were verified.
-    present: Vec<(Group, PathBuf)>,
-    /// Of the right length, otherwise unknown.
-    unknown: Vec<(Group, PathBuf)>,
+    candidates: Vec<(Group, Vec<Candidate>)>,
     warning: Option<String>,
 }
 
 impl Scan {
     fn new(place: &Place, groups: Vec<Group>, index: &Index) -> Self {
-        let mut scan = Self::default();
-        let mut candidates = Vec::new();
+        let mut warning = None;
+        let mut looked = Vec::with_capacity(groups.len());
         for group in groups {
-            let found = group.files.iter().find_map(|file| match place.presence(file) {
-                Presence::Candidate(identity) => Some((place.bytes_path(file), identity)),
-                Presence::Absent => None,
-            });
-            match found {
-                Some((path, identity)) => candidates.push((group, path, identity)),
-                None => scan.missing.push(group),
+            let mut places: HashMap<PathBuf, Identity> = HashMap::new();
+            for file in &group.files {
+                if let Presence::Candidate(identity) = place.presence(file) {
+                    places.insert(place.bytes_path(file), identity);
+                }
             }
+            looked.push((group, places));
         }
-        let identities: Vec<Identity> = candidates.iter().map(|(_, _, identity)| *identity).collect();
+        let identities: Vec<Identity> = looked.iter().flat_map(|(_, places)| places.values().copied()).collect();
         let known = index.unchanged(&identities).unwrap_or_else(|error| {
-            scan.warning = Some(error.to_string());
-            Default::default()
+            warning = Some(error.to_string());
+            HashMap::new()
         });
-        for (group, path, identity) in candidates {
-            let is_known = known.get(&identity).is_some_and(|record| record.etag == group.file().etag());
-            let list = if is_known { &mut scan.present } else { &mut scan.unknown };
-            list.push((group, path));
-        }
-        scan
-    }
-}
-
-async fn send(events: &mpsc::Sender<Event>, event: Event) {
-    if events.send(event).await.is_err() {
-        tracing::trace!("nobody watches");
+        let candidates = looked.into_iter().map(|(group, places)| {
+            let judge = |(path, identity): (PathBuf, Identity)| Candidate {
+                is_known: known.get(&identity).is_some_and(|record| is_the_content(record, group.file())),
+                path,
+            };
+            let places = places.into_iter().map(judge).collect();
+            (group, places)
+        });
+        Self { candidates: candidates.collect(), warning }
     }
 }

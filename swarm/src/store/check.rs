@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 use xet_cas::GitBlobHasher;
 use xet_cas::client::{Content, TreeFile};
 
+use super::Identity;
 use crate::Error;
 
 /// Bytes read at once.
@@ -44,15 +45,19 @@ impl EtagHasher {
     }
 }
 
-/// Hashes what lies at `path` as `file` is hashed.
-pub(crate) fn hash_file(path: &Path, file: &TreeFile) -> Result<String, Error> {
+/// Hashes what lies at `path` as `file` is hashed. Returns the identity of what was hashed, or `None` in its
+/// place if the file changed meanwhile.
+pub(crate) fn hash_file(path: &Path, file: &TreeFile) -> Result<(String, Option<Identity>), Error> {
     let mut reader = File::open(path).map_err(Error::disk("open", path))?;
+    let before = Identity::of_file(&reader).map_err(Error::disk("inspect", path))?;
     let mut hasher = EtagHasher::new(file);
     let mut buffer = vec![0; READ_BYTES];
     loop {
         match reader.read(&mut buffer).map_err(Error::disk("read", path))? {
-            0 => return Ok(hasher.finish()),
+            0 => break,
             read => hasher.update(&buffer[..read]),
         }
     }
+    let after = Identity::of_file(&reader).map_err(Error::disk("inspect", path))?;
+    Ok((hasher.finish(), (before == after).then_some(after)))
 }

@@ -33,6 +33,7 @@ pub(crate) struct Place {
 #[derive(Debug, Clone)]
 enum Layout {
     Cache {
+        cache: PathBuf,
         /// `models--org--name`.
         repo: PathBuf,
         /// `snapshots/<sha>` below it.
@@ -62,34 +63,53 @@ impl Destination {
         }
     }
 
-    /// Creates what every commit needs and removes what killed pulls left.
-    pub(crate) fn open(&self, endpoint: &str, commit: &Commit) -> Result<Place, Error> {
+    /// Where the files of a commit are, or will be. Touches nothing.
+    pub(crate) fn at(&self, endpoint: &str, commit: &Commit) -> Result<Place, Error> {
+        // Records outlive the working directory.
+        let absolute = |path: &Path| std::path::absolute(path).map_err(Error::disk("find", path));
         let layout = match self {
             Self::Cache(cache) => {
-                let repo = repo_folder(cache, commit);
-                create_folder(&repo.join("blobs"))?;
-                tag_cache(cache);
+                let cache = absolute(cache)?;
+                let repo = repo_folder(&cache, commit);
                 let snapshot = repo.join("snapshots").join(&commit.sha);
-                Layout::Cache { repo, snapshot }
+                Layout::Cache { cache, repo, snapshot }
             }
             Self::Folder(root) => {
+                let root = absolute(root)?;
                 let metadata = root.join(".cache/huggingface");
-                create_folder(&metadata.join("download"))?;
-                tag_cache(&metadata);
-                let git_ignore = metadata.join(".gitignore");
-                if !git_ignore.exists() {
-                    write_atomically(&git_ignore, b"*")?;
-                }
-                Layout::Folder { root: root.clone(), metadata }
+                Layout::Folder { root, metadata }
             }
         };
-        let place = Place { endpoint: endpoint.to_owned(), commit: commit.clone(), layout };
-        Partial::remove_abandoned(&place.partial_folder());
-        Ok(place)
+        Ok(Place { endpoint: endpoint.to_owned(), commit: commit.clone(), layout })
     }
 }
 
 impl Place {
+    /// Creates what every commit needs and removes what killed pulls left. The listing is written before
+    /// anything that it lists, so that a snapshot that is not complete never looks it.
+    pub(crate) fn prepare(&self, all_files: &[TreeFile]) -> Result<(), Error> {
+        create_folder(&self.partial_folder())?;
+        Partial::remove_abandoned(&self.partial_folder());
+        let trees = match &self.layout {
+            Layout::Cache { cache, repo, .. } => {
+                tag_cache(cache);
+                repo.join("trees")
+            }
+            Layout::Folder { metadata, .. } => {
+                tag_cache(metadata);
+                write_if_different(&metadata.join(".gitignore"), b"*")?;
+                metadata.join("trees")
+            }
+        };
+        let tree = serde_json::to_vec(&TreeJson::new(all_files)).map_err(Error::internal)?;
+        write_if_different(&trees.join(format!("{}.json", self.commit.sha)), &tree)
+    }
+
+    /// Whether content under several names is kept several times.
+    pub(crate) fn keeps_copies(&self) -> bool {
+        matches!(self.layout, Layout::Folder { .. })
+    }
+
     /// What the user opens.
     pub(crate) fn path(&self) -> &Path {
         match &self.layout {
@@ -123,18 +143,23 @@ impl Place {
 
     /// Puts a verified file in place under all names that it has in the repository. Returns where its
     /// bytes are and their identity.
-    pub(crate) fn put(&self, verified: VerifiedFile, files: &[TreeFile]) -> Result<Option<(PathBuf, Identity)>, Error> {
+    pub(crate) fn put(
+        &self,
+        verified: &VerifiedFile,
+        files: &[TreeFile],
+    ) -> Result<Option<(PathBuf, Identity)>, Error> {
         let Some(first) = files.first() else { return Ok(None) };
         let target = self.bytes_path(first);
         create_parent(&target)?;
-        let file = verified.into_partial().persist(&target)?;
+        let file = verified.partial().persist(&target)?;
         let identity = file.metadata().map_err(Error::disk("inspect", &target))?;
-        self.expose(&target, files)?;
+        self.expose(std::slice::from_ref(&target), files)?;
         Ok(Some((target, Identity::from_metadata(&identity))))
     }
 
-    /// Gives verified bytes at `source` all names that they have in the repository.
-    pub(crate) fn expose(&self, source: &Path, files: &[TreeFile]) -> Result<(), Error> {
+    /// Gives verified bytes, which are at all of `sources`, all names that they have in the repository.
+    pub(crate) fn expose(&self, sources: &[PathBuf], files: &[TreeFile]) -> Result<(), Error> {
+        let Some(source) = sources.first() else { return Ok(()) };
         for file in files {
             match &self.layout {
                 Layout::Cache { snapshot, .. } => {
@@ -142,7 +167,7 @@ impl Place {
                 }
                 Layout::Folder { metadata, .. } => {
                     let target = self.bytes_path(file);
-                    if target != source {
+                    if !sources.contains(&target) {
                         copy_atomically(source, &target)?;
                     }
                     self.write_folder_metadata(metadata, file)?;
@@ -163,23 +188,25 @@ impl Place {
         }
     }
 
-    /// Closes a pull that succeeded: the listing, then, last of all, the ref that names the commit.
-    pub(crate) fn finish(&self, all_files: &[TreeFile]) -> Result<(), Error> {
-        let Layout::Cache { repo, snapshot } = &self.layout else { return Ok(()) };
+    /// Closes a pull that succeeded: the ref that names the commit comes last of all.
+    pub(crate) fn finish(&self) -> Result<(), Error> {
+        let Layout::Cache { repo, snapshot, .. } = &self.layout else { return Ok(()) };
         create_folder(snapshot)?;
-        let tree = serde_json::to_vec(&TreeJson::new(all_files)).map_err(Error::internal)?;
-        write_atomically(&repo.join("trees").join(format!("{}.json", self.commit.sha)), &tree)?;
-        if self.commit.revision != self.commit.sha {
-            write_atomically(&repo.join("refs").join(&self.commit.revision), self.commit.sha.as_bytes())?;
+        if self.commit.revision == self.commit.sha {
+            return Ok(());
         }
-        Ok(())
+        write_if_different(&repo.join("refs").join(&self.commit.revision), self.commit.sha.as_bytes())
     }
 
     /// What `hf download --local-dir` reads to tell that a file is up to date.
     fn write_folder_metadata(&self, metadata: &Path, file: &TreeFile) -> Result<(), Error> {
+        let path = metadata.join("download").join(format!("{}.metadata", file.path));
+        let stamp = format!("{}\n{}\n", self.commit.sha, file.etag());
+        if std::fs::read_to_string(&path).is_ok_and(|present| present.starts_with(&stamp)) {
+            return Ok(());
+        }
         let written = system_now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-        let text = format!("{}\n{}\n{written}\n", self.commit.sha, file.etag());
-        write_atomically(&metadata.join("download").join(format!("{}.metadata", file.path)), text.as_bytes())
+        write_atomically(&path, format!("{stamp}{written}\n").as_bytes())
     }
 }
 
@@ -224,7 +251,19 @@ fn replace(path: &Path, action: &'static str, create: impl FnOnce(&Path) -> std:
 }
 
 pub(super) fn write_atomically(path: &Path, content: &[u8]) -> Result<(), Error> {
-    replace(path, "write", |temporary| std::fs::File::create_new(temporary)?.write_all(content))
+    replace(path, "write", |temporary| {
+        let mut file = std::fs::File::create_new(temporary)?;
+        file.write_all(content)?;
+        file.sync_all()
+    })
+}
+
+/// Leaves alone what is right already, which may be on a disk that cannot be written.
+fn write_if_different(path: &Path, content: &[u8]) -> Result<(), Error> {
+    if std::fs::read(path).is_ok_and(|present| present == content) {
+        return Ok(());
+    }
+    write_atomically(path, content)
 }
 
 /// Copies without going through memory where the file system can share the blocks.

@@ -7,10 +7,13 @@
 use std::collections::HashMap;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use redb::{Database, DatabaseError, ReadableDatabase as _, TableDefinition, TableError};
+use redb::{
+    Database, DatabaseError, ReadOnlyTable, ReadableDatabase as _, ReadableTable as _, TableDefinition, TableError,
+};
 use serde::{Deserialize, Serialize};
 use xet_cas::{FileHash, Leaf};
 
@@ -49,6 +52,11 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
+    /// Of an open file.
+    pub(crate) fn of_file(file: &std::fs::File) -> std::io::Result<Self> {
+        file.metadata().map(|metadata| Self::from_metadata(&metadata))
+    }
+
     /// Of the file that `path` leads to; `None` if it is no file.
     pub(crate) fn of(path: &Path) -> Option<Self> {
         let metadata = std::fs::metadata(path).ok()?;
@@ -71,20 +79,30 @@ impl Identity {
     }
 }
 
+type FilesTable = ReadOnlyTable<(u64, u64), &'static [u8]>;
+
+/// The table of files; `None` in an index that has none yet.
+fn read_files(database: &Database) -> Result<Option<FilesTable>, redb::Error> {
+    match database.begin_read()?.open_table(FILES) {
+        Err(TableError::TableDoesNotExist(_)) => Ok(None),
+        table => Ok(Some(table?)),
+    }
+}
+
 /// A file that was verified.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FileRecord {
     pub(crate) path: PathBuf,
     pub(crate) identity: Identity,
-    /// SHA-256 of large files, git's SHA-1 of others.
-    pub(crate) etag: String,
-    /// Name in the CAS, text form. Its leaf list lies beside the index if we had to compute it.
+    /// SHA-256 of large files, git's SHA-1 of others, if that is what was recomputed.
+    pub(crate) etag: Option<String>,
+    /// Name in the CAS, text form, if that is what was recomputed. Its leaf list lies beside the index.
     pub(crate) xet_hash: Option<String>,
     pub(crate) provenance: Provenance,
 }
 
 /// Where a file came from; decides later with whom it may be shared.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct Provenance {
     pub(crate) endpoint: String,
     pub(crate) repo_type: String,
@@ -102,56 +120,85 @@ impl Index {
 
     /// Which of these files are as they were when they were verified.
     pub(crate) fn unchanged(&self, identities: &[Identity]) -> Result<HashMap<Identity, FileRecord>, Error> {
-        let mut found = HashMap::new();
         if identities.is_empty() || !self.database_path().exists() {
-            return Ok(found);
+            return Ok(HashMap::new());
         }
-        let transaction = self.open()?.begin_read().map_err(|error| self.error(error))?;
-        let files = match transaction.open_table(FILES) {
-            Err(TableError::TableDoesNotExist(_)) => return Ok(found),
-            other => other.map_err(|error| self.error(error))?,
-        };
-        for identity in identities {
-            let Some(value) = files.get(identity.key()).map_err(|error| self.error(error))? else { continue };
-            let Ok(record) = serde_json::from_slice::<FileRecord>(value.value()) else { continue };
-            if record.identity == *identity {
-                found.insert(*identity, record);
+        self.with_database(|database| {
+            let mut found = HashMap::new();
+            let Some(files) = read_files(database)? else { return Ok(found) };
+            for identity in identities {
+                let Some(value) = files.get(identity.key())? else { continue };
+                let Ok(record) = serde_json::from_slice::<FileRecord>(value.value()) else { continue };
+                if record.identity == *identity {
+                    found.insert(*identity, record);
+                }
             }
-        }
-        Ok(found)
+            Ok(found)
+        })
     }
 
-    /// Remembers files that were verified.
+    /// All files that are remembered. Those whose records this version cannot read are left out.
+    pub(crate) fn all(&self) -> Result<Vec<FileRecord>, Error> {
+        if !self.database_path().exists() {
+            return Ok(Vec::new());
+        }
+        self.with_database(|database| {
+            let mut records = Vec::new();
+            let Some(files) = read_files(database)? else { return Ok(records) };
+            for entry in files.iter()? {
+                records.extend(serde_json::from_slice::<FileRecord>(entry?.1.value()));
+            }
+            Ok(records)
+        })
+    }
+
+    /// When the index last changed, to tell whether it is worth reading again.
+    pub(crate) fn changed(&self) -> Option<SystemTime> {
+        std::fs::metadata(self.database_path()).ok()?.modified().ok()
+    }
+
+    /// Remembers files that were verified. Files whose path is not UTF-8 are passed over.
     pub(crate) fn record(&self, records: &[FileRecord]) -> Result<(), Error> {
         if records.is_empty() {
             return Ok(());
         }
-        let transaction = self.open()?.begin_write().map_err(|error| self.error(error))?;
-        {
-            let mut files = transaction.open_table(FILES).map_err(|error| self.error(error))?;
-            let mut by_content = transaction.open_table(BY_CONTENT).map_err(|error| self.error(error))?;
-            for record in records {
-                let value = serde_json::to_vec(record).map_err(Error::internal)?;
-                let key = record.identity.key();
-                files.insert(key, value.as_slice()).map_err(|error| self.error(error))?;
-                for content in [Some(&record.etag), record.xet_hash.as_ref()].into_iter().flatten() {
-                    by_content.insert(content.as_str(), key).map_err(|error| self.error(error))?;
+        self.with_database(|database| {
+            let transaction = database.begin_write()?;
+            {
+                let mut files = transaction.open_table(FILES)?;
+                let mut by_content = transaction.open_table(BY_CONTENT)?;
+                for record in records {
+                    let Ok(value) = serde_json::to_vec(record) else { continue };
+                    let key = record.identity.key();
+                    files.insert(key, value.as_slice())?;
+                    for content in [&record.etag, &record.xet_hash].into_iter().flatten() {
+                        by_content.insert(content.as_str(), key)?;
+                    }
                 }
             }
-        }
-        transaction.commit().map_err(|error| self.error(error))
+            Ok(transaction.commit()?)
+        })
     }
 
     /// Keeps the chunk list of a file. It needs no protection against damage: it reduces to the file's
     /// name or it does not.
     pub(crate) fn store_leaves(&self, hash: FileHash, leaves: &[Leaf]) -> Result<(), Error> {
         let path = self.leaves_path(hash);
-        if path.exists() {
+        let length = leaves.len() * Leaf::ENCODED_BYTES;
+        if std::fs::metadata(&path).is_ok_and(|metadata| metadata.len() == length as u64) {
             return Ok(());
         }
-        let mut bytes = Vec::with_capacity(leaves.len() * Leaf::ENCODED_BYTES);
+        let mut bytes = Vec::with_capacity(length);
         leaves.iter().for_each(|leaf| bytes.extend_from_slice(&leaf.encode()));
         write_atomically(&path, &bytes)
+    }
+
+    /// The chunk list of a file, if it is there and reduces to the file's name.
+    pub(crate) fn leaves(&self, hash: FileHash) -> Option<Vec<Leaf>> {
+        let bytes = std::fs::read(self.leaves_path(hash)).ok()?;
+        let (leaves, rest) = bytes.as_chunks::<{ Leaf::ENCODED_BYTES }>();
+        let leaves: Vec<Leaf> = leaves.iter().map(Leaf::decode).collect();
+        (rest.is_empty() && Leaf::file_hash(&leaves) == hash).then_some(leaves)
     }
 
     fn leaves_path(&self, hash: FileHash) -> PathBuf {
@@ -163,27 +210,48 @@ impl Index {
         self.home.join("index.redb")
     }
 
+    /// Does something with the database, which is open for as long as that takes. What turns out to be
+    /// damaged is put aside, so that the next one begins anew.
+    fn with_database<T>(&self, work: impl FnOnce(&Database) -> Result<T, redb::Error>) -> Result<T, Error> {
+        let database = self.open()?;
+        // redb asserts what a damaged file breaks.
+        let done = std::panic::catch_unwind(AssertUnwindSafe(|| work(&database)));
+        drop(database);
+        let reason = match done {
+            Ok(Ok(value)) => return Ok(value),
+            Ok(Err(redb::Error::Io(error))) => return Err(self.error(error)),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "it is damaged".to_owned(),
+        };
+        self.put_aside(&reason)?;
+        Err(self.error(format!("{reason}; it is begun anew")))
+    }
+
     /// Opens the database, waiting while another process has it, and putting a broken one aside.
     fn open(&self) -> Result<Database, Error> {
         std::fs::create_dir_all(&self.home).map_err(Error::disk("create the folder", &self.home))?;
         let path = self.database_path();
         let mut waited = Duration::ZERO;
         loop {
-            match Database::create(&path).map_err(OpenFailure::from).and_then(check_version) {
+            let opened =
+                std::panic::catch_unwind(|| Database::create(&path).map_err(OpenFailure::from).and_then(check_version));
+            match opened.unwrap_or_else(|_| Err(OpenFailure::Unusable("it is damaged".to_owned()))) {
                 Ok(database) => return Ok(database),
                 Err(OpenFailure::Busy) if waited < OPEN_DEADLINE => {
                     std::thread::sleep(OPEN_PAUSE);
                     waited += OPEN_PAUSE;
                 }
                 Err(OpenFailure::Busy) => return Err(self.error("another process does not let go of it")),
-                Err(OpenFailure::Unusable(reason)) => {
-                    tracing::info!(path = %path.display(), reason, "the index is begun anew");
-                    let aside = path.with_extension("redb.broken");
-                    std::fs::rename(&path, &aside).map_err(Error::disk("put aside", &path))?;
-                }
+                Err(OpenFailure::Unusable(reason)) => self.put_aside(&reason)?,
                 Err(OpenFailure::Io(reason)) => return Err(self.error(reason)),
             }
         }
+    }
+
+    fn put_aside(&self, reason: &str) -> Result<(), Error> {
+        let path = self.database_path();
+        tracing::info!(path = %path.display(), reason, "the index is begun anew");
+        std::fs::rename(&path, path.with_extension("redb.broken")).map_err(Error::disk("put aside", &path))
     }
 
     fn error(&self, reason: impl ToString) -> Error {
@@ -250,7 +318,7 @@ mod tests {
             path: "p".into(),
         };
         let identity = Identity::of(path).unwrap();
-        FileRecord { path: path.to_owned(), identity, etag: "e".into(), xet_hash: None, provenance }
+        FileRecord { path: path.to_owned(), identity, etag: Some("e".into()), xet_hash: None, provenance }
     }
 
     #[test]
@@ -262,12 +330,12 @@ mod tests {
         let before = record(&file);
 
         index.record(std::slice::from_ref(&before)).unwrap();
-        std::fs::write(&file, "two").unwrap();
+        std::fs::write(&file, "other").unwrap();
         let after = Identity::of(&file).unwrap();
         let found = index.unchanged(&[before.identity, after]).unwrap();
 
         assert_eq!(Some(&before), found.get(&before.identity));
-        assert_eq!(after == before.identity, found.contains_key(&after));
+        assert!(!found.contains_key(&after));
     }
 
     #[test]

@@ -3,8 +3,10 @@
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, flock, fstatfs};
 
 use crate::Error;
 use crate::verified::HashedChunk;
@@ -12,6 +14,12 @@ use crate::verified::HashedChunk;
 /// Ending of partial files. Not `.incomplete`: older versions of `huggingface_hub` continue such a file
 /// from its size, and ours have holes.
 const SUFFIX: &str = ".zest";
+/// On a network file system a partial file counts as abandoned when nothing was written for so long: longer
+/// than any deadline of a pull.
+const ABANDONED_AFTER: Duration = Duration::from_secs(6 * 3_600);
+/// Magic numbers of file systems that other machines may share: NFS, CIFS, SMB2, Lustre, FUSE, Ceph, GPFS, 9P.
+const NETWORK_FILE_SYSTEMS: [u64; 8] =
+    [0x6969, 0xff53_4d42, 0xfe53_4d42, 0x0bd0_0bd0, 0x6573_5546, 0x00c3_6400, 0x4750_4653, 0x0102_1997];
 /// Tries to create a file that no other pull removes at that moment.
 const CREATIONS_MAX: u32 = 16;
 
@@ -21,7 +29,8 @@ const CREATIONS_MAX: u32 = 16;
 pub(crate) struct Partial {
     file: File,
     path: PathBuf,
-    is_kept: bool,
+    /// It has its final name.
+    is_kept: AtomicBool,
 }
 
 impl Partial {
@@ -40,8 +49,9 @@ impl Partial {
                 // Another pull took the file for abandoned before it was locked, and removes it.
                 continue;
             }
-            file.set_len(size).map_err(Error::disk("resize", &path))?;
-            return Ok(Self { file, path, is_kept: false });
+            let partial = Self { file, path, is_kept: AtomicBool::new(false) };
+            partial.file.set_len(size).map_err(Error::disk("resize", &partial.path))?;
+            return Ok(partial);
         }
         Err(Error::disk("lock a file in", folder)(std::io::ErrorKind::WouldBlock.into()))
     }
@@ -57,10 +67,10 @@ impl Partial {
     }
 
     /// Makes the bytes durable and gives the file its final name. An older file of that name is replaced.
-    pub(crate) fn persist(mut self, target: &Path) -> Result<File, Error> {
+    pub(crate) fn persist(&self, target: &Path) -> Result<File, Error> {
         self.file.sync_all().map_err(Error::disk("write", &self.path))?;
         std::fs::rename(&self.path, target).map_err(Error::disk("put in place", target))?;
-        self.is_kept = true;
+        self.is_kept.store(true, Ordering::Relaxed);
         self.file.try_clone().map_err(Error::disk("open", target))
     }
 
@@ -72,12 +82,20 @@ impl Partial {
                 continue;
             }
             // The lock is held until the file is gone: whoever creates one checks both.
-            let Ok(file) = File::open(&path) else { continue };
-            if lock(&file) == Lock::Held && std::fs::remove_file(&path).is_ok() {
+            let Ok(file) = OpenOptions::new().write(true).open(&path) else { continue };
+            if lock(&file) == Lock::Held && is_abandoned(&file) && std::fs::remove_file(&path).is_ok() {
                 tracing::debug!(path = %path.display(), "removed what a killed pull left");
             }
         }
     }
+}
+
+/// Whether a file whose lock was free is nobody's. On a network file system another machine may hold a lock
+/// that is not seen here, so the file must have been left alone for long.
+fn is_abandoned(file: &File) -> bool {
+    let is_local = fstatfs(file).is_ok_and(|status| !NETWORK_FILE_SYSTEMS.contains(&(status.f_type as u64)));
+    let rested = || file.metadata().ok()?.modified().ok()?.elapsed().ok();
+    is_local || rested().is_some_and(|rested| rested > ABANDONED_AFTER)
 }
 
 /// What came of locking a file. The lock ends with the last descriptor of the file.
@@ -99,7 +117,7 @@ fn lock(file: &File) -> Lock {
 
 impl Drop for Partial {
     fn drop(&mut self) {
-        if !self.is_kept
+        if !self.is_kept.load(Ordering::Relaxed)
             && let Err(error) = std::fs::remove_file(&self.path)
         {
             tracing::debug!(path = %self.path.display(), %error, "cannot remove a partial file");

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use swarm::{Config, Destination, Index, PullRequest};
+use swarm::{Config, Destination, Event, Index, PullRequest};
 use tokio::sync::mpsc;
-use xet_cas::client::Hub;
+use xet_cas::client::{Hub, RetryObserver};
 
 use super::interrupt;
 use crate::args::PullArgs;
@@ -23,6 +23,15 @@ pub(crate) async fn run(args: PullArgs, output: &Output) -> Result<(), Failure> 
     let mut client = settings.client(&args.hub)?;
     client.deadlines.stall = seconds("--stall-timeout", args.stall_timeout)?;
     client.retry.attempts = args.attempts.max(1);
+    let (events, mut watched) = mpsc::channel(EVENTS_WAITING_MAX);
+    // Weak: the channel ends with the pull, whoever still holds a client. A full one has louder things to tell.
+    let weak_events = events.downgrade();
+    client.on_retry = Some(RetryObserver::new(move |notice| {
+        let what = format!("{}, in {:.1} s", notice.what, notice.wait.as_secs_f64());
+        let retry = Event::Retry { what, reason: notice.error.clone() };
+        let is_told = weak_events.upgrade().is_some_and(|events| events.try_send(retry).is_ok());
+        tracing::trace!(is_told, "a request is made again");
+    }));
     let hub = Arc::new(Hub::new(&client)?);
 
     let destination = match args.local_dir {
@@ -34,20 +43,26 @@ pub(crate) async fn run(args: PullArgs, output: &Output) -> Result<(), Failure> 
     request.repo_type = args.repo_type;
     request.include = args.include;
     request.exclude = args.exclude;
+    request.peers = args.peer;
     request.dry_run = args.dry_run;
 
-    let (events, mut watched) = mpsc::channel(EVENTS_WAITING_MAX);
     let mut display = output.pull_display(settings.environment.progress_bars_disabled);
-    let watch = async {
-        while let Some(event) = watched.recv().await {
+    // On a thread of its own: it stands still when nobody reads the output, and signals must work then too.
+    let watch = tokio::task::spawn_blocking(move || {
+        while let Some(event) = watched.blocking_recv() {
             display.show(&event);
         }
-    };
+    });
     let index = Index::new(&settings.zest_home);
-    let config = Config::default();
-    let pull = async { tokio::join!(swarm::pull(hub, &request, &index, &config, events), watch).0 };
+    let mut config = Config::default();
+    config.peer_deadline = seconds("--peer-timeout", args.peer_timeout)?;
+    let pull = async {
+        let result = swarm::pull(hub, &request, &index, &config, events).await;
+        watch.await.map_err(Failure::internal)?;
+        result.map_err(Failure::from)
+    };
     tokio::select! {
-        result = pull => result.map(drop).map_err(Failure::from),
+        result = pull => result.map(drop),
         () = interrupt() => {
             Err(Failure::interrupted("run the same command again to go on; finished files are kept"))
         }

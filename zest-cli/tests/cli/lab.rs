@@ -87,6 +87,23 @@ impl Lab {
         finish(self.command(args).spawn().unwrap()).await
     }
 
+    /// A shell script as root of a mount namespace of its own: `$0` is `zest`, `$1` is `argument`. `None` where
+    /// the system allows no namespaces, which CI does.
+    pub(crate) async fn in_namespace(&self, script: &str, argument: &str) -> Option<Said> {
+        let mut command = Command::new("unshare");
+        command.args(["-rm", "sh", "-c", script, env!("CARGO_BIN_EXE_zest"), argument]);
+        for (key, value) in self.command(&[]).as_std().get_envs() {
+            command.env(key, value.unwrap_or_default());
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        let said = finish(command.spawn().unwrap()).await;
+        if said.stderr.contains("unshare:") && std::env::var_os("CI").is_none() {
+            eprintln!("not tried: this system allows no namespaces: {}", said.stderr);
+            return None;
+        }
+        Some(said)
+    }
+
     /// `zest pull` of the lab's model as JSON events.
     pub(crate) async fn pull(&self) -> Said {
         self.zest(&["pull", REPO, "--format", "json"]).await

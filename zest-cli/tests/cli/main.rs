@@ -1,6 +1,7 @@
 //! The program as its users meet it: real processes, a real origin, and faults between them.
 
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
+#![expect(clippy::print_stderr, reason = "a test that cannot be tried says so")]
 
 mod bad_input;
 mod lab;

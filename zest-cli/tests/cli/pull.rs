@@ -1,5 +1,7 @@
 //! What a pull does when all is well.
 
+use testkit::{Fault, Rule};
+
 use crate::lab::{ENTRY_PATH, Lab, REPO, files_below};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -26,8 +28,14 @@ async fn given_a_finished_pull_when_pulled_again_then_no_data_is_fetched() {
     lab.pull().await.assert_ok();
     let before = lab.faulty.requests().len();
 
-    let summary = lab.pull().await.summary();
+    let said = lab.pull().await;
 
+    let summary = said.summary();
+    assert!(
+        !said.events().iter().any(|event| event["event"] == "warning" || event["event"] == "checking"),
+        "{}",
+        said.stdout
+    );
     assert_eq!(0, summary["file_bytes"]["cdn"]);
     assert_eq!(0, summary["wire_bytes"]["cdn"]);
     let asked: Vec<String> = lab.faulty.requests().split_off(before).into_iter().map(|seen| seen.target).collect();
@@ -97,8 +105,64 @@ async fn given_a_dry_run_when_pulled_then_nothing_is_fetched() {
     let summary = said.summary();
     assert_eq!(true, summary["dry_run"]);
     assert!(summary["file_bytes"]["cdn"].as_u64().unwrap() > 0);
-    assert!(!lab.repo_folder().join("refs/main").exists());
+    assert!(!lab.home().exists(), "a dry run wrote something");
     assert!(!lab.faulty.requests().iter().any(|seen| seen.target.starts_with(ENTRY_PATH)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_content_under_two_names_in_a_folder_when_one_is_edited_then_a_dry_run_leaves_it_and_a_pull_mends_it() {
+    let lab = Lab::new().await;
+    let (model, repo) = (lab.folder.path().join("twins"), "lab/twins");
+    std::fs::create_dir(&model).unwrap();
+    for name in ["a.bin", "b.bin"] {
+        std::fs::write(model.join(name), [0, 1, 2, 3].repeat(50_000)).unwrap();
+    }
+    lab.zest(&["publish", model.to_str().unwrap(), repo]).await.assert_ok();
+    let target = lab.folder.path().join("target");
+    let args = ["pull", repo, "--local-dir", target.to_str().unwrap(), "--format", "json"];
+    lab.zest(&args).await.assert_ok();
+    std::fs::write(target.join("b.bin"), "edited").unwrap();
+
+    lab.zest(&[&args[..], &["--dry-run"]].concat()).await.assert_ok();
+    assert_eq!("edited", std::fs::read_to_string(target.join("b.bin")).unwrap());
+    let again = lab.zest(&args).await.summary();
+
+    assert_eq!(0, again["wire_bytes"]["cdn"]);
+    assert_eq!(std::fs::read(model.join("b.bin")).unwrap(), std::fs::read(target.join("b.bin")).unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_a_hub_that_names_wrong_content_when_pulled_from_the_right_one_then_it_is_not_taken_over() {
+    let lab = Lab::new().await;
+    // Another Hub gives the first large file the content of the second, under the right SHA-256.
+    lab.faulty.add(Rule::path_contains(
+        "/tree/",
+        Fault::rewrite(|body| {
+            let mut entries: Vec<serde_json::Value> = serde_json::from_slice(&body).unwrap();
+            let is_shard = |entry: &serde_json::Value| entry["path"].as_str().unwrap().starts_with("model-0000");
+            let shards: Vec<usize> = (0..entries.len()).filter(|at| is_shard(&entries[*at])).collect();
+            entries[shards[0]]["xetHash"] = entries[shards[1]]["xetHash"].clone();
+            serde_json::to_vec(&entries).unwrap().into()
+        }),
+    ));
+    lab.pull().await.assert_ok();
+    lab.faulty.clear();
+
+    lab.pull().await.assert_ok();
+
+    lab.assert_pulled();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_a_finished_pull_on_a_disk_that_cannot_be_written_when_pulled_then_it_succeeds() {
+    let lab = Lab::new().await;
+    lab.pull().await.assert_ok();
+    let script =
+        r#"mount --bind "$HF_HOME" "$HF_HOME" && mount -o remount,ro,bind "$HF_HOME" && exec "$0" pull lab/model"#;
+
+    let Some(said) = lab.in_namespace(script, "").await else { return };
+
+    said.assert_ok();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,446 @@
+//! What of one file is there, and who is fetching the rest. Pure: no I/O, no clock.
+//!
+//! The file is divided into *regions*: one for each run of chunks that a fetch entry serves. The origin
+//! streams an entry from its front; peers are given *blocks* of its regions from the back; they meet.
+//! Before blocks can be cut, a peer has to prove the region's chunk list, so that every chunk of a peer
+//! is checked before it is written.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use xet_cas::{ByteRange, Leaf};
+
+use crate::plan::FilePlan;
+
+/// Bytes asked of a peer at once. Large enough that a request costs little beside its data, small enough
+/// that a slow peer holds up little and that several peers share a region.
+pub(crate) const BLOCK_BYTES: u64 = 2 * 1024 * 1024;
+/// Fetches of the same block at once: the first peer, and one that takes over when it is late.
+const CLAIMS_MAX: usize = 2;
+
+/// Number of a peer session within a pull.
+pub(crate) type PeerNumber = usize;
+
+/// Where bytes came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    Lan,
+    Wan,
+    Origin,
+}
+
+/// The state of one file.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    /// Chunks that are written or being written, by offset.
+    leaves: BTreeMap<u64, Written>,
+    missing_bytes: u64,
+    regions: Vec<Region>,
+    /// Where regions and their copies begin: which region, and whether it is the region itself.
+    starts: BTreeMap<u64, (usize, bool)>,
+    /// Fresh bytes by source: LAN, WAN, origin.
+    by_source: [u64; 3],
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Written {
+    leaf: Leaf,
+    is_done: bool,
+}
+
+#[derive(Debug)]
+struct Region {
+    entry: usize,
+    range: ByteRange,
+    /// Where the same chunks recur in the file.
+    copies: Vec<u64>,
+    missing_bytes: u64,
+    list: List,
+}
+
+/// What is known of a region's chunks.
+#[derive(Debug)]
+enum List {
+    Unknown { asked: Vec<PeerNumber> },
+    Known { leaves: Arc<[(u64, Leaf)]>, blocks: Vec<Block> },
+}
+
+#[derive(Debug)]
+struct Block {
+    /// Indices into the region's chunk list.
+    first: usize,
+    end: usize,
+    range: ByteRange,
+    missing_bytes: u64,
+    claims: Vec<PeerNumber>,
+}
+
+/// What a peer is to do next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Task {
+    /// Prove the chunk list of these bytes of the file.
+    List(ByteRange),
+    /// Send the chunks of these bytes.
+    Block(BlockTask),
+}
+
+/// Chunks that are asked of a peer, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BlockTask {
+    pub(crate) range: ByteRange,
+    leaves: Arc<[(u64, Leaf)]>,
+    first: usize,
+    end: usize,
+}
+
+impl BlockTask {
+    /// Offset, hash and length of each chunk.
+    pub(crate) fn chunks(&self) -> &[(u64, Leaf)] {
+        &self.leaves[self.first..self.end]
+    }
+}
+
+impl Ledger {
+    pub(crate) fn new(plan: &FilePlan, file_bytes: u64) -> Self {
+        let mut ledger = Self {
+            leaves: BTreeMap::new(),
+            missing_bytes: file_bytes,
+            regions: Vec::new(),
+            starts: BTreeMap::new(),
+            by_source: [0; 3],
+        };
+        for (entry, plan) in plan.entries.iter().enumerate() {
+            // Terms of the same chunks are one region and its copies.
+            let mut by_chunks: BTreeMap<_, usize> = BTreeMap::new();
+            for (chunks, range) in plan.file_ranges() {
+                let number = *by_chunks.entry(chunks).or_insert(ledger.regions.len());
+                let is_first = number == ledger.regions.len();
+                ledger.starts.insert(range.start, (number, is_first));
+                if is_first {
+                    let missing_bytes = range.length();
+                    let list = List::Unknown { asked: Vec::new() };
+                    ledger.regions.push(Region { entry, range, copies: Vec::new(), missing_bytes, list });
+                } else {
+                    ledger.regions[number].copies.push(range.start);
+                }
+            }
+        }
+        ledger
+    }
+
+    pub(crate) fn is_complete(&self) -> bool {
+        self.missing_bytes == 0
+    }
+
+    pub(crate) fn is_entry_complete(&self, entry: usize) -> bool {
+        self.regions.iter().filter(|region| region.entry == entry).all(|region| region.missing_bytes == 0)
+    }
+
+    /// Bytes that came from LAN, WAN and origin.
+    pub(crate) fn by_source(&self) -> [u64; 3] {
+        self.by_source
+    }
+
+    /// All chunks in file order, once the file is complete.
+    pub(crate) fn leaves(&self) -> Vec<Leaf> {
+        self.leaves.values().map(|written| written.leaf).collect()
+    }
+
+    /// Whether a chunk that the origin sent for this offset is the one that was proved to belong there;
+    /// true also if nothing was proved.
+    pub(crate) fn agrees(&self, offset: u64, leaf: Leaf) -> bool {
+        let Some((region, start)) = self.region_at(offset) else { return false };
+        match &region.list {
+            List::Unknown { .. } => true,
+            List::Known { leaves, .. } => {
+                let at = region.range.start + (offset - start);
+                leaves.binary_search_by_key(&at, |(offset, _)| *offset).is_ok_and(|found| leaves[found].1 == leaf)
+            }
+        }
+    }
+
+    /// Takes the right to write a chunk. False if it is written, or another source is just writing it, so
+    /// nothing is written twice, and nothing any more once the file is complete.
+    pub(crate) fn reserve(&mut self, offset: u64, leaf: Leaf) -> bool {
+        let is_free = !self.leaves.contains_key(&offset);
+        if is_free {
+            self.leaves.insert(offset, Written { leaf, is_done: false });
+        }
+        is_free
+    }
+
+    /// Where a chunk of a block belongs besides its own offset.
+    pub(crate) fn copies_of(&self, offset: u64) -> Vec<u64> {
+        match self.region_at(offset) {
+            Some((region, start)) => region.copies.iter().map(|copy| copy + (offset - start)).collect(),
+            None => Vec::new(),
+        }
+    }
+
+    /// Notes that a reserved chunk was written.
+    pub(crate) fn written(&mut self, offset: u64, source: Source) {
+        let Some(written) = self.leaves.get_mut(&offset).filter(|written| !written.is_done) else { return };
+        written.is_done = true;
+        let length = u64::from(written.leaf.length);
+        self.missing_bytes = self.missing_bytes.saturating_sub(length);
+        self.by_source[source as usize] += length;
+        let Some((_, (number, is_region))) = self.starts.range(..=offset).next_back() else { return };
+        if !is_region {
+            return;
+        }
+        let region = &mut self.regions[*number];
+        region.missing_bytes = region.missing_bytes.saturating_sub(length);
+        if let List::Known { blocks, .. } = &mut region.list {
+            let after = blocks.partition_point(|block| block.range.start <= offset);
+            if let Some(block) = after.checked_sub(1).and_then(|at| blocks.get_mut(at)) {
+                block.missing_bytes = block.missing_bytes.saturating_sub(length);
+            }
+        }
+    }
+
+    /// The next thing that `peer`, which has the whole file, can do; `None` if there is nothing left that
+    /// others are not doing. Works from the back.
+    pub(crate) fn claim(&mut self, peer: PeerNumber) -> Option<Task> {
+        self.claim_below(peer, 1).or_else(|| self.claim_below(peer, CLAIMS_MAX))
+    }
+
+    fn claim_below(&mut self, peer: PeerNumber, claims_max: usize) -> Option<Task> {
+        for region in self.regions.iter_mut().rev().filter(|region| region.missing_bytes > 0) {
+            match &mut region.list {
+                List::Unknown { asked } => {
+                    if asked.len() < claims_max && !asked.contains(&peer) {
+                        asked.push(peer);
+                        return Some(Task::List(region.range));
+                    }
+                }
+                List::Known { leaves, blocks } => {
+                    let is_open = |block: &&mut Block| {
+                        block.missing_bytes > 0 && block.claims.len() < claims_max && !block.claims.contains(&peer)
+                    };
+                    if let Some(block) = blocks.iter_mut().rev().find(is_open) {
+                        block.claims.push(peer);
+                        let Block { range, first, end, .. } = *block;
+                        return Some(Task::Block(BlockTask { range, leaves: leaves.clone(), first, end }));
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    /// Gives back everything that a peer claimed: it is gone, or too late.
+    pub(crate) fn release_all(&mut self, peer: PeerNumber) {
+        for region in &mut self.regions {
+            match &mut region.list {
+                List::Unknown { asked } => asked.retain(|claim| *claim != peer),
+                List::Known { blocks, .. } => blocks.iter_mut().for_each(|block| block.claims.retain(|c| *c != peer)),
+            }
+        }
+    }
+
+    /// Gives back one block.
+    pub(crate) fn release(&mut self, peer: PeerNumber, range: ByteRange) {
+        let Some((_, (number, _))) = self.starts.range(..=range.start).next_back() else { return };
+        match &mut self.regions[*number].list {
+            List::Unknown { asked } => asked.retain(|claim| *claim != peer),
+            List::Known { blocks, .. } => {
+                let same = blocks.iter_mut().filter(|block| block.range == range);
+                same.for_each(|block| block.claims.retain(|claim| *claim != peer));
+            }
+        }
+    }
+
+    /// Takes a proved chunk list of a region: offset and leaf of each chunk. False if it is not exactly
+    /// that of the region, as the plan has it.
+    pub(crate) fn take_list(&mut self, range: ByteRange, leaves: Vec<(u64, Leaf)>) -> bool {
+        let Some((number, true)) = self.starts.get(&range.start).copied() else { return false };
+        let region = &mut self.regions[number];
+        let end = leaves.last().map_or(range.start, |(offset, leaf)| offset + u64::from(leaf.length));
+        if region.range != range || leaves.first().is_none_or(|(offset, _)| *offset != range.start) || end != range.end
+        {
+            return false;
+        }
+        if let List::Known { .. } = region.list {
+            return true;
+        }
+        let mut blocks: Vec<Block> = Vec::new();
+        for (index, (offset, leaf)) in leaves.iter().enumerate() {
+            let length = u64::from(leaf.length);
+            let missing = if self.leaves.get(offset).is_some_and(|written| written.is_done) { 0 } else { length };
+            match blocks.last_mut() {
+                Some(block) if block.range.length() + length <= BLOCK_BYTES => {
+                    block.end = index + 1;
+                    block.range.end += length;
+                    block.missing_bytes += missing;
+                }
+                _ => blocks.push(Block {
+                    first: index,
+                    end: index + 1,
+                    range: ByteRange { start: *offset, end: offset + length },
+                    missing_bytes: missing,
+                    claims: Vec::new(),
+                }),
+            }
+        }
+        region.list = List::Known { leaves: leaves.into(), blocks };
+        true
+    }
+
+    /// The region that holds an offset, and where that region, or the copy of it, begins.
+    fn region_at(&self, offset: u64) -> Option<(&Region, u64)> {
+        let (start, (number, _)) = self.starts.range(..=offset).next_back()?;
+        Some((&self.regions[*number], *start))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use xet_cas::{ByteRange, ChunkHash, ChunkRange, FetchEntry, Leaf, Reconstruction, Term, XorbHash};
+
+    use super::{BLOCK_BYTES, Ledger, Source, Task};
+    use crate::plan::FilePlan;
+
+    const XORB: XorbHash = XorbHash::from_bytes([7; 32]);
+    const CHUNK: u32 = 100_000;
+
+    fn leaf(index: u32) -> Leaf {
+        Leaf { hash: ChunkHash::of(&index.to_le_bytes()), length: CHUNK }
+    }
+
+    /// A file of one entry with these runs of chunks, all of the same length.
+    fn ledger(runs: &[(u32, u32)]) -> Ledger {
+        let term = |(start, end): &(u32, u32)| Term {
+            xorb: XORB,
+            chunks: ChunkRange { start: *start, end: *end },
+            unpacked_length: (end - start) * CHUNK,
+        };
+        let terms: Vec<Term> = runs.iter().map(term).collect();
+        let bytes = terms.iter().map(|term| u64::from(term.unpacked_length)).sum();
+        let chunks = ChunkRange { start: 0, end: runs.iter().map(|run| run.1).max().unwrap() };
+        let entry = FetchEntry { xorb: XORB, chunks, bytes: ByteRange { start: 0, end: 1 }, url: String::new() };
+        let reconstruction = Reconstruction { offset_into_first_term: 0, terms, entries: vec![entry] };
+        Ledger::new(&FilePlan::new(reconstruction, bytes).unwrap(), bytes)
+    }
+
+    fn list(range: ByteRange, first: u32) -> Vec<(u64, Leaf)> {
+        let count = (range.length() / u64::from(CHUNK)) as u32;
+        (0..count).map(|i| (range.start + u64::from(i * CHUNK), leaf(first + i))).collect()
+    }
+
+    fn write(ledger: &mut Ledger, offset: u64, leaf: Leaf, source: Source) {
+        if ledger.reserve(offset, leaf) {
+            ledger.written(offset, source);
+        }
+    }
+
+    #[test]
+    fn given_origin_and_peer_when_they_meet_then_every_byte_counts_once() {
+        let mut ledger = ledger(&[(0, 100)]);
+        let Some(Task::List(range)) = ledger.claim(1) else { panic!("no list was wanted") };
+        assert!(ledger.take_list(range, list(range, 0)));
+
+        let mut from_front = 0;
+        while let Some(Task::Block(block)) = ledger.claim(1) {
+            for (offset, leaf) in block.chunks() {
+                write(&mut ledger, *offset, *leaf, Source::Lan);
+            }
+            for _ in 0..30 {
+                if from_front < 100 {
+                    write(&mut ledger, u64::from(from_front * CHUNK), leaf(from_front), Source::Origin);
+                    from_front += 1;
+                }
+            }
+        }
+
+        assert!(ledger.is_complete() && ledger.is_entry_complete(0));
+        let [lan, wan, origin] = ledger.by_source();
+        assert_eq!(100 * u64::from(CHUNK), lan + wan + origin);
+        assert!(lan > 0 && origin > 0 && wan == 0);
+        assert_eq!((0..100).map(leaf).collect::<Vec<_>>(), ledger.leaves());
+    }
+
+    #[test]
+    fn given_two_peers_when_they_claim_then_from_the_back_and_not_the_same_until_the_end() {
+        let mut ledger = ledger(&[(0, 100)]);
+        let Some(Task::List(range)) = ledger.claim(1) else { panic!("no list was wanted") };
+        assert!(ledger.take_list(range, list(range, 0)));
+
+        let mut claimed = Vec::new();
+        for peer in [1, 2].into_iter().cycle() {
+            let Some(Task::Block(block)) = ledger.claim(peer) else { break };
+            if claimed.contains(&block.range) {
+                break;
+            }
+            assert!(block.range.length() <= BLOCK_BYTES);
+            claimed.push(block.range);
+        }
+
+        assert!(claimed.windows(2).all(|pair| pair[0].start == pair[1].end), "{claimed:?}");
+        assert_eq!(range.length(), claimed.iter().map(ByteRange::length).sum::<u64>());
+    }
+
+    #[test]
+    fn given_a_peer_that_leaves_when_released_then_others_get_its_blocks() {
+        let mut ledger = ledger(&[(0, 10)]);
+        let Some(Task::List(range)) = ledger.claim(1) else { panic!("no list was wanted") };
+        ledger.release_all(1);
+        assert_eq!(Some(Task::List(range)), ledger.claim(2));
+        assert!(ledger.take_list(range, list(range, 0)));
+        let Some(Task::Block(block)) = ledger.claim(2) else { panic!("no block was wanted") };
+
+        ledger.release(2, block.range);
+
+        assert_eq!(Some(Task::Block(block)), ledger.claim(3));
+    }
+
+    #[test]
+    fn given_a_list_of_another_range_when_taken_then_refused() {
+        let mut ledger = ledger(&[(0, 10), (20, 30)]);
+        let Some(Task::List(range)) = ledger.claim(1) else { panic!("no list was wanted") };
+        let short = ByteRange { start: range.start, end: range.end - u64::from(CHUNK) };
+
+        assert!(!ledger.take_list(range, list(short, 0)));
+        assert!(!ledger.take_list(short, list(short, 0)));
+        assert!(!ledger.take_list(ByteRange { start: range.start + 1, ..range }, list(range, 0)));
+        assert!(!ledger.take_list(range, Vec::new()));
+        assert!(ledger.take_list(range, list(range, 0)));
+    }
+
+    #[test]
+    fn given_chunks_that_recur_when_a_peer_sends_them_once_then_they_go_everywhere() {
+        let mut ledger = ledger(&[(0, 5), (5, 6), (0, 5), (5, 6), (5, 6)]);
+        let mut peer_bytes = 0;
+        while let Some(task) = ledger.claim(1) {
+            match task {
+                Task::List(range) => {
+                    let first = if range.length() == u64::from(CHUNK) { 5 } else { 0 };
+                    assert!(ledger.take_list(range, list(range, first)));
+                }
+                Task::Block(block) => {
+                    for (offset, leaf) in block.chunks() {
+                        peer_bytes += u64::from(leaf.length);
+                        for copy in ledger.copies_of(*offset).into_iter().chain([*offset]) {
+                            write(&mut ledger, copy, *leaf, Source::Wan);
+                        }
+                    }
+                }
+            }
+        }
+
+        assert!(ledger.is_complete());
+        assert_eq!(6 * u64::from(CHUNK), peer_bytes);
+        let order = (0..6).chain(0..6).chain([5]).map(leaf).collect::<Vec<_>>();
+        assert_eq!(order, ledger.leaves());
+    }
+
+    #[test]
+    fn given_a_proved_list_when_the_origin_differs_then_it_shows() {
+        let mut ledger = ledger(&[(0, 10)]);
+        assert!(ledger.agrees(0, leaf(9)));
+        let Some(Task::List(range)) = ledger.claim(1) else { panic!("no list was wanted") };
+        assert!(ledger.take_list(range, list(range, 0)));
+
+        assert!(ledger.agrees(0, leaf(0)));
+        assert!(!ledger.agrees(0, leaf(9)));
+    }
+}

@@ -1,0 +1,184 @@
+//! What this machine can serve: finished files that are as they were when they were verified, read in place.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::net::IpAddr;
+use std::os::unix::fs::FileExt as _;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use bt_wire::InfoHash;
+use xet_cas::proof::Tree;
+use xet_cas::{FileHash, Leaf};
+
+use crate::Error;
+use crate::sharing::{Publicness, Scope, repo_swarm};
+use crate::store::{FileRecord, Identity, Index};
+
+/// Files that are kept open with their trees, at most. A tree has some 60 bytes a chunk: 60 MB for the
+/// largest files on the Hub, under a megabyte for most.
+const OPEN_FILES_MAX: usize = 16;
+
+/// The files of an index, by swarm.
+#[derive(Debug)]
+pub(crate) struct Library {
+    index: Index,
+    publicness: Publicness,
+    shelves: Mutex<Shelves>,
+}
+
+#[derive(Debug, Default)]
+struct Shelves {
+    /// The index as it was read.
+    read_at: Option<SystemTime>,
+    swarms: HashMap<InfoHash, HashMap<FileHash, FileRecord>>,
+    /// Most recently used last.
+    open: Vec<(FileHash, Arc<OpenFile>)>,
+}
+
+impl Library {
+    pub(crate) fn new(index: Index) -> Self {
+        Self { index, publicness: Publicness::default(), shelves: Mutex::default() }
+    }
+
+    /// Whether there is anything for a swarm. Reads the index again if it has changed.
+    pub(crate) async fn has_swarm(self: &Arc<Self>, swarm: InfoHash) -> bool {
+        let library = self.clone();
+        let read = tokio::task::spawn_blocking(move || library.read_again()).await;
+        if let Ok(Err(error)) = read {
+            tracing::warn!(%error, "the index cannot be read");
+        }
+        self.shelves().swarms.contains_key(&swarm)
+    }
+
+    /// How many files there are.
+    pub(crate) async fn files(self: &Arc<Self>) -> Result<usize, Error> {
+        let library = self.clone();
+        tokio::task::spawn_blocking(move || library.read_again()).await.map_err(Error::internal)??;
+        Ok(self.shelves().swarms.values().map(HashMap::len).sum())
+    }
+
+    /// The file, if it is of this swarm and may be served to this address.
+    pub(crate) async fn find(self: &Arc<Self>, swarm: InfoHash, hash: FileHash, to: IpAddr) -> Option<Arc<OpenFile>> {
+        let record = self.shelves().swarms.get(&swarm)?.get(&hash)?.clone();
+        if !Scope::of(&record.provenance.endpoint).allows(to)
+            || !self.publicness.is_public(&record.provenance, hash).await
+        {
+            return None;
+        }
+        let library = self.clone();
+        tokio::task::spawn_blocking(move || library.open(&record, hash)).await.ok()?
+    }
+
+    fn read_again(&self) -> Result<(), Error> {
+        let changed = self.index.changed();
+        if self.shelves().read_at == changed && changed.is_some() {
+            return Ok(());
+        }
+        let mut swarms: HashMap<InfoHash, HashMap<FileHash, FileRecord>> = HashMap::new();
+        for record in self.index.all()? {
+            let Some(Ok(hash)) = record.xet_hash.as_ref().map(|text| text.parse::<FileHash>()) else { continue };
+            if Identity::of(&record.path) != Some(record.identity) {
+                continue;
+            }
+            let from = &record.provenance;
+            let swarm = repo_swarm(&from.endpoint, &from.repo_type, &from.repo);
+            swarms.entry(swarm).or_default().insert(hash, record);
+        }
+        let mut shelves = self.shelves();
+        shelves.swarms = swarms;
+        shelves.read_at = changed;
+        Ok(())
+    }
+
+    fn open(&self, record: &FileRecord, hash: FileHash) -> Option<Arc<OpenFile>> {
+        let known = self.shelves().open.iter().position(|(open, _)| *open == hash);
+        if let Some(at) = known {
+            let mut shelves = self.shelves();
+            if at < shelves.open.len() {
+                let found = shelves.open.remove(at);
+                if found.0 == hash && found.1.is_unchanged() {
+                    let file = found.1.clone();
+                    shelves.open.push(found);
+                    return Some(file);
+                }
+            }
+        }
+        let file = Arc::new(OpenFile::open(record, self.index.leaves(hash)?)?);
+        let mut shelves = self.shelves();
+        if shelves.open.len() >= OPEN_FILES_MAX {
+            shelves.open.remove(0);
+        }
+        shelves.open.push((hash, file.clone()));
+        Some(file)
+    }
+
+    fn shelves(&self) -> MutexGuard<'_, Shelves> {
+        self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A file that is served.
+#[derive(Debug)]
+pub(crate) struct OpenFile {
+    file: File,
+    identity: Identity,
+    pub(crate) tree: Tree,
+    /// Where each chunk begins.
+    offsets: Vec<u64>,
+    /// Which chunks were hashed since the file was opened.
+    checked: Mutex<Vec<bool>>,
+}
+
+impl OpenFile {
+    fn open(record: &FileRecord, leaves: Vec<Leaf>) -> Option<Self> {
+        let file = File::open(&record.path).ok()?;
+        let identity = Identity::from_metadata(&file.metadata().ok()?);
+        if identity != record.identity {
+            return None;
+        }
+        let mut end = 0;
+        let begin = |leaf: &Leaf| {
+            let begin = end;
+            end += u64::from(leaf.length);
+            begin
+        };
+        let offsets: Vec<u64> = leaves.iter().map(begin).collect();
+        let checked = Mutex::new(vec![false; leaves.len()]);
+        (end == identity.size).then_some(())?;
+        Some(Self { file, identity, tree: Tree::new(leaves).ok()?, offsets, checked })
+    }
+
+    /// Whether it is still the file that was verified.
+    pub(crate) fn is_unchanged(&self) -> bool {
+        self.file.metadata().is_ok_and(|metadata| Identity::from_metadata(&metadata) == self.identity)
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.identity.size
+    }
+
+    pub(crate) fn chunk_count(&self) -> u32 {
+        self.offsets.len() as u32
+    }
+
+    /// Reads a chunk; `None` if the file has changed, or no longer holds what it should.
+    pub(crate) fn read_chunk(&self, index: u32) -> Option<Vec<u8>> {
+        let at = index as usize;
+        let (offset, leaf) = (*self.offsets.get(at)?, *self.tree.leaves().get(at)?);
+        let mut chunk = vec![0; leaf.length as usize];
+        self.file.read_exact_at(&mut chunk, offset).ok()?;
+        // The identity is looked at after the bytes: a change before or while they were read shows.
+        if !self.is_unchanged() {
+            return None;
+        }
+        let mut checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
+        if !checked[at] {
+            drop(checked);
+            (Leaf::of(&chunk) == leaf).then_some(())?;
+            checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
+            checked[at] = true;
+        }
+        Some(chunk)
+    }
+}

@@ -1,0 +1,248 @@
+//! One connection: handshakes, then messages in both directions. Writing never holds up reading: what is
+//! to be sent waits in a bounded buffer while the peer is read.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bep_xet::{Exchange, XetHandshake};
+use bt_wire::{
+    EXTENSION_HANDSHAKE_ID, ExtensionHandshake, ExtensionIds, Handshake, InfoHash, Limits, Message, PeerCodec, PeerId,
+};
+use bytes::{Buf as _, BytesMut};
+use futures::StreamExt as _;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::time::timeout;
+use tokio_util::codec::{Encoder as _, FramedRead};
+
+use super::PeerError;
+
+/// Name of the extension in handshakes.
+const UT_XET: &str = "ut_xet";
+/// Our number for the extension: peers in the field answer with it whatever was negotiated.
+const OUR_UT_XET: u8 = 1;
+/// Room for what is read at once: two chunks.
+const READ_BYTES: usize = 256 * 1024;
+/// Bytes that wait to be written, above which no more messages are taken from the exchange.
+const OUTGOING_BYTES_MAX: usize = 512 * 1024;
+/// Extension handshakes of one peer that are read; more are a flood.
+const EXTENSION_HANDSHAKES_MAX: u32 = 8;
+/// Messages other than of the extension that are passed over between two of its own; more are a flood.
+const FOREIGN_MESSAGES_MAX: u32 = 10_000;
+
+/// A connection whose handshakes are done.
+#[derive(Debug)]
+pub(crate) struct Link {
+    reader: FramedRead<OwnedReadHalf, PeerCodec>,
+    writer: OwnedWriteHalf,
+    outgoing: BytesMut,
+    /// When a byte was last written, or there was nothing to write.
+    written_at: Instant,
+    /// The peer's number for the extension.
+    their_ut_xet: u8,
+    codec: PeerCodec,
+    pub(crate) exchange: Exchange,
+    pub(crate) swarm: InfoHash,
+    stall: Duration,
+    extension_handshakes: u32,
+    foreign_messages: u32,
+}
+
+impl Link {
+    /// Connects and shakes hands.
+    pub(crate) async fn dial(
+        address: SocketAddr,
+        swarm: InfoHash,
+        config: bep_xet::Config,
+        deadline: Duration,
+    ) -> Result<Self, PeerError> {
+        let connected = timeout(deadline, TcpStream::connect(address)).await;
+        let stream = connected.map_err(|_| late("the connection", deadline))?.map_err(PeerError::Connect)?;
+        let shaken = async {
+            let mut stream = stream;
+            stream.write_all(&Handshake::new(swarm, our_id()).encode()).await.map_err(PeerError::Io)?;
+            let (reader, theirs) = read_handshake(&mut stream).await?;
+            if theirs.info_hash != swarm {
+                return Err(PeerError::OtherSwarm);
+            }
+            Self::shake_extensions(stream, reader, swarm, config, deadline).await
+        };
+        timeout(deadline, shaken).await.map_err(|_| late("the handshake", deadline))?
+    }
+
+    /// Shakes hands with a peer that has connected, if its swarm is one that `knows` knows.
+    pub(crate) async fn accept(
+        mut stream: TcpStream,
+        knows: impl AsyncFnOnce(InfoHash) -> bool,
+        config: bep_xet::Config,
+        deadline: Duration,
+    ) -> Result<Self, PeerError> {
+        let read = timeout(deadline, read_handshake(&mut stream)).await;
+        let (reader, theirs) = read.map_err(|_| late("the handshake", deadline))??;
+        let swarm = theirs.info_hash;
+        if !knows(swarm).await {
+            return Err(PeerError::OtherSwarm);
+        }
+        let shaken = async {
+            stream.write_all(&Handshake::new(swarm, our_id()).encode()).await.map_err(PeerError::Io)?;
+            Self::shake_extensions(stream, reader, swarm, config, deadline).await
+        };
+        timeout(deadline, shaken).await.map_err(|_| late("the handshake", deadline))?
+    }
+
+    /// The extension handshakes: the first message in both directions.
+    async fn shake_extensions(
+        stream: TcpStream,
+        read_ahead: BytesMut,
+        swarm: InfoHash,
+        config: bep_xet::Config,
+        stall: Duration,
+    ) -> Result<Self, PeerError> {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "cannot switch off Nagle's algorithm");
+        }
+        let limits = bep_xet::Limits::default();
+        let mut codec = PeerCodec::new(Limits::default());
+        let (reader, mut writer) = stream.into_split();
+        let mut reader = FramedRead::with_capacity(reader, codec, READ_BYTES);
+        reader.read_buffer_mut().unsplit(read_ahead);
+
+        let mut ours = ExtensionHandshake::default();
+        ours.m = ExtensionIds::new([(UT_XET, OUR_UT_XET)]);
+        ours.v = Some(concat!("zest ", env!("CARGO_PKG_VERSION")).to_owned());
+        let xet = XetHandshake::new(&limits, None).to_value();
+        ours.other.insert(XetHandshake::KEY.into(), xet);
+        let mut outgoing = BytesMut::new();
+        codec.encode(ours.to_message()?, &mut outgoing)?;
+        writer.write_all_buf(&mut outgoing).await.map_err(PeerError::Io)?;
+
+        let Message::Extended { id: EXTENSION_HANDSHAKE_ID, payload } = next_frame(&mut reader).await? else {
+            return Err(PeerError::NoXet);
+        };
+        let theirs = ExtensionHandshake::decode(&payload, codec.limits())?;
+        let (Some(id), Some(xet)) = (theirs.m.id(UT_XET), theirs.other.get(XetHandshake::KEY.as_bytes())) else {
+            return Err(PeerError::NoXet);
+        };
+        let xet = XetHandshake::from_value(xet, &limits)?;
+        if !xet.speaks_v2() {
+            return Err(PeerError::NoXet);
+        }
+        let exchange = Exchange::new(config, limits, &xet, now());
+        Ok(Self {
+            reader,
+            writer,
+            outgoing,
+            written_at: now(),
+            their_ut_xet: id.get(),
+            codec,
+            exchange,
+            swarm,
+            stall,
+            extension_handshakes: 1,
+            foreign_messages: 0,
+        })
+    }
+
+    /// Waits for the next thing to happen on the connection, and does what is due: reads a message into the
+    /// exchange, writes what waits, lets deadlines pass.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost if the future is dropped.
+    pub(crate) async fn turn(&mut self) -> Result<(), PeerError> {
+        self.fill_outgoing()?;
+        if self.outgoing.is_empty() {
+            self.written_at = now();
+        }
+        let write_deadline = self.written_at + self.stall;
+        let due = self.exchange.poll_timeout().unwrap_or(write_deadline);
+        tokio::select! {
+            frame = next_frame(&mut self.reader) => self.handle_frame(frame?)?,
+            written = self.writer.write_buf(&mut self.outgoing), if !self.outgoing.is_empty() => {
+                if written.map_err(PeerError::Io)? == 0 {
+                    return Err(PeerError::Closed);
+                }
+                self.written_at = now();
+            }
+            () = tokio::time::sleep_until(due.into()) => self.exchange.handle_timeout(now()),
+            () = tokio::time::sleep_until(write_deadline.into()), if !self.outgoing.is_empty() => {
+                return Err(late("a write", self.stall));
+            }
+        }
+        Ok(())
+    }
+
+    fn fill_outgoing(&mut self) -> Result<(), PeerError> {
+        while self.outgoing.len() < OUTGOING_BYTES_MAX {
+            let Some(message) = self.exchange.poll_message() else { break };
+            let mut payload = BytesMut::new();
+            message.encode(&mut payload);
+            let message = Message::Extended { id: self.their_ut_xet, payload: payload.freeze() };
+            self.codec.encode(message, &mut self.outgoing)?;
+        }
+        Ok(())
+    }
+
+    fn handle_frame(&mut self, frame: Message) -> Result<(), PeerError> {
+        match frame {
+            Message::Extended { id: OUR_UT_XET, payload } => {
+                self.foreign_messages = 0;
+                let message = bep_xet::Message::decode(payload, &bep_xet::Limits::default())?;
+                self.exchange.handle_message(message, now())?;
+            }
+            Message::Extended { id: EXTENSION_HANDSHAKE_ID, payload } => {
+                let again = ExtensionHandshake::decode(&payload, self.codec.limits())?;
+                self.extension_handshakes += 1;
+                if self.extension_handshakes > EXTENSION_HANDSHAKES_MAX {
+                    return Err(PeerError::Lied("it shakes hands without end".into()));
+                }
+                if let Some(id) = again.m.id(UT_XET) {
+                    self.their_ut_xet = id.get();
+                }
+            }
+            Message::Unchoke => self.exchange.handle_unchoke(),
+            _ => {
+                self.foreign_messages += 1;
+                if self.foreign_messages > FOREIGN_MESSAGES_MAX {
+                    return Err(PeerError::Lied("it sends nothing but other messages".into()));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn next_frame(reader: &mut FramedRead<OwnedReadHalf, PeerCodec>) -> Result<Message, PeerError> {
+    match reader.next().await {
+        Some(frame) => Ok(frame?),
+        None => Err(PeerError::Closed),
+    }
+}
+
+/// Reads the 68 bytes of a handshake; refuses as soon as they cannot be one.
+async fn read_handshake(stream: &mut TcpStream) -> Result<(BytesMut, Handshake), PeerError> {
+    let mut received = BytesMut::with_capacity(Handshake::BYTES);
+    loop {
+        if let Some((handshake, _)) = Handshake::decode_prefix(&received)? {
+            received.advance(Handshake::BYTES);
+            return Ok((received, handshake));
+        }
+        if tokio::io::AsyncReadExt::read_buf(stream, &mut received).await.map_err(PeerError::Io)? == 0 {
+            return Err(PeerError::Closed);
+        }
+    }
+}
+
+fn our_id() -> PeerId {
+    PeerId::new(PeerId::ZEST_PREFIX, rand::random())
+}
+
+fn late(what: &'static str, deadline: Duration) -> PeerError {
+    PeerError::Deadline { what, deadline }
+}
+
+/// The clock of the exchange.
+#[expect(clippy::disallowed_methods, reason = "a link is a shell: it tells its exchange what time it is")]
+pub(super) fn now() -> Instant {
+    Instant::now()
+}

@@ -1,0 +1,123 @@
+//! The proof that content is public: that someone without any credentials gets it from its Hub.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Mutex;
+use xet_cas::client::{self, Commit, Content, Hub};
+use xet_cas::{FileHash, RepoId, RepoType};
+
+use crate::store::Provenance;
+
+/// How long a proof counts. Repositories are made private rarely, and then the owner expects it to work
+/// within the day at most; an hour costs one listing an hour.
+const PROOF_LIFETIME: Duration = Duration::from_secs(3_600);
+/// How long a failed proof is not tried again.
+const REFUSAL_LIFETIME: Duration = Duration::from_secs(60);
+/// Proofs that are remembered; all are forgotten when there are more.
+const PROOFS_MAX: usize = 10_000;
+
+/// Proves publicness, anonymously whatever tokens the user has, and remembers for a while what came of it.
+#[derive(Debug, Default)]
+pub(crate) struct Publicness {
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    hubs: HashMap<String, Arc<Hub>>,
+    files: HashMap<(Provenance, FileHash), Proof>,
+    /// The last anonymous listing, as one repository is mostly proved file after file.
+    listing: Option<Listing>,
+}
+
+#[derive(Debug)]
+struct Listing {
+    endpoint: String,
+    commit: Commit,
+    files: HashMap<String, FileHash>,
+    until: Instant,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Proof {
+    is_public: bool,
+    until: Instant,
+}
+
+impl Publicness {
+    /// Whether a file is public. Trouble with the network means no, for a minute.
+    pub(crate) async fn is_public(&self, provenance: &Provenance, hash: FileHash) -> bool {
+        let key = (provenance.clone(), hash);
+        // One proof at a time: it paces the requests, and a second asker finds the answer.
+        let mut known = self.known.lock().await;
+        if let Some(proof) = known.files.get(&key).filter(|proof| proof.until > now()) {
+            return proof.is_public;
+        }
+        let is_public = known.prove(provenance, hash).await.unwrap_or_else(|error| {
+            tracing::debug!(%error, "a proof of publicness failed");
+            false
+        });
+        if known.files.len() >= PROOFS_MAX {
+            known.files.clear();
+        }
+        let lifetime = if is_public { PROOF_LIFETIME } else { REFUSAL_LIFETIME };
+        known.files.insert(key, Proof { is_public, until: now() + lifetime });
+        is_public
+    }
+}
+
+impl Known {
+    /// The whole chain without credentials: the listing names this file under this path, the CAS gives a
+    /// token for the repository, and the token gives the file's reconstruction.
+    async fn prove(&mut self, provenance: &Provenance, hash: FileHash) -> Result<bool, client::Error> {
+        let hub = self.hub(&provenance.endpoint)?;
+        let (Ok(repo_type), Ok(repo)) = (provenance.repo_type.parse::<RepoType>(), provenance.repo.parse::<RepoId>())
+        else {
+            return Ok(false);
+        };
+        let commit = hub.resolve(repo_type, &repo, &provenance.commit).await?;
+        let listing = self.listing(&hub, commit).await?;
+        if listing.files.get(&provenance.path) != Some(&hash) {
+            return Ok(false);
+        }
+        let commit = listing.commit.clone();
+        hub.cas(&commit)?.probe(hash).await?;
+        Ok(true)
+    }
+
+    async fn listing(&mut self, hub: &Hub, commit: Commit) -> Result<&Listing, client::Error> {
+        let is_this = |listing: &&Listing| {
+            listing.commit == commit && listing.endpoint == hub.endpoint() && listing.until > now()
+        };
+        let known = self.listing.take().filter(|listing| is_this(&listing));
+        let listing = match known {
+            Some(listing) => listing,
+            None => {
+                let listed = hub.list(&commit).await?;
+                let in_cas = listed.into_iter().filter_map(|file| match file.content {
+                    Content::Xet { hash, .. } => Some((file.path, hash)),
+                    _ => None,
+                });
+                let (endpoint, files) = (hub.endpoint().to_owned(), in_cas.collect());
+                Listing { endpoint, commit, files, until: now() + PROOF_LIFETIME }
+            }
+        };
+        Ok(self.listing.insert(listing))
+    }
+
+    fn hub(&mut self, endpoint: &str) -> Result<Arc<Hub>, client::Error> {
+        if let Some(hub) = self.hubs.get(endpoint) {
+            return Ok(hub.clone());
+        }
+        let hub = Arc::new(Hub::new(&client::Config::new(endpoint)?)?);
+        self.hubs.insert(endpoint.to_owned(), hub.clone());
+        Ok(hub)
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "proofs age by the monotonic clock of the process that made them")]
+fn now() -> Instant {
+    Instant::now()
+}

@@ -1,0 +1,136 @@
+//! Files that are being fetched, as every source sees them.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, mpsc};
+use xet_cas::client::{self, Cas};
+use xet_cas::proof::Outline;
+use xet_cas::{FileHash, Reconstruction};
+
+use crate::Error;
+use crate::ledger::{Ledger, Source};
+use crate::plan::{EntryPlan, FilePlan};
+use crate::store::Partial;
+use crate::verified::HashedChunk;
+
+/// A file that is put together from chunks.
+#[derive(Debug)]
+pub(crate) struct FileWork {
+    /// Within the pull.
+    pub(crate) number: usize,
+    pub(crate) hash: FileHash,
+    pub(crate) bytes: u64,
+    pub(crate) cas: Cas,
+    pub(crate) partial: Partial,
+    pub(crate) outline: Outline,
+    /// It was proved public, so peers may be asked for it.
+    pub(crate) is_shareable: bool,
+    /// Peers that say that they have it.
+    pub(crate) holders: AtomicUsize,
+    ledger: Mutex<Ledger>,
+    /// The newest answer of the CAS, and how many there were: signed URLs expire, and one new answer
+    /// serves all entries of the file.
+    renewal: tokio::sync::Mutex<Renewal>,
+    /// Something was written: an entry may be complete.
+    pub(crate) changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Renewal {
+    generation: u32,
+    newest: Reconstruction,
+}
+
+impl FileWork {
+    pub(crate) fn new(number: usize, hash: FileHash, cas: Cas, partial: Partial, plan: &FilePlan, bytes: u64) -> Self {
+        Self {
+            number,
+            hash,
+            bytes,
+            cas,
+            partial,
+            outline: plan.outline.clone(),
+            is_shareable: false,
+            holders: AtomicUsize::new(0),
+            ledger: Mutex::new(Ledger::new(plan, bytes)),
+            renewal: tokio::sync::Mutex::default(),
+            changed: Notify::new(),
+        }
+    }
+
+    /// The ledger. Held for moments only, never across a wait or a write.
+    pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Brings an entry's URL up to date if others have got a newer one, or if it was refused and nobody has.
+    /// Returns the generation of the URL.
+    pub(crate) async fn renew_url(&self, plan: &mut EntryPlan, generation: u32, refused: bool) -> Result<u32, Error> {
+        let mut renewal = self.renewal.lock().await;
+        if renewal.generation == generation {
+            if !refused {
+                return Ok(generation);
+            }
+            renewal.newest = self.cas.reconstruct(self.hash, self.bytes).await?;
+            renewal.generation += 1;
+        }
+        plan.renew_url(&renewal.newest).map_err(|error| client::Error::Malformed {
+            what: format!("new URLs for {}", self.hash),
+            reason: error.to_string(),
+        })?;
+        Ok(renewal.generation)
+    }
+
+    /// Writes a chunk where it is not there yet. Returns the bytes written.
+    pub(crate) fn write(&self, chunk: &HashedChunk<'_>, offset: u64, source: Source) -> Result<u64, Error> {
+        if !self.ledger().reserve(offset, chunk.leaf()) {
+            return Ok(0);
+        }
+        self.partial.write_chunk(chunk, offset)?;
+        self.ledger().written(offset, source);
+        Ok(chunk.leaf().length.into())
+    }
+}
+
+/// All files of a pull that sources may work on at this moment.
+#[derive(Debug)]
+pub(crate) struct Board {
+    files: Mutex<Vec<Arc<FileWork>>>,
+    /// A file came or went, or a claim was given back.
+    pub(crate) changed: Notify,
+    /// Peers that have not said yet what they have.
+    pub(crate) undecided: AtomicUsize,
+    /// Where sources say that a file may be complete: its number.
+    pub(crate) progress: mpsc::Sender<usize>,
+}
+
+impl Board {
+    pub(crate) fn new(progress: mpsc::Sender<usize>) -> Self {
+        Self { files: Mutex::default(), changed: Notify::new(), undecided: AtomicUsize::new(0), progress }
+    }
+
+    pub(crate) fn add(&self, file: Arc<FileWork>) {
+        self.files().push(file);
+        self.changed.notify_waiters();
+    }
+
+    pub(crate) fn remove(&self, number: usize) {
+        self.files().retain(|file| file.number != number);
+        self.changed.notify_waiters();
+    }
+
+    /// A snapshot of the files that peers may be asked for, the last one first: peers work from the back.
+    pub(crate) fn last_first(&self) -> Vec<Arc<FileWork>> {
+        self.files().iter().rev().filter(|file| file.is_shareable).cloned().collect()
+    }
+
+    /// Whether a peer may still bring a file.
+    pub(crate) fn may_bring(&self, file: &FileWork) -> bool {
+        file.is_shareable && (file.holders.load(Ordering::Relaxed) > 0 || self.undecided.load(Ordering::Relaxed) > 0)
+    }
+
+    fn files(&self) -> MutexGuard<'_, Vec<Arc<FileWork>>> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,30 @@
+//! `zest serve`.
+
+use serde_json::json;
+use swarm::{Index, SeedConfig, Seeder};
+
+use super::interrupt;
+use crate::args::ServeArgs;
+use crate::display::Output;
+use crate::failure::{Exit, Failure};
+use crate::settings::Settings;
+
+pub(crate) async fn run(args: ServeArgs, output: &Output) -> Result<(), Failure> {
+    let settings = Settings::read();
+    let index = Index::new(&settings.zest_home);
+    let seeder = Seeder::bind(index, SeedConfig::default(), args.listen).await.map_err(|error| {
+        Failure::new(Exit::Network, error).hint("another program may use the port: --listen 0.0.0.0:0 takes a free one")
+    })?;
+    let (address, counters) = (seeder.local_addr(), seeder.counters());
+    let files = seeder.files().await?;
+    output.json(&json!({ "event": "listening", "peer": address.to_string(), "files": files }));
+    output.result(format_args!("serving {files} files on {address}"), address);
+    if files == 0 {
+        output.note("nothing was pulled yet; files are served as soon as `zest pull` has verified them");
+    }
+    seeder.serve(interrupt()).await?;
+    let data_bytes = counters.data_bytes();
+    output.json(&json!({ "event": "stopped", "data_bytes": data_bytes, "peers": counters.peers() }));
+    output.result(format_args!("{data_bytes} bytes of file data sent to {} peers", counters.peers()), data_bytes);
+    Ok(())
+}
