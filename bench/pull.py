@@ -43,7 +43,7 @@ class Cost:
     wall_seconds: float
     cpu_seconds: float
     peak_rss_mib: float
-    origin_cpu_seconds: float
+    server_cpu_seconds: float
 
 
 def main():
@@ -66,7 +66,7 @@ def main():
             pairs = bench(options, origin, work)
         # A child counts what its parent had resident when it was started.
         _, usage = measure([Path("true")], dict(os.environ), work / "output")
-    report(options, pairs, rss_floor_mib=usage.ru_maxrss / 1024)
+    report(options, pairs, usage.ru_maxrss / 1024, ("hf", "zest"), "origin", "pull.json")
 
 
 def bench(options, origin, work):
@@ -90,18 +90,19 @@ def bench(options, origin, work):
     return pairs
 
 
-def download(argv, origin, work, inspect=lambda tree: None):
+def download(argv, server, work, inspect=lambda tree: None, endpoint=None):
+    """One download into an empty home, and what it cost here and at the server."""
     home = Path(tempfile.mkdtemp(prefix="home-", dir=work))
     try:
-        origin_cpu = origin.cpu_seconds()
-        wall, usage = measure(argv, environment(home, origin.url), home / "output")
-        origin_cpu = origin.cpu_seconds() - origin_cpu
+        server_cpu = server.cpu_seconds()
+        wall, usage = measure(argv, environment(home, endpoint or server.url), home / "output")
+        server_cpu = server.cpu_seconds() - server_cpu
         [tree] = (home / "hf/hub").glob("models--*/snapshots/*")
         inspect(tree)
     finally:
         shutil.rmtree(home, ignore_errors=True)
     # ru_maxrss is in KiB on Linux.
-    return Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, origin_cpu)
+    return Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, server_cpu)
 
 
 def measure(argv, env, output):
@@ -138,7 +139,9 @@ def describe(pair):
     )
 
 
-def report(options, pairs, rss_floor_mib):
+def report(options, pairs, rss_floor_mib, names, server, file):
+    """Prints the table of two contenders, the first of which is the measure of the second."""
+    base, ours = names
     machine = f"{os.cpu_count()} cores, {platform.machine()}, Linux {platform.release()}"
     print(f"\n{options.bytes} bytes, seed {options.seed}, {len(pairs)} pairs; {machine};")
     print(f"a process that does nothing counts as {rss_floor_mib:.0f} MiB\n")
@@ -146,31 +149,31 @@ def report(options, pairs, rss_floor_mib):
         ("wall, s", "wall_seconds", "{:.2f}"),
         ("CPU, s", "cpu_seconds", "{:.2f}"),
         ("peak RSS, MiB", "peak_rss_mib", "{:.0f}"),
-        ("origin CPU, s", "origin_cpu_seconds", "{:.2f}"),
+        (f"{server} CPU, s", "server_cpu_seconds", "{:.2f}"),
     ]
 
-    titles = [f"{title}: hf | zest | ratio" for title, *_ in quantities]
+    titles = [f"{title}: {base} | {ours} | ratio" for title, *_ in quantities]
     print("| pair | first |", " | ".join(titles), "|")
     print("|---|---|" + "---|---|---|" * len(quantities))
 
     def row(number, first, values):
         cells = []
-        for (_, _, form), (hf, zest, ratio) in zip(quantities, values):
-            cells += [form.format(hf), form.format(zest), f"{ratio:.3f}"]
+        for (_, _, form), (theirs, our, ratio) in zip(quantities, values):
+            cells += [form.format(theirs), form.format(our), f"{ratio:.3f}"]
         print("|", " | ".join([number, first, *cells]), "|")
 
     table = []
     for number, pair in enumerate(pairs, 1):
         values = []
         for _, field, _ in quantities:
-            hf, zest = getattr(pair["hf"], field), getattr(pair["zest"], field)
-            values.append((hf, zest, zest / hf if hf else float("nan")))
+            theirs, our = getattr(pair[base], field), getattr(pair[ours], field)
+            values.append((theirs, our, our / theirs if theirs else float("nan")))
         table.append(values)
         row(str(number), next(iter(pair)), values)
     # The last column of each is the median of the ratios, not the ratio of the medians.
     row("**median**", "", [[median(column) for column in zip(*of)] for of in zip(*table)])
 
-    out = ROOT / "bench/out/pull.json"
+    out = ROOT / "bench/out" / file
     out.parent.mkdir(exist_ok=True)
     raw = [{name: asdict(cost) for name, cost in pair.items()} for pair in pairs]
     raw = {"bytes": options.bytes, "seed": options.seed, "pairs": raw}

@@ -1,4 +1,4 @@
-"""A zest origin on this machine and clients of it: what hub.py and bench/pull.py share."""
+"""Zest servers on this machine and clients of them: what hub.py and the benches share."""
 
 import hashlib
 import json
@@ -98,13 +98,13 @@ def check_same(expected, folder, what):
     check(not wrong, f"{what}: differs from what was published: {', '.join(wrong)}")
 
 
-class Origin:
-    """`zest origin` on a free port, from the `with` line to its end."""
+class Server:
+    """A zest process that listens, from the `with` line to its end."""
 
-    def __init__(self, zest, data, home):
-        self.argv = [str(zest), "origin", "--data", str(data)]
-        self.argv += ["--listen", "127.0.0.1:0", "--format", "json"]
-        self.env = environment(home)
+    def __init__(self, argv, env):
+        self.argv = [str(part) for part in argv] + ["--format", "json"]
+        self.name = " ".join(["zest", self.argv[1]])
+        self.env = env
         self.lines = queue.Queue()
 
     def __enter__(self):
@@ -114,7 +114,7 @@ class Origin:
         )
         threading.Thread(target=self._read, daemon=True).start()
         try:
-            self.url = self.event("listening", timeout=30)["url"]
+            self.listening = self.event("listening", timeout=30)
         except BaseException:
             self.__exit__()
             raise
@@ -136,16 +136,11 @@ class Origin:
             try:
                 line = self.lines.get(timeout=timeout)
             except queue.Empty:
-                raise Failure(f"zest origin: no event {name!r} in {timeout} s") from None
-            check(line is not None, f"zest origin: ended without the event {name!r}")
+                raise Failure(f"{self.name}: no event {name!r} in {timeout} s") from None
+            check(line is not None, f"{self.name}: ended without the event {name!r}")
             event = json.loads(line)
             if event["event"] == name:
                 return event
-
-    def data_bytes(self):
-        """File data that it sent so far, in bytes."""
-        with DIRECT.open(f"{self.url}/origin/stats", timeout=30) as answer:
-            return json.load(answer)["data_bytes"]
 
     def cpu_seconds(self):
         """User and system time so far, from /proc."""
@@ -153,9 +148,44 @@ class Origin:
         user, system = stat.rpartition(")")[2].split()[11:13]
         return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
+    def peak_rss_mib(self):
+        """Largest resident memory so far, from /proc."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        [line] = [line for line in status.splitlines() if line.startswith("VmHWM:")]
+        return int(line.split()[1]) / 1024
+
     def stop(self):
         """Asks it to end, and gives its last event."""
         self.process.terminate()
         stopped = self.event("stopped", timeout=30)
-        check(self.process.wait(timeout=30) == 0, f"zest origin: exit {self.process.returncode}")
+        check(self.process.wait(timeout=30) == 0, f"{self.name}: exit {self.process.returncode}")
         return stopped
+
+
+class Origin(Server):
+    """`zest origin`, on a free port unless told otherwise."""
+
+    def __init__(self, zest, data, home, listen="127.0.0.1:0", more=()):
+        super().__init__(
+            [zest, "origin", "--data", data, "--listen", listen, *more], environment(home)
+        )
+
+    @property
+    def url(self):
+        return self.listening["url"]
+
+    def data_bytes(self):
+        """File data that it sent so far, in bytes."""
+        with DIRECT.open(f"{self.url}/origin/stats", timeout=30) as answer:
+            return json.load(answer)["data_bytes"]
+
+
+class Seeder(Server):
+    """`zest serve` of what was pulled into a home."""
+
+    def __init__(self, zest, home):
+        super().__init__([zest, "serve", "--listen", "127.0.0.1:0"], environment(home))
+
+    @property
+    def peer(self):
+        return self.listening["peer"]

@@ -132,6 +132,11 @@ impl Ledger {
         self.missing_bytes == 0
     }
 
+    /// Bytes of the file that nobody has brought.
+    pub(crate) fn missing_bytes(&self) -> u64 {
+        self.missing_bytes
+    }
+
     pub(crate) fn is_entry_complete(&self, entry: usize) -> bool {
         self.regions.iter().filter(|region| region.entry == entry).all(|region| region.missing_bytes == 0)
     }

@@ -8,8 +8,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use bt_wire::InfoHash;
+use bytes::Bytes;
 use xet_cas::proof::Tree;
-use xet_cas::{FileHash, Leaf};
+use xet_cas::xorb::RecordHeader;
+use xet_cas::{FileHash, Leaf, Scheme};
 
 use crate::Error;
 use crate::sharing::{Publicness, Scope, repo_swarm};
@@ -162,12 +164,16 @@ impl OpenFile {
         self.offsets.len() as u32
     }
 
-    /// Reads a chunk; `None` if the file has changed, or no longer holds what it should.
-    pub(crate) fn read_chunk(&self, index: u32) -> Option<Vec<u8>> {
+    /// Reads a chunk as the record that travels: header, and the bytes as they are. `None` if the file has
+    /// changed, or no longer holds what it should.
+    pub(crate) fn read_record(&self, index: u32) -> Option<Bytes> {
         let at = index as usize;
         let (offset, leaf) = (*self.offsets.get(at)?, *self.tree.leaves().get(at)?);
-        let mut chunk = vec![0; leaf.length as usize];
-        self.file.read_exact_at(&mut chunk, offset).ok()?;
+        let header = RecordHeader { scheme: Scheme::None, stored_length: leaf.length, raw_length: leaf.length };
+        let mut record = vec![0; header.record_bytes()];
+        let (head, chunk) = record.split_at_mut(RecordHeader::BYTES);
+        head.copy_from_slice(&header.encode());
+        self.file.read_exact_at(chunk, offset).ok()?;
         // The identity is looked at after the bytes: a change before or while they were read shows.
         if !self.is_unchanged() {
             return None;
@@ -175,10 +181,10 @@ impl OpenFile {
         let mut checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
         if !checked[at] {
             drop(checked);
-            (Leaf::of(&chunk) == leaf).then_some(())?;
+            (Leaf::of(chunk) == leaf).then_some(())?;
             checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
             checked[at] = true;
         }
-        Some(chunk)
+        Some(record.into())
     }
 }

@@ -5,6 +5,9 @@ pub mod model;
 mod faulty_origin;
 pub use faulty_origin::{Fault, FaultyOrigin, Rewrite, Rule};
 
+mod faulty_peer;
+pub use faulty_peer::{Answer, Asked, FaultyPeer, PeerClient, PeerFault, Status};
+
 mod sink;
 pub use sink::Sink;
 

@@ -46,6 +46,28 @@ pub fn generate(dir: impl AsRef<Path>, spec: &ModelSpec) -> io::Result<Vec<Gener
     plan(spec)?.into_iter().map(|file| file.write(dir.as_ref(), spec.seed)).collect()
 }
 
+/// A file of this many chunks that are hardly larger than the smallest allowed, so that several levels of its tree
+/// have nodes no longer than a chunk may be.
+#[must_use]
+pub fn small_chunks(count: usize, seed: u64) -> Vec<u8> {
+    const STREAM: u64 = 9;
+    let mut random = SplitMix64::new(seed, STREAM, 0);
+    // Where a chunk ends depends on its last 64 bytes alone: one such ending serves all chunks.
+    let (mut ending, mut chunk) = ([0; 64], vec![0; xet_cas::CHUNK_BYTES_MIN + 64]);
+    while xet_cas::Chunker::new().next_boundary(&chunk) != Some(chunk.len()) {
+        random.fill(&mut ending);
+        chunk[xet_cas::CHUNK_BYTES_MIN..].copy_from_slice(&ending);
+    }
+    let mut head = vec![0; xet_cas::CHUNK_BYTES_MIN];
+    let mut file = Vec::with_capacity(count * (head.len() + ending.len()));
+    for _ in 0..count {
+        random.fill(&mut head);
+        file.extend_from_slice(&head);
+        file.extend_from_slice(&ending);
+    }
+    file
+}
+
 /// The large files share what the small ones leave over; the last of them takes the rounding.
 fn plan(spec: &ModelSpec) -> io::Result<Vec<PlannedFile>> {
     if spec.bytes < ModelSpec::BYTES_MIN {

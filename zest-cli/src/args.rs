@@ -113,6 +113,10 @@ pub(crate) struct ServeArgs {
     /// Address to listen on; port 0 takes a free one
     #[arg(long, value_name = "ADDR", env = "ZEST_LISTEN", default_value = "0.0.0.0:6881")]
     pub(crate) listen: SocketAddr,
+
+    /// Leave a peer that does not shake hands, or does not take what it asked for, after so many seconds
+    #[arg(long, value_name = "SECONDS", env = "ZEST_PEER_TIMEOUT", default_value_t = 10.0)]
+    pub(crate) peer_timeout: f64,
 }
 
 #[derive(Debug, clap::Args)]

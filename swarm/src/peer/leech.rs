@@ -243,7 +243,11 @@ impl Session {
             }
             Event::Manifest { id, manifest } => self.take_list(id, manifest),
             Event::Chunk { id, header, record, .. } => self.take_chunk(id, header, record),
-            Event::Ended { id, status, .. } => self.end_request(id, status),
+            Event::Ended { id, status, retry, .. } => {
+                // A peer that is busy for longer than others may be late is of no use for this file.
+                let is_useful = status == Status::Done || (status == Status::Busy && retry <= self.context.deadline);
+                self.end_request(id, status, is_useful)
+            }
             Event::RequestTimedOut { id, .. } => {
                 // Others may take over at once; the request itself stays until its END.
                 if let Some(request) = self.requests.remove(&id) {
@@ -339,7 +343,7 @@ impl Session {
         Ok(())
     }
 
-    fn end_request(&mut self, id: RequestId, status: Status) -> Result<(), PeerError> {
+    fn end_request(&mut self, id: RequestId, status: Status, is_useful: bool) -> Result<(), PeerError> {
         let Some(request) = self.requests.remove(&id) else { return Ok(()) };
         self.release(&request);
         let is_short = match request {
@@ -348,12 +352,12 @@ impl Session {
                 false
             }
             Request::List { file, .. } => {
-                self.leave_file_unless(file, matches!(status, Status::Done | Status::Busy));
+                self.leave_file_unless(file, is_useful);
                 false
             }
             Request::Block { file, task, next, batch, .. } => {
                 self.start_batch(file, batch);
-                self.leave_file_unless(file, matches!(status, Status::Done | Status::Busy));
+                self.leave_file_unless(file, is_useful);
                 status == Status::Done && next < task.chunks().len()
             }
         };

@@ -1,6 +1,8 @@
 //! One connection: handshakes, then messages in both directions. Writing never holds up reading: what is
 //! to be sent waits in a bounded buffer while the peer is read.
 
+use std::collections::VecDeque;
+use std::io::IoSlice;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -8,7 +10,7 @@ use bep_xet::{Exchange, XetHandshake};
 use bt_wire::{
     EXTENSION_HANDSHAKE_ID, ExtensionHandshake, ExtensionIds, Handshake, InfoHash, Limits, Message, PeerCodec, PeerId,
 };
-use bytes::{Buf as _, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use futures::StreamExt as _;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
@@ -25,7 +27,9 @@ const OUR_UT_XET: u8 = 1;
 /// Room for what is read at once: two chunks.
 const READ_BYTES: usize = 256 * 1024;
 /// Bytes that wait to be written, above which no more messages are taken from the exchange.
-const OUTGOING_BYTES_MAX: usize = 512 * 1024;
+const OUTGOING_BYTES_MAX: usize = 256 * 1024;
+/// Buffers handed to the system at once: heads and payloads of eight messages.
+const SLICES_MAX: usize = 16;
 /// Extension handshakes of one peer that are read; more are a flood.
 const EXTENSION_HANDSHAKES_MAX: u32 = 8;
 /// Messages other than of the extension that are passed over between two of its own; more are a flood.
@@ -36,7 +40,9 @@ const FOREIGN_MESSAGES_MAX: u32 = 10_000;
 pub(crate) struct Link {
     reader: FramedRead<OwnedReadHalf, PeerCodec>,
     writer: OwnedWriteHalf,
-    outgoing: BytesMut,
+    /// Heads of frames and payloads, in turn. Never written together: a chunk is not copied to join its head.
+    outgoing: VecDeque<Bytes>,
+    outgoing_bytes: usize,
     /// When a byte was last written, or there was nothing to write.
     written_at: Instant,
     /// The peer's number for the extension.
@@ -132,7 +138,8 @@ impl Link {
         Ok(Self {
             reader,
             writer,
-            outgoing,
+            outgoing: VecDeque::new(),
+            outgoing_bytes: 0,
             written_at: now(),
             their_ut_xet: id.get(),
             codec,
@@ -158,11 +165,8 @@ impl Link {
         let due = self.exchange.poll_timeout().unwrap_or(write_deadline);
         tokio::select! {
             frame = next_frame(&mut self.reader) => self.handle_frame(frame?)?,
-            written = self.writer.write_buf(&mut self.outgoing), if !self.outgoing.is_empty() => {
-                if written.map_err(PeerError::Io)? == 0 {
-                    return Err(PeerError::Closed);
-                }
-                self.written_at = now();
+            written = write_some(&mut self.writer, &self.outgoing), if !self.outgoing.is_empty() => {
+                self.forget_written(written.map_err(PeerError::Io)?)?;
             }
             () = tokio::time::sleep_until(due.into()) => self.exchange.handle_timeout(now()),
             () = tokio::time::sleep_until(write_deadline.into()), if !self.outgoing.is_empty() => {
@@ -173,12 +177,32 @@ impl Link {
     }
 
     fn fill_outgoing(&mut self) -> Result<(), PeerError> {
-        while self.outgoing.len() < OUTGOING_BYTES_MAX {
+        while self.outgoing_bytes < OUTGOING_BYTES_MAX {
             let Some(message) = self.exchange.poll_message() else { break };
             let mut payload = BytesMut::new();
             message.encode(&mut payload);
-            let message = Message::Extended { id: self.their_ut_xet, payload: payload.freeze() };
-            self.codec.encode(message, &mut self.outgoing)?;
+            let payload = payload.freeze();
+            let head = Message::Extended { id: self.their_ut_xet, payload: payload.clone() }.head()?;
+            let head = Bytes::copy_from_slice(head.as_ref());
+            self.outgoing_bytes += head.len() + payload.len();
+            self.outgoing.extend([head, payload]);
+        }
+        Ok(())
+    }
+
+    fn forget_written(&mut self, mut written: usize) -> Result<(), PeerError> {
+        if written == 0 {
+            return Err(PeerError::Closed);
+        }
+        self.written_at = now();
+        self.outgoing_bytes -= written;
+        while let Some(first) = self.outgoing.front_mut() {
+            if first.len() > written {
+                first.advance(written);
+                break;
+            }
+            written -= first.len();
+            self.outgoing.pop_front();
         }
         Ok(())
     }
@@ -210,6 +234,12 @@ impl Link {
         }
         Ok(())
     }
+}
+
+/// Writes what the connection takes at once.
+async fn write_some(writer: &mut OwnedWriteHalf, outgoing: &VecDeque<Bytes>) -> std::io::Result<usize> {
+    let slices: Vec<IoSlice<'_>> = outgoing.iter().take(SLICES_MAX).map(|bytes| IoSlice::new(bytes)).collect();
+    writer.write_vectored(&slices).await
 }
 
 async fn next_frame(reader: &mut FramedRead<OwnedReadHalf, PeerCodec>) -> Result<Message, PeerError> {

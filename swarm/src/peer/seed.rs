@@ -9,11 +9,11 @@ use bep_xet::{
     Event, HaveEntry, HaveState, ManifestForm, ManifestQuery, Object, ObjectKind, PeerRequestId, Proof, ProofLevel,
     Range, Sibling, Status, Unit,
 };
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::Bytes;
 use tokio::task::{JoinError, JoinSet};
 use xet_cas::proof::{Node, RunProof};
 use xet_cas::xorb::RecordHeader;
-use xet_cas::{ByteRange, ChunkRange, FileHash, Scheme};
+use xet_cas::{ByteRange, ChunkRange, FileHash};
 
 use super::link::now;
 use super::{Link, PeerError, SeedCounters};
@@ -21,8 +21,8 @@ use crate::library::{Library, OpenFile};
 
 /// Chunks of a list at most: what the protocol takes.
 const LIST_LEAVES_MAX: usize = 8_192;
-/// Chunks read from disk in one go.
-const CHUNKS_READ_MAX: u32 = 8;
+/// Chunks read from disk in one go: half a megabyte at most, for each peer that does not read.
+const CHUNKS_READ_MAX: u32 = 4;
 
 /// Serves a peer until it leaves.
 pub(super) async fn seed(
@@ -55,7 +55,7 @@ struct Sending {
     /// Chunks that are not sent yet.
     left: ChunkRange,
     /// The first of them, as far as they were read; `None` where the file has changed.
-    read: VecDeque<Option<Vec<u8>>>,
+    read: VecDeque<Option<Bytes>>,
 }
 
 /// What a task found.
@@ -168,7 +168,7 @@ impl Session {
             self.is_reading = true;
             self.work.spawn_blocking(move || {
                 let end = sending.left.end.min(sending.left.start + CHUNKS_READ_MAX);
-                sending.read = (sending.left.start..end).map(|index| sending.file.read_chunk(index)).collect();
+                sending.read = (sending.left.start..end).map(|index| sending.file.read_record(index)).collect();
                 Done::Read { sending }
             });
         }
@@ -184,9 +184,9 @@ impl Session {
                 // The file has changed underneath: nothing of it is sent any more.
                 return self.end(sending.id, Status::NotFound, sending.left.start.into());
             };
-            let length = chunk.len() as u64;
+            let length = (chunk.len() - RecordHeader::BYTES) as u64;
             let (id, index) = (sending.id, sending.left.start);
-            if !self.answer(id, |exchange| exchange.send_chunk(id, index, record(&chunk), now()))? {
+            if !self.answer(id, |exchange| exchange.send_chunk(id, index, chunk, now()))? {
                 return Ok(());
             }
             self.counters.sent(length);
@@ -195,8 +195,13 @@ impl Session {
         if sending.left.count() == 0 {
             return self.end(sending.id, Status::Done, sending.left.end.into());
         }
-        // In turn, so that a large request does not hold up the others.
-        self.sendings.push_back(sending);
+        if sending.read.is_empty() {
+            // In turn, so that a large request does not hold up the others.
+            self.sendings.push_back(sending);
+        } else {
+            // What was read goes first: only one request at a time holds any.
+            self.sendings.push_front(sending);
+        }
         Ok(())
     }
 
@@ -266,14 +271,4 @@ fn chunks_of(file: &OpenFile, range: &Range) -> Option<ChunkRange> {
         }
         _ => None,
     }
-}
-
-/// The chunk as it is, with its header.
-fn record(chunk: &[u8]) -> Bytes {
-    let length = chunk.len() as u32;
-    let header = RecordHeader { scheme: Scheme::None, stored_length: length, raw_length: length };
-    let mut record = BytesMut::with_capacity(RecordHeader::BYTES + chunk.len());
-    record.put_slice(&header.encode());
-    record.put_slice(chunk);
-    record.freeze()
 }

@@ -16,6 +16,9 @@ use crate::{Error, Index};
 /// Pause after a connection could not be accepted, which mostly means that descriptors have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// Data that waits to be sent to one peer, bytes: one batch of chunks, while the next is read.
+const DATA_QUEUED_BYTES_MAX: usize = 384 * 1024;
+
 /// How a seeder behaves. Start from `default()` and assign.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -121,7 +124,7 @@ impl Seeder {
                         sessions.spawn(async move {
                             let known = library.clone();
                             let knows = async move |swarm| known.has_swarm(swarm).await;
-                            let result = match Link::accept(stream, knows, bep_xet::Config::default(), deadline).await {
+                            let result = match Link::accept(stream, knows, exchange_config(), deadline).await {
                                 Ok(link) => {
                                     counters.peers.fetch_add(1, Ordering::Relaxed);
                                     seed(link, peer, library, counters).await
@@ -144,4 +147,11 @@ impl Seeder {
         sessions.shutdown().await;
         Ok(())
     }
+}
+
+/// Room to read ahead while a batch is sent.
+fn exchange_config() -> bep_xet::Config {
+    let mut config = bep_xet::Config::default();
+    config.data_queued_bytes_max = DATA_QUEUED_BYTES_MAX;
+    config
 }

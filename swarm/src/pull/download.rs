@@ -39,7 +39,9 @@ const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 /// peers to say what they have.
 const STALLED_TICKS_MIN: u32 = 3;
 /// Ticks after which the origin is asked again for an entry that peers have not brought.
-const STALLED_TICKS_MAX: u32 = 50;
+const STALLED_TICKS_MAX: u32 = 25;
+/// Such rounds in a row without a new byte of the file, from anyone, after which it is given up.
+const IDLE_ROUNDS_MAX: u32 = 2;
 /// Verified files that are remembered in the index in one go.
 const RECORDS_MAX: usize = 256;
 /// Ticks of [`PROGRESS_INTERVAL`] after which fewer are remembered too, so that an interrupt costs little.
@@ -80,6 +82,9 @@ pub(super) struct Job {
     /// Entries that the origin did not give, while peers may.
     stalled: Vec<Stalled>,
     peers: Peers,
+    /// Those that no session was begun with yet.
+    peer_names: Vec<String>,
+    has_peers: bool,
     publicness: Arc<Publicness>,
     brought: Brought,
     records: Vec<FileRecord>,
@@ -124,6 +129,10 @@ struct WaitingEntry {
     file: usize,
     entry: usize,
     plan: EntryPlan,
+    /// Rounds in which neither the origin nor any peer brought anything of the file, and what was missing of
+    /// it when the last one ended.
+    idle_rounds: u32,
+    missing_bytes: Option<u64>,
 }
 
 /// What a task reports.
@@ -175,6 +184,8 @@ impl Job {
             },
             stalled: Vec::new(),
             peers: Peers::default(),
+            peer_names: Vec::new(),
+            has_peers: false,
             publicness: Arc::default(),
             brought: Brought::default(),
             records: Vec::new(),
@@ -192,8 +203,10 @@ impl Job {
         peers: &[String],
     ) -> Result<Brought, Error> {
         let count = groups.len();
-        if !groups.is_empty() {
-            self.start_peers(peers);
+        self.peer_names = peers.to_vec();
+        self.has_peers = !peers.is_empty();
+        if self.hub.is_anonymous() && !groups.is_empty() {
+            self.start_peers();
         }
         groups.into_iter().for_each(|group| self.enqueue(group));
         let cas = self.hub.cas(&self.commit)?;
@@ -231,16 +244,35 @@ impl Job {
         let [lan, wan] = [0, 1].map(|at| self.shared.peer_bytes[at].load(Ordering::Relaxed));
         self.brought.wire = WireBytes { lan, wan, cdn: self.shared.wire_bytes.load(Ordering::Relaxed) };
         self.brought.banned = self.peers.banned();
-        self.brought.why_no_peers = self.peers.why_none(lan + wan);
+        self.brought.why_no_peers = self.peers.why_none(lan + wan, !self.peer_names.is_empty());
         Ok(self.brought)
     }
 
-    fn start_peers(&mut self, peers: &[String]) {
+    /// Keeps an entry that the origin did not give for a while, if peers may bring it. Not for ever: peers that
+    /// bring nothing do not count.
+    fn stall(&mut self, mut entry: WaitingEntry, error: Error) -> Result<(), Error> {
+        if self.peers.is_empty() || error.kind() != Some(ErrorKind::Network) {
+            return Err(error);
+        }
+        let Some(work) = self.open.get(&entry.file).and_then(|open| open.work.as_ref()) else { return Ok(()) };
+        let missing_bytes = Some(work.ledger().missing_bytes());
+        entry.idle_rounds = if entry.missing_bytes == missing_bytes { entry.idle_rounds + 1 } else { 0 };
+        entry.missing_bytes = missing_bytes;
+        if entry.idle_rounds >= IDLE_ROUNDS_MAX {
+            return Err(error);
+        }
+        self.stalled.push(Stalled { entry, error, ticks: 0 });
+        Ok(())
+    }
+
+    /// Begins sessions with the peers that were named. Not before it is known that something is public: whoever
+    /// connects names the repository.
+    fn start_peers(&mut self) {
         let Commit { repo_type, repo, .. } = &*self.commit;
         let swarm = repo_swarm(self.hub.endpoint(), &repo_type.to_string(), repo.as_str());
-        for (number, name) in peers.iter().enumerate() {
+        for (number, name) in std::mem::take(&mut self.peer_names).into_iter().enumerate() {
             let (board, shared) = (self.board.clone(), self.shared.clone());
-            self.peers.start(name, Leech { number, swarm, board, shared, deadline: self.peer_deadline });
+            self.peers.start(&name, Leech { number, swarm, board, shared, deadline: self.peer_deadline });
         }
     }
 
@@ -298,8 +330,7 @@ impl Job {
         let (cas, file, folder) = (cas.clone(), group.file().clone(), self.place.partial_folder());
         let number = self.open(group);
         let provenance = self.place.provenance(&file);
-        let (publicness, is_anonymous, has_peers) =
-            (self.publicness.clone(), self.hub.is_anonymous(), !self.peers.is_empty());
+        let (publicness, is_anonymous, has_peers) = (self.publicness.clone(), self.hub.is_anonymous(), self.has_peers);
         self.start(number, slot, async move {
             let planned = async {
                 let plan = plan(&cas, hash, file.size).await?;
@@ -351,11 +382,7 @@ impl Job {
                 self.verify_if_complete(number);
                 Ok(())
             }
-            Step::Entry(entry, Err(error)) if !self.peers.is_empty() && error.kind() == Some(ErrorKind::Network) => {
-                self.stalled.push(Stalled { entry, error, ticks: 0 });
-                Ok(())
-            }
-            Step::Entry(_, Err(error)) => Err(error),
+            Step::Entry(entry, Err(error)) => self.stall(entry, error),
             Step::Whole(verified) => verified.map(|verified| {
                 self.brought.content.cdn += self.open.get(&number).map_or(0, |open| open.group.bytes());
                 self.put(number, None, move || Ok(verified));
@@ -374,9 +401,19 @@ impl Job {
     fn begin_file(&mut self, number: usize, plan: FilePlan, work: Arc<FileWork>) {
         let Some(open) = self.open.get_mut(&number) else { return };
         open.work = Some(work.clone());
+        let is_shareable = work.is_shareable;
         self.board.add(work);
         let entries = plan.entries.into_iter().enumerate();
-        self.entries.extend(entries.map(|(entry, plan)| WaitingEntry { file: number, entry, plan }));
+        self.entries.extend(entries.map(|(entry, plan)| WaitingEntry {
+            file: number,
+            entry,
+            plan,
+            idle_rounds: 0,
+            missing_bytes: None,
+        }));
+        if is_shareable && !self.peer_names.is_empty() {
+            self.start_peers();
+        }
         self.verify_if_complete(number);
     }
 

@@ -44,9 +44,12 @@ impl Peers {
     }
 
     /// Why no peer brought anything, if none did.
-    pub(super) fn why_none(&self, peer_bytes: u64) -> Option<String> {
+    pub(super) fn why_none(&self, peer_bytes: u64, were_not_asked: bool) -> Option<String> {
         if peer_bytes > 0 {
             return None;
+        }
+        if were_not_asked {
+            return Some("nothing that was missing is public, so no peer was asked".to_owned());
         }
         if self.lost.is_empty() && self.sessions.is_empty() {
             return Some("no peer was named".to_owned());

@@ -7,12 +7,14 @@ use super::interrupt;
 use crate::args::ServeArgs;
 use crate::display::Output;
 use crate::failure::{Exit, Failure};
-use crate::settings::Settings;
+use crate::settings::{Settings, seconds};
 
 pub(crate) async fn run(args: ServeArgs, output: &Output) -> Result<(), Failure> {
     let settings = Settings::read();
     let index = Index::new(&settings.zest_home);
-    let seeder = Seeder::bind(index, SeedConfig::default(), args.listen).await.map_err(|error| {
+    let mut config = SeedConfig::default();
+    config.deadline = seconds("--peer-timeout", args.peer_timeout)?;
+    let seeder = Seeder::bind(index, config, args.listen).await.map_err(|error| {
         Failure::new(Exit::Network, error).hint("another program may use the port: --listen 0.0.0.0:0 takes a free one")
     })?;
     let (address, counters) = (seeder.local_addr(), seeder.counters());

@@ -40,9 +40,15 @@ impl Lab {
     }
 
     pub(crate) async fn with_token(token: Option<&str>) -> Self {
+        Self::with(token, &[]).await
+    }
+
+    /// A lab whose model has these files besides.
+    pub(crate) async fn with(token: Option<&str>, files: &[(&str, &[u8])]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let model = folder.path().join("model");
         generate(&model, &ModelSpec { bytes: MODEL_BYTES, seed: 7 }).unwrap();
+        files.iter().for_each(|(name, content)| std::fs::write(model.join(name), content).unwrap());
         let mut config = Config::new(folder.path().join("origin"));
         config.token = token.map(str::to_owned);
         let origin = Origin::bind(config, ([127, 0, 0, 1], 0).into()).await.unwrap();
@@ -72,12 +78,14 @@ impl Lab {
 
     /// A `zest` process that sees this lab and nothing of the user.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
+        self.command_at(&self.home(), args)
+    }
+
+    /// The same on another machine: with a home of its own.
+    pub(crate) fn command_at(&self, home: &Path, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_zest"));
         command.env_clear().args(args);
-        command
-            .env("HOME", self.home())
-            .env("HF_HOME", self.home().join("hf"))
-            .env("ZEST_HOME", self.home().join("zest"));
+        command.env("HOME", home).env("HF_HOME", home.join("hf")).env("ZEST_HOME", home.join("zest"));
         command.env("HF_ENDPOINT", self.faulty.url()).env("ZEST_STALL_TIMEOUT", "0.5").env("ZEST_ATTEMPTS", "2");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         command
@@ -102,6 +110,17 @@ impl Lab {
             return None;
         }
         Some(said)
+    }
+
+    /// Forgets all that was pulled.
+    pub(crate) fn forget(&self) {
+        std::fs::remove_dir_all(self.home()).unwrap();
+    }
+
+    /// The files of the model that have chunks, which peers may serve.
+    pub(crate) fn model_files(&self) -> Vec<Vec<u8>> {
+        let files = files_below(&self.model()).into_iter().map(|path| std::fs::read(self.model().join(path)).unwrap());
+        files.filter(|content| !content.is_empty()).collect()
     }
 
     /// `zest pull` of the lab's model as JSON events.

@@ -7,5 +7,7 @@ mod bad_input;
 mod lab;
 mod listing;
 mod network;
+mod peers;
 mod pull;
+mod serving;
 mod stopping;
