@@ -174,6 +174,13 @@ impl Ledger {
         is_free
     }
 
+    /// Gives a reservation back: the chunk could not be written.
+    pub(crate) fn take_back(&mut self, offset: u64) {
+        if self.leaves.get(&offset).is_some_and(|written| !written.is_done) {
+            self.leaves.remove(&offset);
+        }
+    }
+
     /// Where a chunk of a block belongs besides its own offset.
     pub(crate) fn copies_of(&self, offset: u64) -> Vec<u64> {
         match self.region_at(offset) {
@@ -447,5 +454,19 @@ mod tests {
 
         assert!(ledger.agrees(0, leaf(0)));
         assert!(!ledger.agrees(0, leaf(9)));
+    }
+
+    #[test]
+    fn given_a_chunk_that_could_not_be_written_when_given_back_then_another_source_may_write_it() {
+        let mut ledger = ledger(&[(0, 1)]);
+        assert!(ledger.reserve(0, leaf(0)));
+        assert!(!ledger.reserve(0, leaf(0)));
+
+        ledger.take_back(0);
+
+        assert!(ledger.reserve(0, leaf(0)));
+        ledger.written(0, Source::Lan);
+        ledger.take_back(0);
+        assert!(!ledger.reserve(0, leaf(0)) && ledger.is_complete());
     }
 }

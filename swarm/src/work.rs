@@ -87,7 +87,10 @@ impl FileWork {
         if !self.ledger().reserve(offset, chunk.leaf()) {
             return Ok(0);
         }
-        self.partial.write_chunk(chunk, offset)?;
+        if let Err(error) = self.partial.write_chunk(chunk, offset) {
+            self.ledger().take_back(offset);
+            return Err(error);
+        }
         self.ledger().written(offset, source);
         Ok(chunk.leaf().length.into())
     }

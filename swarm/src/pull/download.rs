@@ -42,6 +42,9 @@ const STALLED_TICKS_MIN: u32 = 3;
 const STALLED_TICKS_MAX: u32 = 25;
 /// Such rounds in a row without a new byte of the file, from anyone, after which it is given up.
 const IDLE_ROUNDS_MAX: u32 = 2;
+/// Ticks without any fetch and any new byte after which a file that is not complete is given up. Peers may be
+/// fetching it, under deadlines of their own that are shorter.
+const IDLE_TICKS_MAX: u32 = 150;
 /// Verified files that are remembered in the index in one go.
 const RECORDS_MAX: usize = 256;
 /// Ticks of [`PROGRESS_INTERVAL`] after which fewer are remembered too, so that an interrupt costs little.
@@ -111,6 +114,11 @@ struct OpenFile {
     /// What works on it, but for putting it in place.
     tasks: Vec<AbortHandle>,
     is_closing: bool,
+    /// Fetches of entries that run.
+    fetches: usize,
+    /// Ticks in which nothing ran and nothing came, and what was missing then.
+    idle_ticks: u32,
+    last_missing_bytes: u64,
     /// For content in the CAS, once it is planned and until it is complete.
     work: Option<Arc<FileWork>>,
 }
@@ -230,6 +238,7 @@ impl Job {
                 _ = ticks.tick() => {
                     self.tell_progress(total_bytes);
                     self.look_at_stalled().await;
+                    self.look_at_open().await;
                     ticks_to_record -= 1;
                     if ticks_to_record == 0 {
                         ticks_to_record = RECORD_TICKS;
@@ -246,6 +255,28 @@ impl Job {
         self.brought.banned = self.peers.banned();
         self.brought.why_no_peers = self.peers.why_none(lan + wan, !self.peer_names.is_empty());
         Ok(self.brought)
+    }
+
+    /// Finds files that became complete while nobody looked, and those for which nobody does anything more: what
+    /// a peer reserved may have been given back when the origin had passed it over.
+    async fn look_at_open(&mut self) {
+        let with_work = self.open.iter().filter(|(_, open)| open.work.is_some());
+        let numbers: Vec<usize> = with_work.map(|(number, _)| *number).collect();
+        for number in numbers {
+            self.verify_if_complete(number);
+            let is_waiting = self.entries.iter().any(|entry| entry.file == number)
+                || self.stalled.iter().any(|stalled| stalled.entry.file == number);
+            let Some(open) = self.open.get_mut(&number) else { continue };
+            let Some(work) = open.work.as_ref().filter(|_| open.fetches == 0 && !is_waiting) else { continue };
+            let missing_bytes = work.ledger().missing_bytes();
+            open.idle_ticks = if open.last_missing_bytes == missing_bytes { open.idle_ticks + 1 } else { 0 };
+            open.last_missing_bytes = missing_bytes;
+            if open.idle_ticks > IDLE_TICKS_MAX {
+                let what = open.group.file().path.clone();
+                let reason = format!("no source brought the last {missing_bytes} bytes");
+                self.fail_file(number, client::Error::Transport { what, reason }.into()).await;
+            }
+        }
     }
 
     /// Keeps an entry that the origin did not give for a while, if peers may bring it. Not for ever: peers that
@@ -354,13 +385,27 @@ impl Job {
     fn start_entry(&mut self, waiting: WaitingEntry, slot: OwnedSemaphorePermit) {
         let Some(work) = self.open.get(&waiting.file).and_then(|open| open.work.clone()) else { return };
         let fetch = fetch_entry(work, waiting.entry, waiting.plan.clone(), self.shared.clone());
+        if let Some(open) = self.open.get_mut(&waiting.file) {
+            open.fetches += 1;
+        }
         self.start(waiting.file, slot, async move { Step::Entry(waiting, fetch.await) });
     }
 
     fn open(&mut self, group: Group) -> usize {
         let number = self.next_number;
         self.next_number += 1;
-        self.open.insert(number, OpenFile { group, tasks: Vec::new(), is_closing: false, work: None });
+        self.open.insert(
+            number,
+            OpenFile {
+                group,
+                tasks: Vec::new(),
+                is_closing: false,
+                fetches: 0,
+                idle_ticks: 0,
+                last_missing_bytes: 0,
+                work: None,
+            },
+        );
         number
     }
 
@@ -376,6 +421,9 @@ impl Job {
     }
 
     async fn handle(&mut self, number: usize, step: Step) {
+        if let (Step::Entry(..), Some(open)) = (&step, self.open.get_mut(&number)) {
+            open.fetches = open.fetches.saturating_sub(1);
+        }
         let result = match step {
             Step::Planned(planned) => planned.map(|(plan, work)| self.begin_file(number, plan, work)),
             Step::Entry(_, Ok(())) => {
