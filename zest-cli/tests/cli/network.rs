@@ -210,3 +210,27 @@ async fn given_a_reconstruction_of_another_file_when_pulled_then_the_file_does_n
 
     lab.assert_failed(&said, 6, "");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_large_files_without_xet_when_pulled_then_checked_by_their_sha256() {
+    let without_xet = || {
+        Fault::rewrite(|body| {
+            let mut entries: Vec<serde_json::Value> = serde_json::from_slice(&body).unwrap();
+            entries
+                .iter_mut()
+                .filter_map(serde_json::Value::as_object_mut)
+                .for_each(|entry| drop(entry.remove("xetHash")));
+            serde_json::to_vec(&entries).unwrap().into()
+        })
+    };
+    let lab = Lab::new().await;
+    lab.faulty.add(Rule::path_contains("/tree/", without_xet()));
+    lab.pull().await.assert_ok();
+    lab.assert_pulled();
+    assert!(!lab.faulty.requests().iter().any(|seen| seen.target.contains("/reconstructions/")));
+
+    let lab = Lab::new().await;
+    lab.faulty.add(Rule::path_contains("/tree/", without_xet()));
+    let said = lab.pull_with("model-00001-of-00002.safetensors", Fault::FlipBit { offset: 1_000_000 }).await;
+    lab.assert_failed(&said, 6, "failed verification");
+}
