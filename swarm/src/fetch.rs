@@ -277,11 +277,10 @@ impl Progress {
             self.offsets.clear();
             self.cursor.place(record.header.raw_length, &mut self.offsets).map_err(PlaceError::Format)?;
             for offset in &self.offsets {
-                if !file.ledger().agrees(*offset, chunk.leaf()) {
+                let Some(written) = file.write(&chunk, *offset, Source::Origin).map_err(PlaceError::Disk)? else {
                     let reason = format!("the chunk at byte {offset} is not the one that was proved to belong there");
                     return Err(PlaceError::Format(FormatError::Reconstruction { reason }));
-                }
-                let written = file.write(&chunk, *offset, Source::Origin).map_err(PlaceError::Disk)?;
+                };
                 shared.written_bytes.fetch_add(written, Ordering::Relaxed);
             }
             self.placed_chunks += 1;

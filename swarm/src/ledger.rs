@@ -16,7 +16,7 @@ use crate::plan::FilePlan;
 /// that a slow peer holds up little and that several peers share a region.
 pub(crate) const BLOCK_BYTES: u64 = 2 * 1024 * 1024;
 /// Fetches of the same block at once: the first peer, and one that takes over when it is late.
-const CLAIMS_MAX: usize = 2;
+pub(crate) const CLAIMS_MAX: usize = 2;
 
 /// Number of a peer session within a pull.
 pub(crate) type PeerNumber = usize;
@@ -73,6 +73,17 @@ struct Block {
     range: ByteRange,
     missing_bytes: u64,
     claims: Vec<PeerNumber>,
+}
+
+/// Whether a chunk may be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reserved {
+    /// By whoever asked.
+    Yours,
+    /// It is written, or another source is just writing it.
+    Taken,
+    /// It is not the chunk that was proved to belong there.
+    Differs,
 }
 
 /// What a peer is to do next.
@@ -146,14 +157,33 @@ impl Ledger {
         self.by_source
     }
 
-    /// All chunks in file order, once the file is complete.
-    pub(crate) fn leaves(&self) -> Vec<Leaf> {
-        self.leaves.values().map(|written| written.leaf).collect()
+    /// All chunks in file order; `None` unless they follow each other from the beginning of the file to its end.
+    pub(crate) fn leaves(&self) -> Option<Vec<Leaf>> {
+        let mut end = 0;
+        for (offset, written) in &self.leaves {
+            if *offset != end || !written.is_done {
+                return None;
+            }
+            end += u64::from(written.leaf.length);
+        }
+        self.is_complete().then(|| self.leaves.values().map(|written| written.leaf).collect())
     }
 
-    /// Whether a chunk that the origin sent for this offset is the one that was proved to belong there;
-    /// true also if nothing was proved.
-    pub(crate) fn agrees(&self, offset: u64, leaf: Leaf) -> bool {
+    /// Takes the right to write a chunk. A chunk that differs from the one that was proved to belong there gets
+    /// none, and nothing does any more once the file is complete.
+    pub(crate) fn reserve(&mut self, offset: u64, leaf: Leaf) -> Reserved {
+        if !self.agrees(offset, leaf) {
+            return Reserved::Differs;
+        }
+        if self.missing_bytes == 0 || self.leaves.contains_key(&offset) {
+            return Reserved::Taken;
+        }
+        self.leaves.insert(offset, Written { leaf, is_done: false });
+        Reserved::Yours
+    }
+
+    /// Whether a chunk is the one that was proved to belong at this offset; true also if nothing was proved.
+    fn agrees(&self, offset: u64, leaf: Leaf) -> bool {
         let Some((region, start)) = self.region_at(offset) else { return false };
         match &region.list {
             List::Unknown { .. } => true,
@@ -162,16 +192,6 @@ impl Ledger {
                 leaves.binary_search_by_key(&at, |(offset, _)| *offset).is_ok_and(|found| leaves[found].1 == leaf)
             }
         }
-    }
-
-    /// Takes the right to write a chunk. False if it is written, or another source is just writing it, so
-    /// nothing is written twice, and nothing any more once the file is complete.
-    pub(crate) fn reserve(&mut self, offset: u64, leaf: Leaf) -> bool {
-        let is_free = !self.leaves.contains_key(&offset);
-        if is_free {
-            self.leaves.insert(offset, Written { leaf, is_done: false });
-        }
-        is_free
     }
 
     /// Gives a reservation back: the chunk could not be written.
@@ -212,11 +232,8 @@ impl Ledger {
 
     /// The next thing that `peer`, which has the whole file, can do; `None` if there is nothing left that
     /// others are not doing. Works from the back.
-    pub(crate) fn claim(&mut self, peer: PeerNumber) -> Option<Task> {
-        self.claim_below(peer, 1).or_else(|| self.claim_below(peer, CLAIMS_MAX))
-    }
-
-    fn claim_below(&mut self, peer: PeerNumber, claims_max: usize) -> Option<Task> {
+    /// `claims_max`: take nothing that so many are doing; [`CLAIMS_MAX`] is for when all else is done.
+    pub(crate) fn claim(&mut self, peer: PeerNumber, claims_max: usize) -> Option<Task> {
         for region in self.regions.iter_mut().rev().filter(|region| region.missing_bytes > 0) {
             match &mut region.list {
                 List::Unknown { asked } => {
@@ -275,6 +292,8 @@ impl Ledger {
         if let List::Known { .. } = region.list {
             return true;
         }
+        self.forget_what_differs(range, &leaves);
+        let region = &mut self.regions[number];
         let mut blocks: Vec<Block> = Vec::new();
         for (index, (offset, leaf)) in leaves.iter().enumerate() {
             let length = u64::from(leaf.length);
@@ -298,6 +317,24 @@ impl Ledger {
         true
     }
 
+    /// Takes back what the origin wrote before the list was proved and that is not of it, so that it is fetched
+    /// again. What is just being written is left to the check of the whole file.
+    fn forget_what_differs(&mut self, range: ByteRange, list: &[(u64, Leaf)]) {
+        let is_listed = |offset: &u64, leaf: &Leaf| {
+            list.binary_search_by_key(offset, |(offset, _)| *offset).is_ok_and(|found| list[found].1 == *leaf)
+        };
+        let written = self.leaves.range(range.start..range.end);
+        let wrong = written.filter(|(offset, written)| written.is_done && !is_listed(offset, &written.leaf));
+        let wrong: Vec<(u64, u64)> = wrong.map(|(offset, written)| (*offset, written.leaf.length.into())).collect();
+        for (offset, length) in wrong {
+            self.leaves.remove(&offset);
+            self.missing_bytes += length;
+            if let Some((number, true)) = self.starts.get(&range.start) {
+                self.regions[*number].missing_bytes += length;
+            }
+        }
+    }
+
     /// The region that holds an offset, and where that region, or the copy of it, begins.
     fn region_at(&self, offset: u64) -> Option<(&Region, u64)> {
         let (start, (number, _)) = self.starts.range(..=offset).next_back()?;
@@ -309,7 +346,7 @@ impl Ledger {
 mod tests {
     use xet_cas::{ByteRange, ChunkHash, ChunkRange, FetchEntry, Leaf, Reconstruction, Term, XorbHash};
 
-    use super::{BLOCK_BYTES, Ledger, Source, Task};
+    use super::{BLOCK_BYTES, CLAIMS_MAX, Ledger, Reserved, Source, Task};
     use crate::plan::FilePlan;
 
     const XORB: XorbHash = XorbHash::from_bytes([7; 32]);
@@ -340,7 +377,7 @@ mod tests {
     }
 
     fn write(ledger: &mut Ledger, offset: u64, leaf: Leaf, source: Source) {
-        if ledger.reserve(offset, leaf) {
+        if ledger.reserve(offset, leaf) == Reserved::Yours {
             ledger.written(offset, source);
         }
     }
@@ -348,11 +385,11 @@ mod tests {
     #[test]
     fn given_origin_and_peer_when_they_meet_then_every_byte_counts_once() {
         let mut ledger = ledger(&[(0, 100)]);
-        let Some(Task::List(range)) = ledger.claim(1) else { panic!("no list was wanted") };
+        let Some(Task::List(range)) = ledger.claim(1, CLAIMS_MAX) else { panic!("no list was wanted") };
         assert!(ledger.take_list(range, list(range, 0)));
 
         let mut from_front = 0;
-        while let Some(Task::Block(block)) = ledger.claim(1) {
+        while let Some(Task::Block(block)) = ledger.claim(1, CLAIMS_MAX) {
             for (offset, leaf) in block.chunks() {
                 write(&mut ledger, *offset, *leaf, Source::Lan);
             }
@@ -368,18 +405,18 @@ mod tests {
         let [lan, wan, origin] = ledger.by_source();
         assert_eq!(100 * u64::from(CHUNK), lan + wan + origin);
         assert!(lan > 0 && origin > 0 && wan == 0);
-        assert_eq!((0..100).map(leaf).collect::<Vec<_>>(), ledger.leaves());
+        assert_eq!(Some((0..100).map(leaf).collect::<Vec<_>>()), ledger.leaves());
     }
 
     #[test]
     fn given_two_peers_when_they_claim_then_from_the_back_and_not_the_same_until_the_end() {
         let mut ledger = ledger(&[(0, 100)]);
-        let Some(Task::List(range)) = ledger.claim(1) else { panic!("no list was wanted") };
+        let Some(Task::List(range)) = ledger.claim(1, CLAIMS_MAX) else { panic!("no list was wanted") };
         assert!(ledger.take_list(range, list(range, 0)));
 
         let mut claimed = Vec::new();
         for peer in [1, 2].into_iter().cycle() {
-            let Some(Task::Block(block)) = ledger.claim(peer) else { break };
+            let Some(Task::Block(block)) = ledger.claim(peer, 1) else { break };
             if claimed.contains(&block.range) {
                 break;
             }
@@ -394,21 +431,21 @@ mod tests {
     #[test]
     fn given_a_peer_that_leaves_when_released_then_others_get_its_blocks() {
         let mut ledger = ledger(&[(0, 10)]);
-        let Some(Task::List(range)) = ledger.claim(1) else { panic!("no list was wanted") };
+        let Some(Task::List(range)) = ledger.claim(1, CLAIMS_MAX) else { panic!("no list was wanted") };
         ledger.release_all(1);
-        assert_eq!(Some(Task::List(range)), ledger.claim(2));
+        assert_eq!(Some(Task::List(range)), ledger.claim(2, CLAIMS_MAX));
         assert!(ledger.take_list(range, list(range, 0)));
-        let Some(Task::Block(block)) = ledger.claim(2) else { panic!("no block was wanted") };
+        let Some(Task::Block(block)) = ledger.claim(2, CLAIMS_MAX) else { panic!("no block was wanted") };
 
         ledger.release(2, block.range);
 
-        assert_eq!(Some(Task::Block(block)), ledger.claim(3));
+        assert_eq!(Some(Task::Block(block)), ledger.claim(3, CLAIMS_MAX));
     }
 
     #[test]
     fn given_a_list_of_another_range_when_taken_then_refused() {
         let mut ledger = ledger(&[(0, 10), (20, 30)]);
-        let Some(Task::List(range)) = ledger.claim(1) else { panic!("no list was wanted") };
+        let Some(Task::List(range)) = ledger.claim(1, CLAIMS_MAX) else { panic!("no list was wanted") };
         let short = ByteRange { start: range.start, end: range.end - u64::from(CHUNK) };
 
         assert!(!ledger.take_list(range, list(short, 0)));
@@ -422,7 +459,7 @@ mod tests {
     fn given_chunks_that_recur_when_a_peer_sends_them_once_then_they_go_everywhere() {
         let mut ledger = ledger(&[(0, 5), (5, 6), (0, 5), (5, 6), (5, 6)]);
         let mut peer_bytes = 0;
-        while let Some(task) = ledger.claim(1) {
+        while let Some(task) = ledger.claim(1, CLAIMS_MAX) {
             match task {
                 Task::List(range) => {
                     let first = if range.length() == u64::from(CHUNK) { 5 } else { 0 };
@@ -442,31 +479,35 @@ mod tests {
         assert!(ledger.is_complete());
         assert_eq!(6 * u64::from(CHUNK), peer_bytes);
         let order = (0..6).chain(0..6).chain([5]).map(leaf).collect::<Vec<_>>();
-        assert_eq!(order, ledger.leaves());
+        assert_eq!(Some(order), ledger.leaves());
     }
 
     #[test]
     fn given_a_proved_list_when_the_origin_differs_then_it_shows() {
         let mut ledger = ledger(&[(0, 10)]);
-        assert!(ledger.agrees(0, leaf(9)));
-        let Some(Task::List(range)) = ledger.claim(1) else { panic!("no list was wanted") };
+        write(&mut ledger, 0, leaf(9), Source::Origin);
+        let Some(Task::List(range)) = ledger.claim(1, CLAIMS_MAX) else { panic!("no list was wanted") };
         assert!(ledger.take_list(range, list(range, 0)));
 
-        assert!(ledger.agrees(0, leaf(0)));
-        assert!(!ledger.agrees(0, leaf(9)));
+        // What was written before is forgotten, what comes later is refused.
+        assert_eq!(10 * u64::from(CHUNK), ledger.missing_bytes());
+        assert_eq!(Reserved::Differs, ledger.reserve(0, leaf(9)));
+        assert_eq!(Reserved::Yours, ledger.reserve(0, leaf(0)));
     }
 
     #[test]
     fn given_a_chunk_that_could_not_be_written_when_given_back_then_another_source_may_write_it() {
         let mut ledger = ledger(&[(0, 1)]);
-        assert!(ledger.reserve(0, leaf(0)));
-        assert!(!ledger.reserve(0, leaf(0)));
+        assert_eq!(Reserved::Yours, ledger.reserve(0, leaf(0)));
+        assert_eq!(Reserved::Taken, ledger.reserve(0, leaf(0)));
 
         ledger.take_back(0);
 
-        assert!(ledger.reserve(0, leaf(0)));
+        assert_eq!(Reserved::Yours, ledger.reserve(0, leaf(0)));
         ledger.written(0, Source::Lan);
         ledger.take_back(0);
-        assert!(!ledger.reserve(0, leaf(0)) && ledger.is_complete());
+        assert_eq!(Reserved::Taken, ledger.reserve(0, leaf(0)));
+        assert!(ledger.is_complete());
+        assert_eq!(Reserved::Taken, ledger.reserve(u64::from(CHUNK) / 2, leaf(3)), "written into a complete file");
     }
 }

@@ -5,7 +5,9 @@ use std::fs::File;
 use std::net::IpAddr;
 use std::os::unix::fs::FileExt as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::sync::Semaphore;
 
 use bt_wire::InfoHash;
 use bytes::Bytes;
@@ -21,16 +23,24 @@ use crate::store::{FileRecord, Identity, Index};
 /// largest files on the Hub, under a megabyte for most.
 const OPEN_FILES_MAX: usize = 16;
 
+/// Files that are being opened at once.
+const OPENINGS_MAX: usize = 2;
+/// The index is looked at for changes no more often than this.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
 /// The files of an index, by swarm.
 #[derive(Debug)]
 pub(crate) struct Library {
     index: Index,
     publicness: Publicness,
+    openings: Arc<Semaphore>,
     shelves: Mutex<Shelves>,
 }
 
 #[derive(Debug, Default)]
 struct Shelves {
+    /// When it was last looked at whether the index has changed.
+    looked_at: Option<Instant>,
     /// The index as it was read.
     read_at: Option<SystemTime>,
     swarms: HashMap<InfoHash, HashMap<FileHash, FileRecord>>,
@@ -40,17 +50,12 @@ struct Shelves {
 
 impl Library {
     pub(crate) fn new(index: Index) -> Self {
-        Self { index, publicness: Publicness::default(), shelves: Mutex::default() }
-    }
-
-    /// Whether there is anything for a swarm. Reads the index again if it has changed.
-    pub(crate) async fn has_swarm(self: &Arc<Self>, swarm: InfoHash) -> bool {
-        let library = self.clone();
-        let read = tokio::task::spawn_blocking(move || library.read_again()).await;
-        if let Ok(Err(error)) = read {
-            tracing::warn!(%error, "the index cannot be read");
+        Self {
+            index,
+            publicness: Publicness::default(),
+            openings: Arc::new(Semaphore::new(OPENINGS_MAX)),
+            shelves: Mutex::default(),
         }
-        self.shelves().swarms.contains_key(&swarm)
     }
 
     /// How many files there are.
@@ -62,17 +67,37 @@ impl Library {
 
     /// The file, if it is of this swarm and may be served to this address.
     pub(crate) async fn find(self: &Arc<Self>, swarm: InfoHash, hash: FileHash, to: IpAddr) -> Option<Arc<OpenFile>> {
+        self.refresh().await;
         let record = self.shelves().swarms.get(&swarm)?.get(&hash)?.clone();
         if !Scope::of(&record.provenance.endpoint).allows(to)
             || !self.publicness.is_public(&record.provenance, hash).await
         {
             return None;
         }
+        // A cold file costs memory and a core for a moment; many at once would cost all of both.
+        let permit = self.openings.clone().acquire_owned().await.ok()?;
         let library = self.clone();
-        tokio::task::spawn_blocking(move || library.open(&record, hash)).await.ok()?
+        let open = move || {
+            let file = library.open(&record, hash);
+            drop(permit);
+            file
+        };
+        tokio::task::spawn_blocking(open).await.ok()?
+    }
+
+    /// Looks at the index again, if it has changed and that was not just done.
+    async fn refresh(self: &Arc<Self>) {
+        if self.shelves().looked_at.is_some_and(|looked_at| looked_at.elapsed() < LOOK_INTERVAL) {
+            return;
+        }
+        let library = self.clone();
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(move || library.read_again()).await {
+            tracing::warn!(%error, "the index cannot be read");
+        }
     }
 
     fn read_again(&self) -> Result<(), Error> {
+        self.shelves().looked_at = Some(now());
         let changed = self.index.changed();
         if self.shelves().read_at == changed && changed.is_some() {
             return Ok(());
@@ -89,7 +114,8 @@ impl Library {
         }
         let mut shelves = self.shelves();
         shelves.swarms = swarms;
-        shelves.read_at = changed;
+        // Reading it touches it.
+        shelves.read_at = self.index.changed();
         Ok(())
     }
 
@@ -187,4 +213,9 @@ impl OpenFile {
         }
         Some(record.into())
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the library is a shell: it paces its looks at the index")]
+fn now() -> Instant {
+    Instant::now()
 }

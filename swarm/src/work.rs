@@ -9,7 +9,7 @@ use xet_cas::proof::Outline;
 use xet_cas::{FileHash, Reconstruction};
 
 use crate::Error;
-use crate::ledger::{Ledger, Source};
+use crate::ledger::{Ledger, Reserved, Source};
 use crate::plan::{EntryPlan, FilePlan};
 use crate::store::Partial;
 use crate::verified::HashedChunk;
@@ -82,17 +82,21 @@ impl FileWork {
         Ok(renewal.generation)
     }
 
-    /// Writes a chunk where it is not there yet. Returns the bytes written.
-    pub(crate) fn write(&self, chunk: &HashedChunk<'_>, offset: u64, source: Source) -> Result<u64, Error> {
-        if !self.ledger().reserve(offset, chunk.leaf()) {
-            return Ok(0);
+    /// Writes a chunk where it is not there yet. Returns the bytes written, or `None` if another chunk was proved
+    /// to belong there.
+    pub(crate) fn write(&self, chunk: &HashedChunk<'_>, offset: u64, source: Source) -> Result<Option<u64>, Error> {
+        let reserved = self.ledger().reserve(offset, chunk.leaf());
+        match reserved {
+            Reserved::Yours => {}
+            Reserved::Taken => return Ok(Some(0)),
+            Reserved::Differs => return Ok(None),
         }
         if let Err(error) = self.partial.write_chunk(chunk, offset) {
             self.ledger().take_back(offset);
             return Err(error);
         }
         self.ledger().written(offset, source);
-        Ok(chunk.leaf().length.into())
+        Ok(Some(chunk.leaf().length.into()))
     }
 }
 

@@ -20,7 +20,7 @@ use xet_cas::{ByteRange, Leaf};
 use super::link::now;
 use super::{Link, PeerError};
 use crate::fetch::Shared;
-use crate::ledger::{BlockTask, PeerNumber, Source, Task};
+use crate::ledger::{BLOCK_BYTES, BlockTask, CLAIMS_MAX, PeerNumber, Source, Task};
 use crate::sharing::is_local;
 use crate::verified::HashedChunk;
 use crate::work::{Board, FileWork};
@@ -31,7 +31,9 @@ const WINDOW_BYTES: u64 = 16 * 1024 * 1024;
 const BATCH_BYTES: usize = 512 * 1024;
 /// Batches of one peer that workers are busy with; reading waits when there are more.
 const BATCHES_MAX: usize = 4;
-/// Late answers after which a peer is left. Its blocks were given to others each time.
+/// Lists that are asked for at once. They are cheap to ask for and long to wait for behind data.
+const LISTS_MAX: usize = 4;
+/// Pauses with late answers after which a peer is left. Its blocks were given to others each time.
 const LATE_MAX: u32 = 2;
 /// A request may take this many times its progress deadline in all.
 const TOTAL_DEADLINES: u32 = 6;
@@ -73,6 +75,8 @@ struct Session {
     requests: HashMap<RequestId, Request>,
     batches: JoinSet<Result<usize, PeerError>>,
     late: u32,
+    /// A request was late since this was last looked at.
+    is_late: bool,
     /// Until the peer has said for the first time what it has.
     undecided: Option<Undecided>,
 }
@@ -120,7 +124,7 @@ impl Drop for Undecided {
 
 enum Request {
     Have { files: Vec<usize>, _undecided: Undecided },
-    List { file: usize, range: ByteRange },
+    List { file: usize, range: ByteRange, is_answered: bool },
     Block { file: usize, task: BlockTask, next: usize, batch: Vec<(u64, Leaf, Bytes)>, batch_bytes: usize },
 }
 
@@ -135,6 +139,7 @@ impl Session {
             requests: HashMap::new(),
             batches: JoinSet::new(),
             late: 0,
+            is_late: false,
             undecided: Some(undecided),
         }
     }
@@ -154,6 +159,13 @@ impl Session {
             let changed = board.changed.notified();
             while let Some(event) = self.link.exchange.poll_event() {
                 self.handle(event).await?;
+            }
+            // However many requests one pause made late, it was one pause.
+            if std::mem::take(&mut self.is_late) {
+                self.late += 1;
+                if self.late >= LATE_MAX {
+                    return Err(PeerError::TooSlow);
+                }
             }
             self.look_at_board()?;
             self.ask()?;
@@ -193,12 +205,13 @@ impl Session {
     fn ask(&mut self) -> Result<(), PeerError> {
         let deadlines = self.deadlines();
         let held = self.context.board.last_first();
-        for work in held {
+        // What others are doing already is taken only when nothing else is left.
+        for (claims_max, work) in [1, CLAIMS_MAX].into_iter().flat_map(|max| held.iter().map(move |work| (max, work))) {
             if self.files.get(&work.number).is_none_or(|file| file.holder.is_none()) {
                 continue;
             }
-            while self.link.exchange.can_request(crate::ledger::BLOCK_BYTES) {
-                let Some(task) = work.ledger().claim(self.context.number) else { break };
+            while self.link.exchange.can_request(BLOCK_BYTES) && self.open_lists() < LISTS_MAX {
+                let Some(task) = work.ledger().claim(self.context.number, claims_max) else { break };
                 let (object, file) = (Object::file(work.hash), work.number);
                 let (range, asked) = match task {
                     Task::List(range) => {
@@ -206,7 +219,7 @@ impl Session {
                         let settling = work.outline.settling(range);
                         let query = ManifestQuery::run(object, settling.start, settling.end);
                         let asked = self.link.exchange.request_manifest(query, deadlines, now());
-                        (range, asked.map(|id| (id, Request::List { file, range })))
+                        (range, asked.map(|id| (id, Request::List { file, range, is_answered: false })))
                     }
                     Task::Block(task) => {
                         let range = task.range;
@@ -226,6 +239,10 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    fn open_lists(&self) -> usize {
+        self.requests.values().filter(|request| matches!(request, Request::List { .. })).count()
     }
 
     async fn handle(&mut self, event: Event) -> Result<(), PeerError> {
@@ -252,9 +269,12 @@ impl Session {
                 // Others may take over at once; the request itself stays until its END.
                 if let Some(request) = self.requests.remove(&id) {
                     self.release(&request);
+                    if matches!(request, Request::Have { .. }) {
+                        self.undecided = None;
+                    }
                 }
-                self.late += 1;
-                if self.late >= LATE_MAX { Err(PeerError::TooSlow) } else { Ok(()) }
+                self.is_late = true;
+                Ok(())
             }
             Event::Failed { error } => Err(error.into()),
             // A peer may ask, but there is nothing here to serve it from: it is ended when it expires.
@@ -270,7 +290,8 @@ impl Session {
 
     /// Checks a list against the file's hash, and takes it if it is the region's.
     fn take_list(&mut self, id: RequestId, manifest: Manifest) -> Result<(), PeerError> {
-        let Some(Request::List { file, range }) = self.requests.get(&id) else { return Ok(()) };
+        let Some(Request::List { file, range, is_answered }) = self.requests.get_mut(&id) else { return Ok(()) };
+        *is_answered = true;
         let Some(File { work, .. }) = self.files.get(file) else { return Ok(()) };
         let lied = |what: String| PeerError::Lied(format!("its list of {} is false: {what}", work.hash));
         let run = run_proof(manifest).ok_or_else(|| lied("it has no proof".into()))?;
@@ -345,14 +366,17 @@ impl Session {
 
     fn end_request(&mut self, id: RequestId, status: Status, is_useful: bool) -> Result<(), PeerError> {
         let Some(request) = self.requests.remove(&id) else { return Ok(()) };
-        self.release(&request);
+        // A block that arrived whole stays claimed: its last batch may not be written yet.
+        if !matches!(&request, Request::Block { task, next, .. } if *next == task.chunks().len()) {
+            self.release(&request);
+        }
         let is_short = match request {
             Request::Have { .. } => {
                 self.undecided = None;
                 false
             }
-            Request::List { file, .. } => {
-                self.leave_file_unless(file, is_useful);
+            Request::List { file, is_answered, .. } => {
+                self.leave_file_unless(file, is_useful && (is_answered || status != Status::Done));
                 false
             }
             Request::Block { file, task, next, batch, .. } => {
@@ -375,7 +399,7 @@ impl Session {
     fn release(&self, request: &Request) {
         let (file, range) = match request {
             Request::Have { .. } => return,
-            Request::List { file, range } => (file, *range),
+            Request::List { file, range, .. } => (file, *range),
             Request::Block { file, task, .. } => (file, task.range),
         };
         if let Some(file) = self.files.get(file) {
@@ -428,7 +452,9 @@ fn write_batch(
         }
         let copies = work.ledger().copies_of(*offset);
         for place in copies.into_iter().chain([*offset]) {
-            let written = work.write(&chunk, place, source).map_err(PeerError::Ours)?;
+            let Some(written) = work.write(&chunk, place, source).map_err(PeerError::Ours)? else {
+                return Err(lied("another chunk was proved to belong there".into()));
+            };
             shared.written_bytes.fetch_add(written, Ordering::Relaxed);
         }
     }

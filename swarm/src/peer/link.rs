@@ -77,19 +77,16 @@ impl Link {
         timeout(deadline, shaken).await.map_err(|_| late("the handshake", deadline))?
     }
 
-    /// Shakes hands with a peer that has connected, if its swarm is one that `knows` knows.
+    /// Shakes hands with a peer that has connected, whatever its swarm: which ones there is something for is
+    /// told, content by content, only to those who may have it.
     pub(crate) async fn accept(
         mut stream: TcpStream,
-        knows: impl AsyncFnOnce(InfoHash) -> bool,
         config: bep_xet::Config,
         deadline: Duration,
     ) -> Result<Self, PeerError> {
         let read = timeout(deadline, read_handshake(&mut stream)).await;
         let (reader, theirs) = read.map_err(|_| late("the handshake", deadline))??;
         let swarm = theirs.info_hash;
-        if !knows(swarm).await {
-            return Err(PeerError::OtherSwarm);
-        }
         let shaken = async {
             stream.write_all(&Handshake::new(swarm, our_id()).encode()).await.map_err(PeerError::Io)?;
             Self::shake_extensions(stream, reader, swarm, config, deadline).await
@@ -157,10 +154,11 @@ impl Link {
     /// # Cancel safety
     /// Nothing is lost if the future is dropped.
     pub(crate) async fn turn(&mut self) -> Result<(), PeerError> {
-        self.fill_outgoing()?;
+        // The deadline of a write begins when there is something to write.
         if self.outgoing.is_empty() {
             self.written_at = now();
         }
+        self.fill_outgoing()?;
         let write_deadline = self.written_at + self.stall;
         let due = self.exchange.poll_timeout().unwrap_or(write_deadline);
         tokio::select! {

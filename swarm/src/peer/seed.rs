@@ -19,6 +19,8 @@ use super::link::now;
 use super::{Link, PeerError, SeedCounters};
 use crate::library::{Library, OpenFile};
 
+/// Questions of one peer that are being looked into; it is not read while there are more.
+const WORK_MAX: usize = 32;
 /// Chunks of a list at most: what the protocol takes.
 const LIST_LEAVES_MAX: usize = 8_192;
 /// Chunks read from disk in one go: half a megabyte at most, for each peer that does not read.
@@ -31,8 +33,16 @@ pub(super) async fn seed(
     library: Arc<Library>,
     counters: SeedCounters,
 ) -> Result<(), PeerError> {
-    let session =
-        Session { link, peer, library, counters, sendings: VecDeque::new(), work: JoinSet::new(), is_reading: false };
+    let session = Session {
+        link,
+        peer,
+        library,
+        counters,
+        sendings: VecDeque::new(),
+        lists: VecDeque::new(),
+        work: JoinSet::new(),
+        is_reading: false,
+    };
     session.run().await
 }
 
@@ -43,9 +53,19 @@ struct Session {
     counters: SeedCounters,
     /// Requests for chunks that are being answered, in turn.
     sendings: VecDeque<Sending>,
+    /// Lists that wait for room.
+    lists: VecDeque<ListSending>,
     work: JoinSet<Done>,
     /// A worker reads chunks for the first sending.
     is_reading: bool,
+}
+
+/// A list that was cut and not sent yet.
+struct ListSending {
+    id: PeerRequestId,
+    total: u32,
+    first: u32,
+    proof: RunProof,
 }
 
 /// A request for chunks that is being answered.
@@ -74,7 +94,7 @@ impl Session {
             }
             self.send_more()?;
             tokio::select! {
-                turn = self.link.turn() => turn?,
+                turn = self.link.turn(), if self.work.len() < WORK_MAX => turn?,
                 Some(done) = self.work.join_next() => self.finish(done)?,
             }
         }
@@ -118,7 +138,10 @@ impl Session {
                     Done::Range { id, file, range }
                 });
             }
-            Event::Stopped { id, .. } => self.sendings.retain(|sending| sending.id != id),
+            Event::Stopped { id, .. } => {
+                self.sendings.retain(|sending| sending.id != id);
+                self.lists.retain(|list| list.id != id);
+            }
             Event::Failed { error } => return Err(error.into()),
             _ => {}
         }
@@ -142,6 +165,8 @@ impl Session {
             Done::Manifest { id, file, .. } => {
                 self.end(id, if file.is_some() { Status::TooLarge } else { Status::NotFound }, 0)
             }
+            // Lists are asked for by themselves.
+            Done::Range { id, range, .. } if range.with_manifest => self.end(id, Status::Unsupported, range.start),
             Done::Range { id, file: Some(file), range } => match chunks_of(&file, &range) {
                 Some(left) => {
                     self.sendings.push_back(Sending { id, file, left, read: VecDeque::new() });
@@ -157,8 +182,17 @@ impl Session {
         }
     }
 
-    /// Goes on with the request whose turn it is, when the connection has room.
+    /// Goes on with the request whose turn it is, when the connection has room. Lists go first: the peer can ask
+    /// for nothing before it has them.
     fn send_more(&mut self) -> Result<(), PeerError> {
+        while self.link.exchange.wants_data()
+            && let Some(ListSending { id, total, first, proof }) = self.lists.pop_front()
+        {
+            let wire = wire_proof(&proof);
+            if self.answer(id, |exchange| exchange.send_manifest(id, total, first, proof.leaves, Some(wire), now()))? {
+                self.end(id, Status::Done, 0)?;
+            }
+        }
         while !self.is_reading && self.link.exchange.wants_data() {
             let Some(mut sending) = self.sendings.pop_front() else { break };
             if !sending.read.is_empty() {

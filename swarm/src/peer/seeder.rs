@@ -122,9 +122,7 @@ impl Seeder {
                         let Ok(slot) = slots.clone().try_acquire_owned() else { continue };
                         let (library, counters, deadline) = (self.library.clone(), self.counters.clone(), self.config.deadline);
                         sessions.spawn(async move {
-                            let known = library.clone();
-                            let knows = async move |swarm| known.has_swarm(swarm).await;
-                            let result = match Link::accept(stream, knows, exchange_config(), deadline).await {
+                            let result = match Link::accept(stream, exchange_config(), deadline).await {
                                 Ok(link) => {
                                     counters.peers.fetch_add(1, Ordering::Relaxed);
                                     seed(link, peer, library, counters).await

@@ -127,10 +127,10 @@ struct WaitingEntry {
     file: usize,
     entry: usize,
     plan: EntryPlan,
-    /// Rounds in which neither the origin nor any peer brought anything of the file, and what was missing of
-    /// it when the last one ended.
+    /// Rounds in which neither the origin nor any peer brought anything, and what was written of all files when
+    /// the last one ended.
     idle_rounds: u32,
-    missing_bytes: Option<u64>,
+    written_bytes: Option<u64>,
 }
 
 /// What a task reports.
@@ -390,7 +390,7 @@ impl Job {
             entry,
             plan,
             idle_rounds: 0,
-            missing_bytes: None,
+            written_bytes: None,
         }));
         if is_shareable && !self.peer_names.is_empty() {
             self.start_peers();

@@ -1,7 +1,7 @@
 //! The proof that content is public: that someone without any credentials gets it from its Hub.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
@@ -15,19 +15,23 @@ use crate::store::Provenance;
 const PROOF_LIFETIME: Duration = Duration::from_secs(3_600);
 /// How long a failed proof is not tried again.
 const REFUSAL_LIFETIME: Duration = Duration::from_secs(60);
+/// Attempts at each request of a proof, and how long each may take: others wait for theirs.
+const PROOF_ATTEMPTS: u32 = 2;
+const PROOF_DEADLINE: Duration = Duration::from_secs(10);
 /// Proofs that are remembered; all are forgotten when there are more.
 const PROOFS_MAX: usize = 10_000;
 
 /// Proves publicness, anonymously whatever tokens the user has, and remembers for a while what came of it.
 #[derive(Debug, Default)]
 pub(crate) struct Publicness {
-    known: Mutex<Known>,
+    proofs: std::sync::Mutex<HashMap<(Provenance, FileHash), Proof>>,
+    /// One proof at a time: it paces the requests.
+    prover: Mutex<Prover>,
 }
 
 #[derive(Debug, Default)]
-struct Known {
+struct Prover {
     hubs: HashMap<String, Arc<Hub>>,
-    files: HashMap<(Provenance, FileHash), Proof>,
     /// The last anonymous listing, as one repository is mostly proved file after file.
     listing: Option<Listing>,
 }
@@ -50,25 +54,34 @@ impl Publicness {
     /// Whether a file is public. Trouble with the network means no, for a minute.
     pub(crate) async fn is_public(&self, provenance: &Provenance, hash: FileHash) -> bool {
         let key = (provenance.clone(), hash);
-        // One proof at a time: it paces the requests, and a second asker finds the answer.
-        let mut known = self.known.lock().await;
-        if let Some(proof) = known.files.get(&key).filter(|proof| proof.until > now()) {
-            return proof.is_public;
+        if let Some(known) = self.known(&key) {
+            return known;
         }
-        let is_public = known.prove(provenance, hash).await.unwrap_or_else(|error| {
+        let mut prover = self.prover.lock().await;
+        // Another asker may have found out meanwhile.
+        if let Some(known) = self.known(&key) {
+            return known;
+        }
+        let is_public = prover.prove(provenance, hash).await.unwrap_or_else(|error| {
             tracing::debug!(%error, "a proof of publicness failed");
             false
         });
-        if known.files.len() >= PROOFS_MAX {
-            known.files.clear();
-        }
         let lifetime = if is_public { PROOF_LIFETIME } else { REFUSAL_LIFETIME };
-        known.files.insert(key, Proof { is_public, until: now() + lifetime });
+        let mut proofs = self.proofs.lock().unwrap_or_else(PoisonError::into_inner);
+        if proofs.len() >= PROOFS_MAX {
+            proofs.clear();
+        }
+        proofs.insert(key, Proof { is_public, until: now() + lifetime });
         is_public
+    }
+
+    fn known(&self, key: &(Provenance, FileHash)) -> Option<bool> {
+        let proofs = self.proofs.lock().unwrap_or_else(PoisonError::into_inner);
+        proofs.get(key).filter(|proof| proof.until > now()).map(|proof| proof.is_public)
     }
 }
 
-impl Known {
+impl Prover {
     /// The whole chain without credentials: the listing names this file under this path, the CAS gives a
     /// token for the repository, and the token gives the file's reconstruction.
     async fn prove(&mut self, provenance: &Provenance, hash: FileHash) -> Result<bool, client::Error> {
@@ -111,7 +124,11 @@ impl Known {
         if let Some(hub) = self.hubs.get(endpoint) {
             return Ok(hub.clone());
         }
-        let hub = Arc::new(Hub::new(&client::Config::new(endpoint)?)?);
+        let mut config = client::Config::new(endpoint)?;
+        config.retry.attempts = PROOF_ATTEMPTS;
+        config.retry.retry_after_max = PROOF_DEADLINE;
+        config.deadlines.answer = PROOF_DEADLINE;
+        let hub = Arc::new(Hub::new(&config)?);
         self.hubs.insert(endpoint.to_owned(), hub.clone());
         Ok(hub)
     }

@@ -1,6 +1,6 @@
 //! Putting verified files where Hugging Face tools look for them.
 
-use std::io::Write as _;
+use std::io::ErrorKind;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -88,8 +88,9 @@ impl Place {
     /// Creates what every commit needs and removes what killed pulls left. The listing is written before
     /// anything that it lists, so that a snapshot that is not complete never looks it.
     pub(crate) fn prepare(&self, all_files: &[TreeFile]) -> Result<(), Error> {
-        create_folder(&self.partial_folder())?;
-        Partial::remove_abandoned(&self.partial_folder());
+        let staging = self.partial_folder();
+        create_folder(&staging)?;
+        Partial::remove_abandoned(&staging);
         let trees = match &self.layout {
             Layout::Cache { cache, repo, .. } => {
                 tag_cache(cache);
@@ -97,12 +98,12 @@ impl Place {
             }
             Layout::Folder { metadata, .. } => {
                 tag_cache(metadata);
-                write_if_different(&metadata.join(".gitignore"), b"*")?;
+                write_if_different(&staging, &metadata.join(".gitignore"), b"*")?;
                 metadata.join("trees")
             }
         };
         let tree = serde_json::to_vec(&TreeJson::new(all_files)).map_err(Error::internal)?;
-        write_if_different(&trees.join(format!("{}.json", self.commit.sha)), &tree)
+        write_if_different(&staging, &trees.join(format!("{}.json", self.commit.sha)), &tree)
     }
 
     /// Whether content under several names is kept several times.
@@ -160,15 +161,19 @@ impl Place {
     /// Gives verified bytes, which are at all of `sources`, all names that they have in the repository.
     pub(crate) fn expose(&self, sources: &[PathBuf], files: &[TreeFile]) -> Result<(), Error> {
         let Some(source) = sources.first() else { return Ok(()) };
+        let staging = self.partial_folder();
         for file in files {
             match &self.layout {
                 Layout::Cache { snapshot, .. } => {
-                    link(&snapshot.join(&file.path), &blob_link(&file.path, file.etag()))?
+                    link(&staging, &snapshot.join(&file.path), &blob_link(&file.path, file.etag()))?
                 }
                 Layout::Folder { metadata, .. } => {
                     let target = self.bytes_path(file);
                     if !sources.contains(&target) {
-                        copy_atomically(source, &target)?;
+                        let copy = Partial::create(&staging, STAGED, 0)?;
+                        copy.copy_from(source)?;
+                        create_parent(&target)?;
+                        copy.persist(&target)?;
                     }
                     self.write_folder_metadata(metadata, file)?;
                 }
@@ -195,7 +200,11 @@ impl Place {
         if self.commit.revision == self.commit.sha {
             return Ok(());
         }
-        write_if_different(&repo.join("refs").join(&self.commit.revision), self.commit.sha.as_bytes())
+        write_if_different(
+            &self.partial_folder(),
+            &repo.join("refs").join(&self.commit.revision),
+            self.commit.sha.as_bytes(),
+        )
     }
 
     /// What `hf download --local-dir` reads to tell that a file is up to date.
@@ -206,9 +215,16 @@ impl Place {
             return Ok(());
         }
         let written = system_now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-        write_atomically(&path, format!("{stamp}{written}\n").as_bytes())
+        let text = format!("{stamp}{written}\n");
+        let partial = Partial::create(&self.partial_folder(), STAGED, text.len() as u64)?;
+        partial.write(text.as_bytes(), 0)?;
+        create_parent(&path)?;
+        partial.rename(&path).map(drop)
     }
 }
+
+/// Name of files that are being written and have no name of their own yet.
+const STAGED: &str = "staged";
 
 fn create_folder(path: &Path) -> Result<(), Error> {
     std::fs::create_dir_all(path).map_err(Error::disk("create the folder", path))
@@ -224,58 +240,41 @@ fn create_parent(path: &Path) -> Result<&Path, Error> {
 fn tag_cache(folder: &Path) {
     let tag = folder.join("CACHEDIR.TAG");
     if !tag.exists()
-        && let Err(error) = write_atomically(&tag, CACHEDIR_TAG.as_bytes())
+        && let Err(error) = write_atomically(folder, &tag, CACHEDIR_TAG.as_bytes())
     {
         tracing::debug!(%error, "cannot tag the cache");
     }
 }
 
-/// A name beside `path` that nobody else uses.
-fn temporary_name(path: &Path) -> PathBuf {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    // Long names leave no room for a suffix: 255 bytes are what file systems take.
-    let short: String = name.chars().take(40).collect();
-    path.with_file_name(format!(".{short}.{:08x}.tmp", rand::random::<u32>()))
-}
-
-fn replace(path: &Path, action: &'static str, create: impl FnOnce(&Path) -> std::io::Result<()>) -> Result<(), Error> {
+/// Writes a small file beside its name, in `staging`, which is on the same file system and is swept of what
+/// killed processes leave, and then gives it its name.
+pub(super) fn write_atomically(staging: &Path, path: &Path, content: &[u8]) -> Result<(), Error> {
+    let partial = Partial::create(staging, STAGED, content.len() as u64)?;
+    partial.write(content, 0)?;
     create_parent(path)?;
-    let temporary = temporary_name(path);
-    let result = create(&temporary).and_then(|()| std::fs::rename(&temporary, path));
-    if result.is_err()
-        && let Err(error) = std::fs::remove_file(&temporary)
-    {
-        tracing::debug!(%error, "cannot remove a temporary file");
-    }
-    result.map_err(Error::disk(action, path))
-}
-
-pub(super) fn write_atomically(path: &Path, content: &[u8]) -> Result<(), Error> {
-    replace(path, "write", |temporary| {
-        let mut file = std::fs::File::create_new(temporary)?;
-        file.write_all(content)?;
-        file.sync_all()
-    })
+    partial.persist(path).map(drop)
 }
 
 /// Leaves alone what is right already, which may be on a disk that cannot be written.
-fn write_if_different(path: &Path, content: &[u8]) -> Result<(), Error> {
+fn write_if_different(staging: &Path, path: &Path, content: &[u8]) -> Result<(), Error> {
     if std::fs::read(path).is_ok_and(|present| present == content) {
         return Ok(());
     }
-    write_atomically(path, content)
+    write_atomically(staging, path, content)
 }
 
-/// Copies without going through memory where the file system can share the blocks.
-fn copy_atomically(source: &Path, target: &Path) -> Result<(), Error> {
-    replace(target, "copy to", |temporary| std::fs::copy(source, temporary).map(drop))
-}
-
-fn link(path: &Path, target: &Path) -> Result<(), Error> {
+/// Links, in one step where there is nothing, and otherwise by putting a new link in the place of the old.
+fn link(staging: &Path, path: &Path, target: &Path) -> Result<(), Error> {
+    create_parent(path)?;
+    match symlink(target, path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+        result => return result.map_err(Error::disk("link", path)),
+    }
     if std::fs::read_link(path).is_ok_and(|present| present == target) {
         return Ok(());
     }
-    replace(path, "link", |temporary| symlink(target, temporary))
+    let staged = staging.join(format!("{STAGED}.{:08x}", rand::random::<u32>()));
+    symlink(target, &staged).and_then(|()| std::fs::rename(&staged, path)).map_err(Error::disk("link", path))
 }
 
 #[expect(clippy::disallowed_methods, reason = "the store is a shell: files bear wall-clock times")]

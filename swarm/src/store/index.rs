@@ -190,7 +190,7 @@ impl Index {
         }
         let mut bytes = Vec::with_capacity(length);
         leaves.iter().for_each(|leaf| bytes.extend_from_slice(&leaf.encode()));
-        write_atomically(&path, &bytes)
+        write_atomically(&self.home.join("leaves"), &path, &bytes)
     }
 
     /// The chunk list of a file, if it is there and reduces to the file's name.

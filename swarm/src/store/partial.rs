@@ -66,9 +66,19 @@ impl Partial {
         self.file.write_all_at(data, offset).map_err(Error::disk("write", &self.path))
     }
 
+    /// Copies a file in its place, without going through memory where the file system can share the blocks.
+    pub(crate) fn copy_from(&self, source: &Path) -> Result<(), Error> {
+        std::fs::copy(source, &self.path).map(drop).map_err(Error::disk("copy to", &self.path))
+    }
+
     /// Makes the bytes durable and gives the file its final name. An older file of that name is replaced.
     pub(crate) fn persist(&self, target: &Path) -> Result<File, Error> {
         self.file.sync_all().map_err(Error::disk("write", &self.path))?;
+        self.rename(target)
+    }
+
+    /// Gives the file its final name. After a power failure it may be empty, which its readers notice.
+    pub(crate) fn rename(&self, target: &Path) -> Result<File, Error> {
         std::fs::rename(&self.path, target).map_err(Error::disk("put in place", target))?;
         self.is_kept.store(true, Ordering::Relaxed);
         self.file.try_clone().map_err(Error::disk("open", target))

@@ -127,13 +127,11 @@ async fn answer_to(server: SocketAddr, bytes: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn given_who_is_no_peer_of_the_swarm_when_connected_then_closed_without_a_byte() {
+async fn given_who_is_no_peer_when_connected_then_closed_without_a_byte() {
     let lab = Lab::new().await;
     let server = Machine::start(&lab, None).await;
     let mut handshake = [b"\x13BitTorrent protocol\x00\x00\x00\x00\x00\x10\x00\x00", &swarm(&lab)[..]].concat();
     handshake.extend_from_slice(b"-XX0000-hostile here");
-    let mut other_swarm = handshake.clone();
-    other_swarm[47] ^= 1;
     let mut other_protocol = handshake.clone();
     other_protocol[1] ^= 1;
 
@@ -141,12 +139,30 @@ async fn given_who_is_no_peer_of_the_swarm_when_connected_then_closed_without_a_
         ("noise", &b"\xff\xfe\x00\x01noise"[..]),
         ("HTTP", b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"),
         ("another protocol", &other_protocol),
-        ("another swarm", &other_swarm),
         ("half a handshake and silence", &handshake[..40]),
     ] {
         assert_eq!(b"", &answer_to(server.address, bytes).await[..], "{what}");
     }
 
+    lab.assert_served_by(server.address).await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_another_swarm_when_connected_then_it_tells_nothing_of_what_is_here() {
+    let lab = Lab::new().await;
+    let server = Machine::start(&lab, None).await;
+    let content = content(&lab);
+    let (file, bytes) = (hash(&content), content.len() as u64);
+    let other = PeerClient::repo_swarm(&lab.faulty.address().to_string(), "model", "lab/secret");
+
+    // The handshake is that of any swarm, so nobody learns from it which repositories are here.
+    let mut client = within(PeerClient::connect(server.address, other)).await.unwrap();
+
+    assert!(!within(client.has(file)).await.unwrap());
+    let list = within(client.list(file, 0, bytes)).await.unwrap();
+    assert_eq!((Status::NotFound, 0), (list.status, list.entries));
+    drop(client);
     lab.assert_served_by(server.address).await;
     server.stop().await;
 }

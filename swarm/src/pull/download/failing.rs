@@ -1,6 +1,8 @@
 //! What goes wrong in a download: entries that the origin does not give, files that are given up, and when the
 //! rest is not worth trying.
 
+use std::sync::atomic::Ordering;
+
 use tokio::task::AbortHandle;
 use xet_cas::client;
 
@@ -14,7 +16,7 @@ const FAILURES_IN_A_ROW_MAX: usize = 3;
 const STALLED_TICKS_MIN: u32 = 3;
 /// Ticks after which the origin is asked again for an entry that peers have not brought.
 const STALLED_TICKS_MAX: u32 = 25;
-/// Such rounds in a row without a new byte of the file, from anyone, after which it is given up.
+/// Such rounds in a row without a new byte of anything, from anyone, after which its file is given up.
 const IDLE_ROUNDS_MAX: u32 = 2;
 /// Ticks without any fetch and any new byte after which a file that is not complete is given up. Peers may be
 /// fetching it, under deadlines of their own that are shorter.
@@ -27,10 +29,10 @@ impl Job {
         if self.peers.is_empty() || error.kind() != Some(ErrorKind::Network) {
             return Err(error);
         }
-        let Some(work) = self.open.get(&entry.file).and_then(|open| open.work.as_ref()) else { return Ok(()) };
-        let missing_bytes = Some(work.ledger().missing_bytes());
-        entry.idle_rounds = if entry.missing_bytes == missing_bytes { entry.idle_rounds + 1 } else { 0 };
-        entry.missing_bytes = missing_bytes;
+        // Peers work from the last file backwards, so that what they bring is mostly of others for a long time.
+        let written_bytes = Some(self.shared.written_bytes.load(Ordering::Relaxed));
+        entry.idle_rounds = if entry.written_bytes == written_bytes { entry.idle_rounds + 1 } else { 0 };
+        entry.written_bytes = written_bytes;
         if entry.idle_rounds >= IDLE_ROUNDS_MAX {
             return Err(error);
         }
