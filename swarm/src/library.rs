@@ -9,11 +9,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::Semaphore;
 
+use bep_xet::{Object, ObjectKind};
 use bt_wire::InfoHash;
 use bytes::Bytes;
 use xet_cas::proof::Tree;
 use xet_cas::xorb::RecordHeader;
-use xet_cas::{FileHash, Leaf, Scheme};
+use xet_cas::{ChunkRange, FileHash, Leaf, Scheme, XorbHash};
 
 use crate::Error;
 use crate::sharing::{Publicness, Scope, repo_swarm};
@@ -44,6 +45,8 @@ struct Shelves {
     /// The index as it was read.
     read_at: Option<SystemTime>,
     swarms: HashMap<InfoHash, HashMap<FileHash, FileRecord>>,
+    /// Xorbs that a file of the swarm holds whole.
+    xorbs: HashMap<(InfoHash, XorbHash), (FileHash, ChunkRange)>,
     /// Most recently used last.
     open: Vec<(FileHash, Arc<OpenFile>)>,
 }
@@ -65,9 +68,24 @@ impl Library {
         Ok(self.shelves().swarms.values().map(HashMap::len).sum())
     }
 
-    /// The file, if it is of this swarm and may be served to this address.
-    pub(crate) async fn find(self: &Arc<Self>, swarm: InfoHash, hash: FileHash, to: IpAddr) -> Option<Arc<OpenFile>> {
+    /// What a peer names, if it is of this swarm and may be served to this address.
+    pub(crate) async fn find(self: &Arc<Self>, swarm: InfoHash, object: Object, to: IpAddr) -> Option<Held> {
         self.refresh().await;
+        let (hash, run) = match object.kind {
+            ObjectKind::File => (FileHash::from_bytes(object.hash), None),
+            ObjectKind::Xorb => {
+                let xorb = XorbHash::from_bytes(object.hash);
+                let (file, run) = *self.shelves().xorbs.get(&(swarm, xorb))?;
+                (file, Some(run))
+            }
+            _ => return None,
+        };
+        let file = self.find_file(swarm, hash, to).await?;
+        let chunks = run.unwrap_or(ChunkRange { start: 0, end: file.chunk_count() });
+        Some(Held { file, chunks })
+    }
+
+    async fn find_file(self: &Arc<Self>, swarm: InfoHash, hash: FileHash, to: IpAddr) -> Option<Arc<OpenFile>> {
         let record = self.shelves().swarms.get(&swarm)?.get(&hash)?.clone();
         if !Scope::of(&record.provenance.endpoint).allows(to)
             || !self.publicness.is_public(&record.provenance, hash).await
@@ -103,6 +121,7 @@ impl Library {
             return Ok(());
         }
         let mut swarms: HashMap<InfoHash, HashMap<FileHash, FileRecord>> = HashMap::new();
+        let mut xorbs = HashMap::new();
         for record in self.index.all()? {
             let Some(Ok(hash)) = record.xet_hash.as_ref().map(|text| text.parse::<FileHash>()) else { continue };
             if Identity::of(&record.path) != Some(record.identity) {
@@ -110,10 +129,16 @@ impl Library {
             }
             let from = &record.provenance;
             let swarm = repo_swarm(&from.endpoint, &from.repo_type, &from.repo);
+            for xorb in &record.xorbs {
+                let Ok(name) = xorb.hash.parse::<XorbHash>() else { continue };
+                let chunks = ChunkRange { start: xorb.first_chunk, end: xorb.end_chunk };
+                xorbs.insert((swarm, name), (hash, chunks));
+            }
             swarms.entry(swarm).or_default().insert(hash, record);
         }
         let mut shelves = self.shelves();
         shelves.swarms = swarms;
+        shelves.xorbs = xorbs;
         // Reading it touches it.
         shelves.read_at = self.index.changed();
         Ok(())
@@ -144,6 +169,14 @@ impl Library {
     fn shelves(&self) -> MutexGuard<'_, Shelves> {
         self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Something that can be served: some or all chunks of a file.
+#[derive(Debug, Clone)]
+pub(crate) struct Held {
+    pub(crate) file: Arc<OpenFile>,
+    /// Chunks of the file.
+    pub(crate) chunks: ChunkRange,
 }
 
 /// A file that is served.

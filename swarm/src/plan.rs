@@ -4,7 +4,7 @@
 //! file it belongs.
 
 use xet_cas::proof::Outline;
-use xet_cas::{ByteRange, ChunkRange, Error as FormatError, FetchEntry, Reconstruction};
+use xet_cas::{ByteRange, ChunkRange, Error as FormatError, FetchEntry, Reconstruction, XorbHash};
 
 /// How one file is fetched.
 #[derive(Debug)]
@@ -13,6 +13,9 @@ pub(crate) struct FilePlan {
     pub(crate) entries: Vec<EntryPlan>,
     /// Where its terms end, by which a list of its chunks can be told from a list of something else.
     pub(crate) outline: Outline,
+    /// Runs of the file that may be whole xorbs: all chunks of an entry from the first on. Whether they are is
+    /// told by their hash.
+    pub(crate) xorb_candidates: Vec<(XorbHash, ByteRange)>,
 }
 
 /// One fetch entry and the terms of the file that it serves.
@@ -52,7 +55,13 @@ impl FilePlan {
         for entry in &mut entries {
             entry.uses.sort_by_key(|term| term.chunks.start);
         }
-        Ok(Self { entries, outline })
+        let from_the_first = entries.iter().filter(|plan| plan.entry.chunks.start == 0);
+        let candidates = from_the_first.flat_map(|plan| {
+            let whole = plan.file_ranges().find(|(chunks, _)| *chunks == plan.entry.chunks);
+            whole.map(|(_, range)| (plan.entry.xorb, range))
+        });
+        let xorb_candidates = candidates.collect();
+        Ok(Self { entries, outline, xorb_candidates })
     }
 }
 

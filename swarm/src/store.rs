@@ -11,7 +11,7 @@ pub(crate) use destination::{Place, Presence};
 
 mod index;
 pub use index::Index;
-pub(crate) use index::{FileRecord, Identity, Provenance};
+pub(crate) use index::{FileRecord, Identity, Provenance, XorbRecord};
 
 mod check;
 pub(crate) use check::{EtagHasher, hash_file};

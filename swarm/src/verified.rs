@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use xet_cas::{Error as FormatError, Leaf};
+use xet_cas::{ByteRange, ChunkRange, Error as FormatError, Leaf, XorbHash};
 
 use crate::store::Partial;
 use crate::work::FileWork;
@@ -34,6 +34,15 @@ impl<'a> HashedChunk<'a> {
 pub(crate) struct VerifiedFile {
     content: Content,
     leaves: Vec<Leaf>,
+    xorbs: Vec<XorbRun>,
+}
+
+/// A run of a file's chunks that is a whole xorb, by its hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct XorbRun {
+    pub(crate) xorb: XorbHash,
+    /// Chunks of the file.
+    pub(crate) chunks: ChunkRange,
 }
 
 #[derive(Debug)]
@@ -51,7 +60,8 @@ impl VerifiedFile {
         if actual != claimed {
             return Err(FormatError::FileHash { claimed, actual });
         }
-        Ok(Self { content: Content::Chunks(file), leaves })
+        let xorbs = whole_xorbs(&file.xorb_candidates, &leaves);
+        Ok(Self { content: Content::Chunks(file), leaves, xorbs })
     }
 
     /// A file that was hashed as a whole while it was written. `digest` is what was computed.
@@ -59,12 +69,17 @@ impl VerifiedFile {
         if digest != claimed {
             return Err(format!("its bytes hash to {digest}, the Hub says {claimed}"));
         }
-        Ok(Self { content: Content::Whole(partial), leaves: Vec::new() })
+        Ok(Self { content: Content::Whole(partial), leaves: Vec::new(), xorbs: Vec::new() })
     }
 
     /// The chunks of a file in the CAS.
     pub(crate) fn leaves(&self) -> &[Leaf] {
         &self.leaves
+    }
+
+    /// Which of them are whole xorbs.
+    pub(crate) fn xorbs(&self) -> &[XorbRun] {
+        &self.xorbs
     }
 
     pub(crate) fn partial(&self) -> &Partial {
@@ -73,4 +88,21 @@ impl VerifiedFile {
             Content::Whole(partial) => partial,
         }
     }
+}
+
+fn whole_xorbs(candidates: &[(XorbHash, ByteRange)], leaves: &[Leaf]) -> Vec<XorbRun> {
+    let mut end = 0;
+    let begin = |leaf: &Leaf| {
+        let begin = end;
+        end += u64::from(leaf.length);
+        begin
+    };
+    let offsets: Vec<u64> = leaves.iter().map(begin).collect();
+    let run = |(xorb, range): &(XorbHash, ByteRange)| {
+        let first = offsets.binary_search(&range.start).ok()?;
+        let last = offsets.partition_point(|offset| *offset < range.end);
+        let is_whole = Leaf::xorb_hash(leaves.get(first..last)?) == *xorb;
+        is_whole.then_some(XorbRun { xorb: *xorb, chunks: ChunkRange { start: first as u32, end: last as u32 } })
+    };
+    candidates.iter().filter_map(run).collect()
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, mpsc};
 use xet_cas::client::{self, Cas};
 use xet_cas::proof::Outline;
-use xet_cas::{FileHash, Reconstruction};
+use xet_cas::{ByteRange, FileHash, Reconstruction, XorbHash};
 
 use crate::Error;
 use crate::ledger::{Ledger, Reserved, Source};
@@ -24,6 +24,7 @@ pub(crate) struct FileWork {
     pub(crate) cas: Cas,
     pub(crate) partial: Partial,
     pub(crate) outline: Outline,
+    pub(crate) xorb_candidates: Vec<(XorbHash, ByteRange)>,
     /// It was proved public, so peers may be asked for it.
     pub(crate) is_shareable: bool,
     /// Peers that say that they have it.
@@ -51,6 +52,7 @@ impl FileWork {
             cas,
             partial,
             outline: plan.outline.clone(),
+            xorb_candidates: plan.xorb_candidates.clone(),
             is_shareable: false,
             holders: AtomicUsize::new(0),
             ledger: Mutex::new(Ledger::new(plan, bytes)),

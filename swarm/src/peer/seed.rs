@@ -6,18 +6,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bep_xet::{
-    Event, HaveEntry, HaveState, ManifestForm, ManifestQuery, Object, ObjectKind, PeerRequestId, Proof, ProofLevel,
-    Range, Sibling, Status, Unit,
+    Event, HaveEntry, HaveState, ManifestForm, ManifestQuery, ObjectKind, PeerRequestId, Proof, ProofLevel, Range,
+    Sibling, Status, Unit,
 };
 use bytes::Bytes;
 use tokio::task::{JoinError, JoinSet};
 use xet_cas::proof::{Node, RunProof};
 use xet_cas::xorb::RecordHeader;
-use xet_cas::{ByteRange, ChunkRange, FileHash};
+use xet_cas::{ByteRange, ChunkRange, Leaf};
 
 use super::link::now;
 use super::{Link, PeerError, SeedCounters};
-use crate::library::{Library, OpenFile};
+use crate::library::{Held, Library, OpenFile};
 
 /// Questions of one peer that are being looked into; it is not read while there are more.
 const WORK_MAX: usize = 32;
@@ -54,25 +54,29 @@ struct Session {
     /// Requests for chunks that are being answered, in turn.
     sendings: VecDeque<Sending>,
     /// Lists that wait for room.
-    lists: VecDeque<ListSending>,
+    lists: VecDeque<(PeerRequestId, List)>,
     work: JoinSet<Done>,
     /// A worker reads chunks for the first sending.
     is_reading: bool,
 }
 
 /// A list that was cut and not sent yet.
-struct ListSending {
-    id: PeerRequestId,
+struct List {
+    /// Chunks of the whole object.
     total: u32,
+    /// Index in it of the first one here.
     first: u32,
-    proof: RunProof,
+    leaves: Vec<Leaf>,
+    proof: Option<Proof>,
 }
 
 /// A request for chunks that is being answered.
 struct Sending {
     id: PeerRequestId,
     file: Arc<OpenFile>,
-    /// Chunks that are not sent yet.
+    /// Where the object that was named begins in the file.
+    first: u32,
+    /// Chunks of the file that are not sent yet.
     left: ChunkRange,
     /// The first of them, as far as they were read; `None` where the file has changed.
     read: VecDeque<Option<Bytes>>,
@@ -81,8 +85,8 @@ struct Sending {
 /// What a task found.
 enum Done {
     Have { id: PeerRequestId, entries: Vec<HaveEntry> },
-    Manifest { id: PeerRequestId, file: Option<Arc<OpenFile>>, proof: Option<(u32, RunProof)> },
-    Range { id: PeerRequestId, file: Option<Arc<OpenFile>>, range: Range },
+    Manifest { id: PeerRequestId, is_held: bool, list: Option<List> },
+    Range { id: PeerRequestId, held: Option<Held>, range: Range },
     Read { sending: Sending },
 }
 
@@ -107,10 +111,7 @@ impl Session {
                 self.work.spawn(async move {
                     let mut entries = Vec::with_capacity(objects.len());
                     for object in objects {
-                        let has = match file_hash(&object) {
-                            Some(hash) => library.find(swarm, hash, to).await.is_some(),
-                            None => false,
-                        };
+                        let has = library.find(swarm, object, to).await.is_some();
                         entries.push(HaveEntry { object, state: if has { HaveState::All } else { HaveState::None } });
                     }
                     Done::Have { id, entries }
@@ -118,29 +119,23 @@ impl Session {
             }
             Event::ManifestAsked { id, query } => {
                 self.work.spawn(async move {
-                    let file = match file_hash(&query.object) {
-                        Some(hash) if query.form == ManifestForm::Run => library.find(swarm, hash, to).await,
-                        _ => None,
-                    };
-                    let proof = match &file {
-                        Some(file) => prove(file.clone(), query).await,
+                    let held = library.find(swarm, query.object, to).await;
+                    let list = match &held {
+                        Some(held) => cut(held.clone(), query).await,
                         None => None,
                     };
-                    Done::Manifest { id, file, proof }
+                    Done::Manifest { id, is_held: held.is_some(), list }
                 });
             }
             Event::RangeAsked { id, range } => {
                 self.work.spawn(async move {
-                    let file = match file_hash(&range.object) {
-                        Some(hash) => library.find(swarm, hash, to).await,
-                        None => None,
-                    };
-                    Done::Range { id, file, range }
+                    let held = library.find(swarm, range.object, to).await;
+                    Done::Range { id, held, range }
                 });
             }
             Event::Stopped { id, .. } => {
                 self.sendings.retain(|sending| sending.id != id);
-                self.lists.retain(|list| list.id != id);
+                self.lists.retain(|(list, _)| *list != id);
             }
             Event::Failed { error } => return Err(error.into()),
             _ => {}
@@ -155,26 +150,22 @@ impl Session {
                 self.answer(id, |exchange| exchange.send_have(id, entries, now()))?;
                 self.end(id, Status::Done, 0)
             }
-            Done::Manifest { id, file: Some(file), proof: Some((first, proof)) } => {
-                let total = file.chunk_count();
-                let wire = wire_proof(&proof);
-                let sent = self
-                    .answer(id, |exchange| exchange.send_manifest(id, total, first, proof.leaves, Some(wire), now()))?;
-                self.end(id, if sent { Status::Done } else { Status::Busy }, 0)
+            Done::Manifest { id, list: Some(list), .. } => {
+                self.lists.push_back((id, list));
+                Ok(())
             }
-            Done::Manifest { id, file, .. } => {
-                self.end(id, if file.is_some() { Status::TooLarge } else { Status::NotFound }, 0)
+            Done::Manifest { id, is_held, .. } => {
+                self.end(id, if is_held { Status::TooLarge } else { Status::NotFound }, 0)
             }
             // Lists are asked for by themselves.
             Done::Range { id, range, .. } if range.with_manifest => self.end(id, Status::Unsupported, range.start),
-            Done::Range { id, file: Some(file), range } => match chunks_of(&file, &range) {
-                Some(left) => {
-                    self.sendings.push_back(Sending { id, file, left, read: VecDeque::new() });
+            Done::Range { id, held, range } => match held.and_then(|held| Some((chunks_of(&held, &range)?, held))) {
+                Some((left, Held { file, chunks })) => {
+                    self.sendings.push_back(Sending { id, file, first: chunks.start, left, read: VecDeque::new() });
                     Ok(())
                 }
                 None => self.end(id, Status::NotFound, range.start),
             },
-            Done::Range { id, file: None, range } => self.end(id, Status::NotFound, range.start),
             Done::Read { sending } => {
                 self.is_reading = false;
                 self.send(sending)
@@ -186,10 +177,9 @@ impl Session {
     /// for nothing before it has them.
     fn send_more(&mut self) -> Result<(), PeerError> {
         while self.link.exchange.wants_data()
-            && let Some(ListSending { id, total, first, proof }) = self.lists.pop_front()
+            && let Some((id, List { total, first, leaves, proof })) = self.lists.pop_front()
         {
-            let wire = wire_proof(&proof);
-            if self.answer(id, |exchange| exchange.send_manifest(id, total, first, proof.leaves, Some(wire), now()))? {
+            if self.answer(id, |exchange| exchange.send_manifest(id, total, first, leaves, proof, now()))? {
                 self.end(id, Status::Done, 0)?;
             }
         }
@@ -216,10 +206,10 @@ impl Session {
         {
             let Some(chunk) = chunk else {
                 // The file has changed underneath: nothing of it is sent any more.
-                return self.end(sending.id, Status::NotFound, sending.left.start.into());
+                return self.end(sending.id, Status::NotFound, (sending.left.start - sending.first).into());
             };
             let length = (chunk.len() - RecordHeader::BYTES) as u64;
-            let (id, index) = (sending.id, sending.left.start);
+            let (id, index) = (sending.id, sending.left.start - sending.first);
             if !self.answer(id, |exchange| exchange.send_chunk(id, index, chunk, now()))? {
                 return Ok(());
             }
@@ -227,7 +217,7 @@ impl Session {
             sending.left.start += 1;
         }
         if sending.left.count() == 0 {
-            return self.end(sending.id, Status::Done, sending.left.end.into());
+            return self.end(sending.id, Status::Done, (sending.left.end - sending.first).into());
         }
         if sending.read.is_empty() {
             // In turn, so that a large request does not hold up the others.
@@ -269,18 +259,27 @@ impl Session {
     }
 }
 
-fn file_hash(object: &Object) -> Option<FileHash> {
-    (object.kind == ObjectKind::File).then(|| FileHash::from_bytes(object.hash))
-}
-
-/// Cuts a proof on a worker thread: the first one reads the whole chunk list.
-async fn prove(file: Arc<OpenFile>, query: ManifestQuery) -> Option<(u32, RunProof)> {
+/// Cuts a list on a worker thread: of a run of a file, with its proof, or of a whole xorb, which proves itself.
+async fn cut(held: Held, query: ManifestQuery) -> Option<List> {
     let cut = move || {
-        let chunks = file.tree.chunks_in(ByteRange { start: query.start, end: query.end })?;
-        if chunks.count() as usize > LIST_LEAVES_MAX {
-            return None;
+        let tree = &held.file.tree;
+        let total = held.chunks.count();
+        match (query.object.kind, query.form) {
+            (ObjectKind::File, ManifestForm::Run) => {
+                let chunks = tree.chunks_in(ByteRange { start: query.start, end: query.end })?;
+                if chunks.count() as usize > LIST_LEAVES_MAX {
+                    return None;
+                }
+                let proof = tree.run_proof(chunks).ok()?;
+                let wire = wire_proof(&proof);
+                Some(List { total, first: chunks.start, leaves: proof.leaves, proof: Some(wire) })
+            }
+            (ObjectKind::Xorb, ManifestForm::Whole) => {
+                let leaves = tree.leaves().get(held.chunks.start as usize..held.chunks.end as usize)?.to_vec();
+                Some(List { total, first: 0, leaves, proof: None })
+            }
+            _ => None,
         }
-        Some((chunks.start, file.tree.run_proof(chunks).ok()?))
     };
     tokio::task::spawn_blocking(cut).await.ok()?
 }
@@ -294,13 +293,14 @@ fn wire_proof(proof: &RunProof) -> Proof {
     Proof { offset: proof.offset, levels: proof.levels.iter().map(level).collect() }
 }
 
-/// The chunks that a request names, as far as they exist.
-fn chunks_of(file: &OpenFile, range: &Range) -> Option<ChunkRange> {
+/// The chunks of the file that a request names, as far as they exist.
+fn chunks_of(held: &Held, range: &Range) -> Option<ChunkRange> {
+    let Held { file, chunks } = held;
     match range.unit {
         Unit::FileBytes => file.tree.chunks_in(ByteRange { start: range.start, end: range.end.min(file.bytes()) }),
         Unit::Chunks => {
-            let start = u32::try_from(range.start).ok()?;
-            let end = range.end.min(file.chunk_count().into()) as u32;
+            let start = chunks.start.checked_add(u32::try_from(range.start).ok()?)?;
+            let end = chunks.start + range.end.min(chunks.count().into()) as u32;
             (start < end).then_some(ChunkRange { start, end })
         }
         _ => None,

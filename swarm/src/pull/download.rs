@@ -432,7 +432,7 @@ impl Job {
                 }
                 let in_place = place.put(&verified, &group.files)?;
                 let checked = match xet_hash {
-                    Some(hash) => Checked::Xet(hash.to_string()),
+                    Some(hash) => Checked::Xet(hash.to_string(), verified.xorbs().to_vec()),
                     None => Checked::Etag(group.file().etag().to_owned()),
                 };
                 Ok(in_place.and_then(|(path, identity)| record(&place, group.file(), path, identity, checked)))

@@ -98,7 +98,20 @@ pub(crate) struct FileRecord {
     pub(crate) etag: Option<String>,
     /// Name in the CAS, text form, if that is what was recomputed. Its leaf list lies beside the index.
     pub(crate) xet_hash: Option<String>,
+    /// Xorbs that it holds whole.
+    #[serde(default)]
+    pub(crate) xorbs: Vec<XorbRecord>,
     pub(crate) provenance: Provenance,
+}
+
+/// A whole xorb within a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct XorbRecord {
+    /// Its name, text form.
+    pub(crate) hash: String,
+    /// Chunks of the file, end exclusive.
+    pub(crate) first_chunk: u32,
+    pub(crate) end_chunk: u32,
 }
 
 /// Where a file came from; decides later with whom it may be shared.
@@ -318,7 +331,14 @@ mod tests {
             path: "p".into(),
         };
         let identity = Identity::of(path).unwrap();
-        FileRecord { path: path.to_owned(), identity, etag: Some("e".into()), xet_hash: None, provenance }
+        FileRecord {
+            path: path.to_owned(),
+            identity,
+            etag: Some("e".into()),
+            xet_hash: None,
+            xorbs: Vec::new(),
+            provenance,
+        }
     }
 
     #[test]

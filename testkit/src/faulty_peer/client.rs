@@ -4,7 +4,8 @@ use std::io;
 use std::net::SocketAddr;
 
 use bep_xet::{
-    HaveQuery, HaveState, Limits, ManifestQuery, ManifestRequest, Message, Object, Range, RangeRequest, Status,
+    HaveQuery, HaveState, Limits, ManifestQuery, ManifestRequest, Message, Object, ObjectKind, Range, RangeRequest,
+    Status,
 };
 use bt_wire::{EXTENSION_HANDSHAKE_ID, ExtensionHandshake, Handshake, InfoHash, PeerId};
 use bytes::{Buf as _, BytesMut};
@@ -124,6 +125,21 @@ impl PeerClient {
         let range = Range { start, end, ..Range::chunks(object(file), ChunkRange { start: 0, end: 0 }) };
         let id = self.ask(range).await?;
         self.answer(id).await
+    }
+
+    /// Asks for the whole list of a xorb, and for some of its chunks by their index.
+    ///
+    /// # Errors
+    /// If the peer hangs up.
+    pub async fn xorb(&mut self, xorb: [u8; 32], start: u64, end: u64) -> io::Result<(Answer, Answer)> {
+        let object = Object { kind: ObjectKind::Xorb, hash: xorb };
+        let id = self.id();
+        let query = ManifestQuery::whole(object);
+        self.line.send(&Message::ManifestRequest(ManifestRequest { id, query })).await?;
+        let list = self.answer(id).await?;
+        let range = Range { start, end, ..Range::chunks(object, ChunkRange { start: 0, end: 0 }) };
+        let id = self.ask(range).await?;
+        Ok((list, self.answer(id).await?))
     }
 
     /// Asks for these bytes of a file, and does not wait for them.

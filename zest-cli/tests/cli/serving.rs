@@ -168,6 +168,33 @@ async fn given_another_swarm_when_connected_then_it_tells_nothing_of_what_is_her
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn given_a_file_that_is_a_whole_xorb_when_the_xorb_is_asked_for_then_it_comes_out_of_the_file() {
+    let lab = Lab::new().await;
+    let (folder, repo) = (lab.folder.path().join("solo"), "lab/solo");
+    let content: Vec<u8> = content(&lab).into_iter().take(700_000).map(|byte| byte ^ 0x55).collect();
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("solo.bin"), &content).unwrap();
+    lab.zest(&["publish", folder.to_str().unwrap(), repo]).await.assert_ok();
+    let server_home = lab.folder.path().join("server");
+    finish(lab.command_at(&server_home, &["pull", repo]).spawn().unwrap()).await.assert_ok();
+    let server = Machine::start(&lab, None).await;
+    let leaves: Vec<Leaf> = chunks(&content).map(Leaf::of).collect();
+    let xorb = *Leaf::xorb_hash(&leaves).as_bytes();
+
+    let swarm = PeerClient::repo_swarm(&lab.faulty.address().to_string(), "model", repo);
+    let mut client = within(PeerClient::connect(server.address, swarm)).await.unwrap();
+    let (list, some) = within(client.xorb(xorb, 1, 3)).await.unwrap();
+    let (none, beyond) = within(client.xorb([9; 32], 0, 1)).await.unwrap();
+
+    assert_eq!((Status::Done, leaves.len()), (list.status, list.entries));
+    let expected: Vec<(u32, Vec<u8>)> = (0..).zip(chunks(&content).map(<[u8]>::to_vec)).skip(1).take(2).collect();
+    assert_eq!((Status::Done, &expected), (some.status, &some.chunks));
+    assert_eq!((Status::NotFound, Status::NotFound), (none.status, beyond.status));
+    drop(client);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn given_broken_messages_when_sent_then_the_connection_is_closed_and_others_are_served() {
     let lab = Lab::new().await;
     let server = Machine::start(&lab, None).await;
