@@ -19,6 +19,7 @@ use xet_cas::{ChunkRange, FileHash, Leaf, Scheme, XorbHash};
 use crate::Error;
 use crate::sharing::{Publicness, Scope, repo_swarm};
 use crate::store::{FileRecord, Identity, Index};
+use crate::verified::chunk_offsets;
 
 /// Files that are kept open with their trees, at most. A tree has some 60 bytes a chunk: 60 MB for the
 /// largest files on the Hub, under a megabyte for most.
@@ -198,16 +199,10 @@ impl OpenFile {
         if identity != record.identity {
             return None;
         }
-        let mut end = 0;
-        let begin = |leaf: &Leaf| {
-            let begin = end;
-            end += u64::from(leaf.length);
-            begin
-        };
-        let offsets: Vec<u64> = leaves.iter().map(begin).collect();
+        let offsets = chunk_offsets(&leaves);
         let checked = Mutex::new(vec![false; leaves.len()]);
-        (end == identity.size).then_some(())?;
-        Some(Self { file, identity, tree: Tree::new(leaves).ok()?, offsets, checked })
+        let tree = Tree::new(leaves).ok()?;
+        (tree.bytes() == identity.size).then_some(Self { file, identity, tree, offsets, checked })
     }
 
     /// Whether it is still the file that was verified.

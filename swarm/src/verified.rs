@@ -91,13 +91,7 @@ impl VerifiedFile {
 }
 
 fn whole_xorbs(candidates: &[(XorbHash, ByteRange)], leaves: &[Leaf]) -> Vec<XorbRun> {
-    let mut end = 0;
-    let begin = |leaf: &Leaf| {
-        let begin = end;
-        end += u64::from(leaf.length);
-        begin
-    };
-    let offsets: Vec<u64> = leaves.iter().map(begin).collect();
+    let offsets = chunk_offsets(leaves);
     let run = |(xorb, range): &(XorbHash, ByteRange)| {
         let first = offsets.binary_search(&range.start).ok()?;
         let last = offsets.partition_point(|offset| *offset < range.end);
@@ -105,4 +99,15 @@ fn whole_xorbs(candidates: &[(XorbHash, ByteRange)], leaves: &[Leaf]) -> Vec<Xor
         is_whole.then_some(XorbRun { xorb: *xorb, chunks: ChunkRange { start: first as u32, end: last as u32 } })
     };
     candidates.iter().filter_map(run).collect()
+}
+
+/// Where each chunk of a file begins.
+pub(crate) fn chunk_offsets(leaves: &[Leaf]) -> Vec<u64> {
+    let mut end = 0;
+    let begin = |leaf: &Leaf| {
+        let begin = end;
+        end += u64::from(leaf.length);
+        begin
+    };
+    leaves.iter().map(begin).collect()
 }
