@@ -95,6 +95,16 @@ pub(crate) enum Task {
     Block(BlockTask),
 }
 
+impl Task {
+    /// The bytes of the file that it is about.
+    pub(crate) fn range(&self) -> ByteRange {
+        match self {
+            Self::List(range) => *range,
+            Self::Block(block) => block.range,
+        }
+    }
+}
+
 /// Chunks that are asked of a peer, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct BlockTask {

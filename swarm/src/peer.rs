@@ -3,8 +3,14 @@
 mod link;
 use link::Link;
 
+mod session;
+
+mod leeching;
+
 mod leech;
 pub(crate) use leech::{Leech, Undecided, leech};
+
+mod seeding;
 
 mod seed;
 use seed::seed;
@@ -14,3 +20,6 @@ pub use seeder::{SeedConfig, SeedCounters, Seeder};
 
 mod error;
 pub(crate) use error::PeerError;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,240 @@
+//! The two sides of a session, tied together without a connection and without a clock.
+
+use std::time::{Duration, Instant};
+
+use bep_xet::{Exchange, XetHandshake};
+use bytes::{BufMut as _, Bytes, BytesMut};
+use xet_cas::proof::{Outline, Tree};
+use xet_cas::xorb::RecordHeader;
+use xet_cas::{ByteRange, ChunkRange, Leaf, Scheme, Term, XorbHash};
+
+use super::PeerError;
+use super::leeching::{LeechEvent, Leeching, WantedFile};
+use super::seeding::{Found, Job, List, NoList, Run, Seeding};
+use super::session::{OUR_UT_XET, Protocol, Session};
+use crate::ledger::{Ledger, Source, Task};
+use crate::plan::FilePlan;
+
+const CHUNKS: u32 = 60;
+const CHUNK_BYTES: u32 = 50_000;
+const DEADLINE: Duration = Duration::from_secs(10);
+
+fn chunk(index: u32) -> Vec<u8> {
+    index.to_le_bytes().repeat(CHUNK_BYTES as usize / 4)
+}
+
+fn tree() -> Tree {
+    Tree::new((0..CHUNKS).map(|index| Leaf::of(&chunk(index))).collect()).unwrap()
+}
+
+fn terms() -> Vec<Term> {
+    let (xorb, chunks) = (XorbHash::from_bytes([1; 32]), ChunkRange { start: 0, end: CHUNKS });
+    vec![Term { xorb, chunks, unpacked_length: CHUNKS * CHUNK_BYTES }]
+}
+
+fn ledger() -> Ledger {
+    let entry = xet_cas::FetchEntry {
+        xorb: terms()[0].xorb,
+        chunks: terms()[0].chunks,
+        bytes: ByteRange { start: 0, end: 1 },
+        url: String::new(),
+    };
+    let bytes = u64::from(CHUNKS * CHUNK_BYTES);
+    let plan = xet_cas::Reconstruction { offset_into_first_term: 0, terms: terms(), entries: vec![entry] };
+    Ledger::new(&FilePlan::new(plan, bytes).unwrap(), bytes)
+}
+
+fn session(now: Instant) -> Session {
+    let limits = bep_xet::Limits::default();
+    let handshake = XetHandshake::new(&limits, None);
+    Session::new(Exchange::new(bep_xet::Config::default(), limits, &handshake, now), OUR_UT_XET)
+}
+
+/// A file as a seeder has it: here, whether reading works.
+type Handle = bool;
+
+fn find(job: Job<Handle>, is_readable: bool) -> Found<Handle> {
+    let tree = tree();
+    match job {
+        Job::Have { id, objects } => {
+            Found::Have { id, held: objects.into_iter().map(|object| (object, true)).collect() }
+        }
+        Job::Manifest { id, query } => {
+            let chunks = tree.chunks_in(ByteRange { start: query.start, end: query.end }).unwrap();
+            let proof = tree.run_proof(chunks).unwrap();
+            let wire = super::seed::wire_proof(&proof);
+            let list = List { total: CHUNKS, first: chunks.start, leaves: proof.leaves, proof: Some(wire) };
+            Found::Manifest { id, list: Ok(list) }
+        }
+        Job::Range { id, range } => {
+            let chunks = tree.chunks_in(ByteRange { start: range.start, end: range.end }).unwrap();
+            Found::Range { id, run: Some(Run { file: is_readable, first: 0, chunks }), start: range.start }
+        }
+        Job::Read { file, chunks } => {
+            let record = |index| {
+                let data = chunk(index);
+                let header = RecordHeader { scheme: Scheme::None, stored_length: CHUNK_BYTES, raw_length: CHUNK_BYTES };
+                let mut record = BytesMut::from(&header.encode()[..]);
+                record.put_slice(&data);
+                file.then(|| Bytes::from(record))
+            };
+            Found::Read { records: (chunks.start..chunks.end).map(record).collect() }
+        }
+    }
+}
+
+struct Pair {
+    now: Instant,
+    leeching: Leeching,
+    seeding: Seeding<Handle>,
+    events: Vec<LeechEvent>,
+}
+
+impl Pair {
+    fn new() -> Self {
+        #[expect(clippy::disallowed_methods, reason = "an origin for fake time; nothing reads the clock again")]
+        let now = Instant::now();
+        let mut pair = Self {
+            now,
+            leeching: Leeching::new(session(now), DEADLINE),
+            seeding: Seeding::new(session(now)),
+            events: Vec::new(),
+        };
+        let bytes = u64::from(CHUNKS * CHUNK_BYTES);
+        let outline = Outline::new(&terms());
+        let wanted = WantedFile { number: 7, hash: tree().file_hash(), bytes, outline };
+        assert!(pair.leeching.query(vec![wanted], now).unwrap());
+        pair
+    }
+
+    /// Carries messages and jobs until nothing moves.
+    fn settle(&mut self, is_readable: bool) -> Result<(), PeerError> {
+        loop {
+            let mut moved = false;
+            while let Some(message) = self.leeching.poll_message() {
+                self.seeding.handle_message(message, self.now)?;
+                moved = true;
+            }
+            self.seeding.send_more(self.now)?;
+            while let Some(job) = self.seeding.poll_event() {
+                self.seeding.handle_found(find(job, is_readable), self.now)?;
+                moved = true;
+            }
+            while let Some(message) = self.seeding.poll_message() {
+                self.leeching.handle_message(message, self.now)?;
+                self.events.extend(std::iter::from_fn(|| self.leeching.poll_event()));
+                moved = true;
+            }
+            if !moved {
+                return Ok(());
+            }
+        }
+    }
+
+    fn ask(&mut self, ledger: &mut Ledger) -> usize {
+        let mut asked = 0;
+        while self.leeching.holds(7)
+            && self.leeching.has_room()
+            && let Some(task) = ledger.claim(1, 1)
+        {
+            assert!(self.leeching.request(7, task, self.now).unwrap());
+            asked += 1;
+        }
+        asked
+    }
+}
+
+#[test]
+fn given_a_file_that_the_peer_has_when_asked_for_then_every_chunk_comes_once_and_is_proved_first() {
+    let (mut pair, mut ledger) = (Pair::new(), ledger());
+
+    pair.settle(true).unwrap();
+    while pair.ask(&mut ledger) > 0 {
+        pair.settle(true).unwrap();
+        for event in std::mem::take(&mut pair.events) {
+            match event {
+                LeechEvent::Listed { range, list, .. } => assert!(ledger.take_list(range, list)),
+                LeechEvent::Received { records, .. } => {
+                    for received in records {
+                        assert_eq!(received.leaf, Leaf::of(&received.record[RecordHeader::BYTES..]));
+                        assert_eq!(crate::ledger::Reserved::Yours, ledger.reserve(received.offset, received.leaf));
+                        ledger.written(received.offset, Source::Lan);
+                    }
+                }
+                LeechEvent::Released { range, .. } => ledger.release(1, range),
+                LeechEvent::Decided { .. } | LeechEvent::Left { .. } => {}
+            }
+        }
+    }
+
+    assert!(ledger.is_complete());
+    assert_eq!(u64::from(CHUNKS * CHUNK_BYTES), pair.seeding.take_sent_bytes());
+}
+
+#[test]
+fn given_a_file_that_changes_underneath_when_read_then_it_is_left_and_its_bytes_released() {
+    let (mut pair, mut ledger) = (Pair::new(), ledger());
+    pair.settle(true).unwrap();
+    pair.ask(&mut ledger);
+    pair.settle(true).unwrap();
+    let Some(LeechEvent::Listed { range, list, .. }) =
+        pair.events.drain(..).find(|event| matches!(event, LeechEvent::Listed { .. }))
+    else {
+        panic!("no list came")
+    };
+    assert!(ledger.take_list(range, list));
+
+    assert!(pair.ask(&mut ledger) > 0);
+    pair.settle(false).unwrap();
+
+    assert!(pair.events.contains(&LeechEvent::Left { file: 7 }));
+    assert!(pair.events.iter().any(|event| matches!(event, LeechEvent::Released { file: 7, .. })));
+    assert!(!pair.leeching.holds(7));
+    assert_eq!(0, pair.seeding.take_sent_bytes());
+}
+
+#[test]
+fn given_a_silent_peer_when_time_passes_then_what_it_was_asked_is_released_and_the_second_pause_ends_it() {
+    let (mut pair, mut ledger) = (Pair::new(), ledger());
+    pair.settle(true).unwrap();
+    pair.events.clear();
+
+    let Some(task) = ledger.claim(1, 1) else { panic!("nothing to claim") };
+    let range = task.range();
+    assert!(pair.leeching.request(7, task, pair.now).unwrap());
+    pair.now += DEADLINE;
+    pair.leeching.handle_timeout(pair.now).unwrap();
+
+    assert_eq!(Some(LeechEvent::Released { file: 7, range }), pair.leeching.poll_event());
+    assert!(pair.leeching.request(7, Task::List(range), pair.now).unwrap());
+    pair.now += DEADLINE;
+    assert!(matches!(pair.leeching.handle_timeout(pair.now), Err(PeerError::TooSlow)));
+}
+
+#[test]
+fn given_a_peer_that_does_not_say_what_it_has_when_time_passes_then_it_is_decided() {
+    let mut pair = Pair::new();
+
+    pair.now += DEADLINE;
+    pair.leeching.handle_timeout(pair.now).unwrap();
+
+    assert_eq!(Some(LeechEvent::Decided { file: 7, holds: false }), pair.leeching.poll_event());
+}
+
+#[test]
+fn given_a_list_too_long_when_asked_for_then_the_peer_is_left_without_blame() {
+    let (mut pair, mut ledger) = (Pair::new(), ledger());
+    pair.settle(true).unwrap();
+    pair.ask(&mut ledger);
+
+    while let Some(message) = pair.leeching.poll_message() {
+        pair.seeding.handle_message(message, pair.now).unwrap();
+    }
+    while let Some(job) = pair.seeding.poll_event() {
+        let Job::Manifest { id, .. } = job else { panic!("not a list: {job:?}") };
+        pair.seeding.handle_found(Found::Manifest { id, list: Err(NoList::TooLarge) }, pair.now).unwrap();
+    }
+    pair.settle(true).unwrap();
+
+    assert!(pair.events.contains(&LeechEvent::Left { file: 7 }));
+}
