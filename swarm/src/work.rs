@@ -9,7 +9,7 @@ use xet_cas::proof::Outline;
 use xet_cas::{ByteRange, FileHash, Reconstruction, XorbHash};
 
 use crate::Error;
-use crate::ledger::{Ledger, Reserved, Source};
+use crate::ledger::{Ledger, Recurrence, Reserved, Source};
 use crate::plan::{EntryPlan, FilePlan};
 use crate::store::Partial;
 use crate::verified::HashedChunk;
@@ -84,9 +84,19 @@ impl FileWork {
         Ok(renewal.generation)
     }
 
-    /// Writes a chunk where it is not there yet. Returns the bytes written, or `None` if another chunk was proved
-    /// to belong there.
+    /// Writes a chunk at its place and wherever else it belongs, as far as it is not there yet. Returns the bytes
+    /// written, or `None` if another chunk was proved to belong there.
     pub(crate) fn write(&self, chunk: &HashedChunk<'_>, offset: u64, source: Source) -> Result<Option<u64>, Error> {
+        let Some(mut bytes) = self.write_once(chunk, offset, source)? else { return Ok(None) };
+        let copies = self.ledger().copies_of(offset);
+        for copy in copies {
+            let Some(written) = self.write_once(chunk, copy, source)? else { return Ok(None) };
+            bytes += written;
+        }
+        Ok(Some(bytes))
+    }
+
+    fn write_once(&self, chunk: &HashedChunk<'_>, offset: u64, source: Source) -> Result<Option<u64>, Error> {
         let reserved = self.ledger().reserve(offset, chunk.leaf());
         match reserved {
             Reserved::Yours => {}
@@ -99,6 +109,26 @@ impl FileWork {
         }
         self.ledger().written(offset, source);
         Ok(Some(chunk.leaf().length.into()))
+    }
+
+    /// Copies chunks that are already in the file. Returns the bytes written.
+    pub(crate) fn copy_within(&self, recurrences: &[Recurrence], source: Source) -> Result<u64, Error> {
+        let (mut bytes, mut chunk) = (0, Vec::new());
+        for (at, Recurrence { leaf, written_at, offset }) in recurrences.iter().enumerate() {
+            chunk.resize(leaf.length as usize, 0);
+            let read = self.partial.read(&mut chunk, *written_at);
+            let hashed = HashedChunk::new(&chunk);
+            let written = match read {
+                Ok(()) if hashed.leaf() == *leaf => self.write(&hashed, *offset, source)?,
+                _ => None,
+            };
+            let Some(written) = written else {
+                self.ledger().cannot_copy(&recurrences[at..]);
+                return read.map(|()| bytes);
+            };
+            bytes += written;
+        }
+        Ok(bytes)
     }
 }
 

@@ -209,16 +209,20 @@ impl Driver {
                 }
             }
             LeechEvent::Listed { file, range, list } => {
-                if let Some(File { work, .. }) = self.files.get(&file)
-                    && !work.ledger().take_list(range, list)
-                {
-                    return Err(PeerError::Lied(format!(
-                        "its list of {} is of other chunks than the plan's",
-                        work.hash
-                    )));
+                let Some(File { work, .. }) = self.files.get(&file) else { return Ok(()) };
+                let Some(recurrences) = work.ledger().take_list(range, list) else {
+                    return Err(PeerError::Lied(format!("its list of {} is not that of the plan", work.hash)));
+                };
+                if !recurrences.is_empty() {
+                    let source = self.source;
+                    self.start_batch(file, move |work| work.copy_within(&recurrences, source).map_err(PeerError::Ours));
                 }
             }
-            LeechEvent::Received { file, records } => self.start_batch(file, records),
+            LeechEvent::Received { file, records } => {
+                let (shared, source) = (&self.context.shared, self.source);
+                shared.received(source, records.iter().map(|received| received.record.len() as u64).sum());
+                self.start_batch(file, move |work| write_batch(work, &records, source));
+            }
             LeechEvent::Released { file, range } => {
                 if let Some(File { work, .. }) = self.files.get(&file) {
                     work.ledger().release(self.context.number, range);
@@ -229,20 +233,19 @@ impl Driver {
         Ok(())
     }
 
-    /// Decodes, checks and writes chunks on a worker.
-    fn start_batch(&mut self, file: usize, records: Vec<ReceivedRecord>) {
-        let bytes = records.iter().map(|received| received.record.len() as u64).sum();
-        self.context.shared.received(self.source, bytes);
+    /// Checks and writes chunks on a worker; `write` tells how many bytes it has written.
+    fn start_batch(&mut self, file: usize, write: impl FnOnce(&FileWork) -> Result<u64, PeerError> + Send + 'static) {
         let Some(File { work, .. }) = self.files.get(&file) else { return };
-        let (work, shared, source) = (work.clone(), self.context.shared.clone(), self.source);
+        let (work, shared) = (work.clone(), self.context.shared.clone());
         self.batches.spawn(async move {
             let ours = |error: crate::Error| PeerError::Ours(error);
             let permit = shared.workers.clone().acquire_owned().await.map_err(|e| ours(crate::Error::internal(e)))?;
             let written = tokio::task::spawn_blocking(move || {
-                let result = write_batch(&work, &records, source, &shared);
+                let result = write(&work);
                 drop(permit);
                 work.changed.notify_waiters();
-                result.map(|()| work.number)
+                shared.written_bytes.fetch_add(result?, Ordering::Relaxed);
+                Ok(work.number)
             });
             written.await.map_err(|error| ours(crate::Error::internal(error)))?
         });
@@ -260,8 +263,9 @@ impl Driver {
     }
 }
 
-fn write_batch(work: &FileWork, records: &[ReceivedRecord], source: Source, shared: &Shared) -> Result<(), PeerError> {
-    let mut scratch = Vec::new();
+/// Decodes, checks and writes chunks.
+fn write_batch(work: &FileWork, records: &[ReceivedRecord], source: Source) -> Result<u64, PeerError> {
+    let (mut bytes, mut scratch) = (0, Vec::new());
     for ReceivedRecord { offset, leaf, record } in records {
         let lied = |what: String| PeerError::Lied(format!("the chunk at byte {offset} of {}: {what}", work.hash));
         let Some((header, payload)) = record.split_first_chunk() else {
@@ -273,13 +277,10 @@ fn write_batch(work: &FileWork, records: &[ReceivedRecord], source: Source, shar
         if chunk.leaf() != *leaf {
             return Err(lied("its bytes have another hash than was proved".into()));
         }
-        let copies = work.ledger().copies_of(*offset);
-        for place in copies.into_iter().chain([*offset]) {
-            let Some(written) = work.write(&chunk, place, source).map_err(PeerError::Ours)? else {
-                return Err(lied("another chunk was proved to belong there".into()));
-            };
-            shared.written_bytes.fetch_add(written, Ordering::Relaxed);
+        match work.write(&chunk, *offset, source).map_err(PeerError::Ours)? {
+            Some(written) => bytes += written,
+            None => return Err(lied("another chunk was proved to belong there".into())),
         }
     }
-    Ok(())
+    Ok(bytes)
 }

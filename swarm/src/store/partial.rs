@@ -66,6 +66,11 @@ impl Partial {
         self.file.write_all_at(data, offset).map_err(Error::disk("write", &self.path))
     }
 
+    /// Reads back what was written.
+    pub(crate) fn read(&self, data: &mut [u8], offset: u64) -> Result<(), Error> {
+        self.file.read_exact_at(data, offset).map_err(Error::disk("read", &self.path))
+    }
+
     /// Copies a file in its place, without going through memory where the file system can share the blocks.
     pub(crate) fn copy_from(&self, source: &Path) -> Result<(), Error> {
         std::fs::copy(source, &self.path).map(drop).map_err(Error::disk("copy to", &self.path))
