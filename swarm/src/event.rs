@@ -34,6 +34,13 @@ pub enum Event {
         /// Their bytes; files of the same content count once.
         missing_bytes: u64,
     },
+    /// An earlier pull has left a part of a file, which need not be fetched again.
+    Resumed {
+        /// As the repository calls it.
+        path: String,
+        /// How much.
+        bytes: u64,
+    },
     /// How far the pull is. Sent a few times a second at most; may be left out.
     Progress {
         /// Bytes written of those that are missing.

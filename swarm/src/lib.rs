@@ -10,6 +10,8 @@ mod selection;
 
 mod plan;
 
+mod present;
+
 mod ledger;
 
 mod work;

@@ -6,6 +6,13 @@
 use xet_cas::proof::Outline;
 use xet_cas::{ByteRange, ChunkRange, Error as FormatError, FetchEntry, Reconstruction, XorbHash};
 
+use crate::present::Present;
+
+/// Bytes that must be saved by asking the CAS for a part of an entry in place of fetching all of it.
+const SAVED_BYTES_MIN: u64 = 1024 * 1024;
+/// Such questions about one file, at most: each costs a round trip.
+const PARTS_MAX: usize = 64;
+
 /// How one file is fetched.
 #[derive(Debug)]
 pub(crate) struct FilePlan {
@@ -22,6 +29,8 @@ pub(crate) struct FilePlan {
 #[derive(Debug, Clone)]
 pub(crate) struct EntryPlan {
     pub(crate) entry: FetchEntry,
+    /// Bytes of the file that the CAS was asked for to get it: the same question brings a newer URL.
+    pub(crate) asked: ByteRange,
     /// By ascending first chunk.
     uses: Vec<Use>,
 }
@@ -35,6 +44,15 @@ struct Use {
     file_offset: u64,
 }
 
+/// What of an entry is to be fetched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Need {
+    Nothing,
+    Whole,
+    /// These bytes of the file only; the CAS has to be asked for entries of them.
+    Parts(Vec<ByteRange>),
+}
+
 impl FilePlan {
     /// Plans a whole file of `file_bytes`.
     ///
@@ -42,19 +60,7 @@ impl FilePlan {
     /// What [`Reconstruction::check_whole_file`] finds.
     pub(crate) fn new(reconstruction: Reconstruction, file_bytes: u64) -> Result<Self, FormatError> {
         let outline = Outline::new(&reconstruction.terms);
-        let entry_of_term = reconstruction.check_whole_file(file_bytes)?;
-        let plan = |entry| EntryPlan { entry, uses: Vec::new() };
-        let mut entries: Vec<EntryPlan> = reconstruction.entries.into_iter().map(plan).collect();
-        let mut file_offset = 0;
-        for (term, entry) in reconstruction.terms.iter().zip(entry_of_term) {
-            let unpacked_length = term.unpacked_length;
-            entries[entry].uses.push(Use { chunks: term.chunks, unpacked_length, file_offset });
-            file_offset += u64::from(unpacked_length);
-        }
-        entries.retain(|entry| !entry.uses.is_empty());
-        for entry in &mut entries {
-            entry.uses.sort_by_key(|term| term.chunks.start);
-        }
+        let entries = plan_entries(reconstruction, ByteRange { start: 0, end: file_bytes })?;
         let from_the_first = entries.iter().filter(|plan| plan.entry.chunks.start == 0);
         let candidates = from_the_first.flat_map(|plan| {
             let whole = plan.file_ranges().find(|(chunks, _)| *chunks == plan.entry.chunks);
@@ -63,6 +69,67 @@ impl FilePlan {
         let xorb_candidates = candidates.collect();
         Ok(Self { entries, outline, xorb_candidates })
     }
+
+    /// The parts of the file that are described by terms, in file order: where chunks certainly begin and end.
+    pub(crate) fn terms(&self) -> Vec<ByteRange> {
+        let mut terms: Vec<_> =
+            self.entries.iter().flat_map(|plan| plan.file_ranges().map(|(_, range)| range)).collect();
+        terms.sort_by_key(|range| range.start);
+        terms
+    }
+
+    /// What has to be fetched of each entry when some of the file is there.
+    pub(crate) fn needs(&self, present: &Present) -> Vec<Need> {
+        let mut parts_left = PARTS_MAX;
+        let mut need = |plan: &EntryPlan| {
+            let ranges = || plan.file_ranges().map(|(_, range)| range);
+            let parts: Vec<_> = ranges().flat_map(|range| join_close(present.missing_in(range))).collect();
+            if parts.is_empty() {
+                return Need::Nothing;
+            }
+            let asked: u64 = parts.iter().map(ByteRange::length).sum();
+            let bytes: u64 = ranges().map(|range| range.length()).sum();
+            if bytes - asked.min(bytes) < SAVED_BYTES_MIN || parts.len() > parts_left {
+                return Need::Whole;
+            }
+            parts_left -= parts.len();
+            Need::Parts(parts)
+        };
+        self.entries.iter().map(&mut need).collect()
+    }
+}
+
+/// Plans the entries of an answer about exactly these bytes of the file.
+///
+/// # Errors
+/// What [`Reconstruction::check_exactly`] finds.
+pub(crate) fn plan_entries(reconstruction: Reconstruction, asked: ByteRange) -> Result<Vec<EntryPlan>, FormatError> {
+    let entry_of_term = reconstruction.check_exactly(asked.length())?;
+    let plan = |entry| EntryPlan { entry, asked, uses: Vec::new() };
+    let mut entries: Vec<EntryPlan> = reconstruction.entries.into_iter().map(plan).collect();
+    let mut file_offset = asked.start;
+    for (term, entry) in reconstruction.terms.iter().zip(entry_of_term) {
+        let unpacked_length = term.unpacked_length;
+        entries[entry].uses.push(Use { chunks: term.chunks, unpacked_length, file_offset });
+        file_offset += u64::from(unpacked_length);
+    }
+    entries.retain(|entry| !entry.uses.is_empty());
+    for entry in &mut entries {
+        entry.uses.sort_by_key(|term| term.chunks.start);
+    }
+    Ok(entries)
+}
+
+/// Joins ranges with little between them: it is cheaper to fetch that again than to ask once more.
+fn join_close(ranges: Vec<ByteRange>) -> Vec<ByteRange> {
+    let mut joined: Vec<ByteRange> = Vec::new();
+    for range in ranges {
+        match joined.last_mut() {
+            Some(last) if range.start < last.end + SAVED_BYTES_MIN => last.end = range.end,
+            _ => joined.push(range),
+        }
+    }
+    joined
 }
 
 impl EntryPlan {

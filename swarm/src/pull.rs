@@ -7,6 +7,7 @@
 mod download;
 mod peers;
 mod presence;
+mod resume;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -20,7 +21,7 @@ use xet_cas::{RepoId, RepoType};
 
 use self::presence::Found;
 use crate::selection::Selection;
-use crate::store::{Destination, Index, Place};
+use crate::store::{Destination, Index, Place, Remains};
 use crate::{Error, Event, SourceBytes, Summary};
 
 /// What to pull, and where to.
@@ -178,11 +179,11 @@ pub async fn pull(
         ..Summary::default()
     };
     if !request.dry_run {
-        let written = missing.iter().map(|group| group.written_bytes(place.keeps_copies())).sum();
-        prepare(&place, all_files, present, written, config.spare_disk_bytes).await?;
-        let job = download::Job::new(hub, commit, place.clone(), index.clone(), config, events.clone());
+        let remains = prepare(&place, all_files, present, missing.clone(), config.spare_disk_bytes).await?;
+        let job = download::Job::new(hub, commit, place.clone(), remains, index.clone(), config, events.clone());
         let brought = job.run(missing, missing_bytes, &request.peers).await?;
-        summary.file_bytes = SourceBytes { local: bytes - missing_bytes, ..brought.content };
+        let local = bytes - missing_bytes + brought.content.local;
+        summary.file_bytes = SourceBytes { local, ..brought.content };
         summary.wire_bytes = brought.wire;
         summary.banned = brought.banned;
         summary.why_no_peers = brought.why_no_peers;
@@ -198,14 +199,18 @@ async fn prepare(
     place: &Arc<Place>,
     all_files: Vec<TreeFile>,
     present: Vec<(Group, Vec<PathBuf>)>,
-    written_bytes: u64,
+    missing: Vec<Group>,
     spare: u64,
-) -> Result<(), Error> {
+) -> Result<Remains, Error> {
     let place = place.clone();
     let prepare = move || {
-        place.prepare(&all_files)?;
-        check_space(&place.partial_folder(), written_bytes, spare)?;
-        present.iter().try_for_each(|(group, sources)| place.expose(sources, &group.files))
+        let remains = place.prepare(&all_files)?;
+        let folder = place.partial_folder();
+        let written: u64 = missing.iter().map(|group| group.written_bytes(place.keeps_copies())).sum();
+        let left: u64 = missing.iter().map(|group| remains.bytes_of(group.file().etag())).sum();
+        check_space(&folder, written.saturating_sub(left), spare)?;
+        present.iter().try_for_each(|(group, sources)| place.expose(sources, &group.files))?;
+        Ok(remains)
     };
     tokio::task::spawn_blocking(prepare).await.map_err(Error::internal)?
 }

@@ -1,7 +1,9 @@
 //! Where files end up: the Hugging Face cache or a folder, and what is remembered about them.
 
+mod journal;
+
 mod partial;
-pub(crate) use partial::Partial;
+pub(crate) use partial::{Partial, Remains, TakenUp};
 
 mod hub_layout;
 

@@ -58,6 +58,7 @@ impl VerifiedFile {
         let leaves = file.ledger().leaves().unwrap_or_default();
         let (claimed, actual) = (file.hash, Leaf::file_hash(&leaves));
         if actual != claimed {
+            file.partial.discard();
             return Err(FormatError::FileHash { claimed, actual });
         }
         let xorbs = whole_xorbs(&file.xorb_candidates, &leaves);
@@ -67,6 +68,7 @@ impl VerifiedFile {
     /// A file that was hashed as a whole while it was written. `digest` is what was computed.
     pub(crate) fn from_digest(partial: Partial, digest: &str, claimed: &str) -> Result<Self, String> {
         if digest != claimed {
+            partial.discard();
             return Err(format!("its bytes hash to {digest}, the Hub says {claimed}"));
         }
         Ok(Self { content: Content::Whole(partial), leaves: Vec::new(), xorbs: Vec::new() })

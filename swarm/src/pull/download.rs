@@ -4,6 +4,7 @@
 mod failing;
 
 use std::collections::{HashMap, VecDeque};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -12,16 +13,18 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::MissedTickBehavior;
 use xet_cas::client::{self, Cas, Commit, Content, Hub};
-use xet_cas::{FileHash, Reconstruction};
+use xet_cas::{ByteRange, FileHash, Reconstruction};
 
 use super::peers::Peers;
 use super::presence::{Checked, record};
+use super::resume;
 use super::{Config, Group};
 use crate::fetch::{Shared, fetch_entry, fetch_whole};
 use crate::peer::Leech;
-use crate::plan::{EntryPlan, FilePlan};
+use crate::plan::{EntryPlan, FilePlan, Need, plan_entries};
+use crate::present::Present;
 use crate::sharing::{Publicness, repo_swarm};
-use crate::store::{FileRecord, Index, Partial, Place};
+use crate::store::{FileRecord, Index, Partial, Place, Remains};
 use crate::verified::VerifiedFile;
 use crate::work::{Board, FileWork};
 use crate::{Error, Event, SourceBytes, WireBytes};
@@ -57,6 +60,8 @@ pub(super) struct Job {
     hub: Arc<Hub>,
     commit: Arc<Commit>,
     place: Arc<Place>,
+    /// What earlier pulls have left.
+    remains: Arc<Remains>,
     index: Index,
     shared: Arc<Shared>,
     board: Arc<Board>,
@@ -137,7 +142,7 @@ struct WaitingEntry {
 enum Step {
     Planned(Result<(FilePlan, Arc<FileWork>), Error>),
     Entry(WaitingEntry, Result<(), Error>),
-    Whole(Result<VerifiedFile, Error>),
+    Whole(Result<(VerifiedFile, u64), Error>),
     InPlace(Result<Option<FileRecord>, Error>),
 }
 
@@ -146,6 +151,7 @@ impl Job {
         hub: Arc<Hub>,
         commit: Commit,
         place: Arc<Place>,
+        remains: Remains,
         index: Index,
         config: &Config,
         events: mpsc::Sender<Event>,
@@ -164,6 +170,7 @@ impl Job {
             hub,
             commit: Arc::new(commit),
             place,
+            remains: Arc::new(remains),
             index,
             shared: Arc::new(shared),
             board: Arc::new(Board::new(sender)),
@@ -295,11 +302,20 @@ impl Job {
         let number = self.open(group);
         let provenance = self.place.provenance(&file);
         let (publicness, is_anonymous, has_peers) = (self.publicness.clone(), self.hub.is_anonymous(), self.has_peers);
+        let (shared, remains) = (self.shared.clone(), self.remains.clone());
         self.start(number, slot, async move {
             let planned = async {
                 let plan = plan(&cas, hash, file.size).await?;
-                let partial = Partial::create(&folder, file.etag(), file.size)?;
-                let mut work = FileWork::new(number, hash, cas, partial, &plan, file.size);
+                let etag = file.etag().to_owned();
+                let look = move || look_at_remains(&remains, &folder, &etag, file.size, plan);
+                let (mut plan, partial, present) =
+                    tokio::task::spawn_blocking(look).await.map_err(Error::internal)??;
+                if present.bytes() > 0 {
+                    shared.tell(Event::Resumed { path: file.path.clone(), bytes: present.bytes() }).await;
+                    shared.written_bytes.fetch_add(present.bytes(), Ordering::Relaxed);
+                    plan = without_present(&cas, hash, plan, &present).await?;
+                }
+                let mut work = FileWork::new(number, hash, cas, partial, &plan, file.size, &present);
                 // What was planned without a token is public; else it has to be shown before any peer is asked.
                 work.is_shareable = has_peers && (is_anonymous || publicness.is_public(&provenance, hash).await);
                 Ok((plan, Arc::new(work)))
@@ -310,7 +326,13 @@ impl Job {
 
     fn start_whole(&mut self, group: Group, slot: OwnedSemaphorePermit) {
         let (file, folder) = (group.file().clone(), self.place.partial_folder());
-        let fetch = fetch_whole(self.hub.clone(), self.commit.clone(), file, folder, self.shared.clone());
+        let fetch = fetch_whole(
+            self.hub.clone(),
+            self.commit.clone(),
+            file,
+            (self.remains.clone(), folder),
+            self.shared.clone(),
+        );
         let number = self.open(group);
         self.start(number, slot, async move { Step::Whole(fetch.await) });
     }
@@ -364,8 +386,9 @@ impl Job {
                 Ok(())
             }
             Step::Entry(entry, Err(error)) => self.stall(entry, error),
-            Step::Whole(verified) => verified.map(|verified| {
-                self.brought.content.cdn += self.open.get(&number).map_or(0, |open| open.group.bytes());
+            Step::Whole(verified) => verified.map(|(verified, left_bytes)| {
+                self.brought.content.local += left_bytes;
+                self.brought.content.cdn += self.open.get(&number).map_or(0, |open| open.group.bytes()) - left_bytes;
                 self.put(number, None, move || Ok(verified));
             }),
             Step::InPlace(Ok(record)) => {
@@ -404,9 +427,12 @@ impl Job {
         let Some(work) = open.work.take_if(|work| work.ledger().is_complete()) else { return };
         self.board.remove(number);
         self.entries.retain(|waiting| waiting.file != number);
-        let [lan, wan, cdn] = work.ledger().by_source();
+        let [lan, wan, cdn, local] = work.ledger().by_source();
         let content = &mut self.brought.content;
-        *content = SourceBytes { lan: content.lan + lan, wan: content.wan + wan, cdn: content.cdn + cdn, ..*content };
+        content.lan += lan;
+        content.wan += wan;
+        content.cdn += cdn;
+        content.local += local;
         let path = open.group.file().path.clone();
         self.put(number, Some(work.hash), move || {
             VerifiedFile::from_chunks(work).map_err(|error| Error::Integrity { path, reason: error.to_string() })
@@ -422,6 +448,7 @@ impl Job {
         let Some(open) = self.open.get_mut(&number) else { return };
         open.is_closing = true;
         let (place, index, group) = (self.place.clone(), self.index.clone(), open.group.clone());
+        let remains = self.remains.clone();
         self.tasks.spawn_blocking(move || {
             let put = || {
                 let verified = verify()?;
@@ -431,6 +458,7 @@ impl Job {
                     tracing::info!(%error, "cannot keep a leaf list");
                 }
                 let in_place = place.put(&verified, &group.files)?;
+                remains.remove(group.file().etag());
                 let checked = match xet_hash {
                     Some(hash) => Checked::Xet(hash.to_string(), verified.xorbs().to_vec()),
                     None => Checked::Etag(group.file().etag().to_owned()),
@@ -484,4 +512,43 @@ async fn plan(cas: &Cas, hash: FileHash, bytes: u64) -> Result<FilePlan, Error> 
         let what = format!("reconstruction of {hash}");
         client::Error::Malformed { what, reason: error.to_string() }.into()
     })
+}
+
+/// Takes up what an earlier pull has left of a file, and finds out what that is.
+fn look_at_remains(
+    remains: &Remains,
+    folder: &Path,
+    etag: &str,
+    bytes: u64,
+    plan: FilePlan,
+) -> Result<(FilePlan, Partial, Present), Error> {
+    let (partial, taken_up) = Partial::take_up(remains, folder, etag, bytes)?;
+    let present = resume::look(&partial, &taken_up, &plan, bytes)?;
+    Ok((plan, partial, present))
+}
+
+/// The plan without what is there: for entries of which some is, the CAS is asked for smaller ones.
+async fn without_present(cas: &Cas, hash: FileHash, plan: FilePlan, present: &Present) -> Result<FilePlan, Error> {
+    let needs = plan.needs(present);
+    let mut entries = Vec::with_capacity(plan.entries.len());
+    for (entry, need) in plan.entries.into_iter().zip(needs) {
+        match need {
+            Need::Nothing => {}
+            Need::Whole => entries.push(entry),
+            Need::Parts(parts) => {
+                let mut smaller = Vec::new();
+                for part in &parts {
+                    let answer = cas.reconstruct_range(hash, *part).await?;
+                    match plan_entries(answer, *part) {
+                        Ok(planned) => smaller.extend(planned),
+                        Err(error) => tracing::debug!(%error, "the CAS gives no smaller entries"),
+                    }
+                }
+                let asked: u64 = smaller.iter().flat_map(EntryPlan::file_ranges).map(|(_, range)| range.length()).sum();
+                let is_all = asked == parts.iter().map(ByteRange::length).sum::<u64>();
+                entries.extend(if is_all { smaller } else { vec![entry] });
+            }
+        }
+    }
+    Ok(FilePlan { entries, ..plan })
 }

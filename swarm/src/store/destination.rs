@@ -1,5 +1,6 @@
 //! Putting verified files where Hugging Face tools look for them.
 
+use std::collections::HashSet;
 use std::io::ErrorKind;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -8,7 +9,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use xet_cas::client::{Commit, TreeFile};
 
 use super::hub_layout::{CACHEDIR_TAG, TreeJson, blob_link, repo_folder};
-use super::{Identity, Partial, Provenance};
+use super::partial::STAGED;
+use super::{Identity, Partial, Provenance, Remains};
 use crate::Error;
 use crate::verified::VerifiedFile;
 
@@ -85,12 +87,13 @@ impl Destination {
 }
 
 impl Place {
-    /// Creates what every commit needs and removes what killed pulls left. The listing is written before
+    /// Creates what every commit needs and looks at what earlier pulls left. The listing is written before
     /// anything that it lists, so that a snapshot that is not complete never looks it.
-    pub(crate) fn prepare(&self, all_files: &[TreeFile]) -> Result<(), Error> {
+    pub(crate) fn prepare(&self, all_files: &[TreeFile]) -> Result<Remains, Error> {
         let staging = self.partial_folder();
         create_folder(&staging)?;
-        Partial::remove_abandoned(&staging);
+        let listed: HashSet<&str> = all_files.iter().map(TreeFile::etag).collect();
+        let remains = Remains::look(&staging, |etag| listed.contains(etag));
         let trees = match &self.layout {
             Layout::Cache { cache, repo, .. } => {
                 tag_cache(cache);
@@ -103,7 +106,8 @@ impl Place {
             }
         };
         let tree = serde_json::to_vec(&TreeJson::new(all_files)).map_err(Error::internal)?;
-        write_if_different(&staging, &trees.join(format!("{}.json", self.commit.sha)), &tree)
+        write_if_different(&staging, &trees.join(format!("{}.json", self.commit.sha)), &tree)?;
+        Ok(remains)
     }
 
     /// Whether content under several names is kept several times.
@@ -222,9 +226,6 @@ impl Place {
         partial.rename(&path).map(drop)
     }
 }
-
-/// Name of files that are being written and have no name of their own yet.
-const STAGED: &str = "staged";
 
 fn create_folder(path: &Path) -> Result<(), Error> {
     std::fs::create_dir_all(path).map_err(Error::disk("create the folder", path))
