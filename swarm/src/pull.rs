@@ -179,6 +179,8 @@ pub async fn pull(
         ..Summary::default()
     };
     if !request.dry_run {
+        let swept = index.clone();
+        tokio::task::spawn_blocking(move || swept.sweep()).await.map_err(Error::internal)?;
         let remains = prepare(&place, all_files, present, missing.clone(), config.spare_disk_bytes).await?;
         let job = download::Job::new(hub, commit, place.clone(), remains, index.clone(), config, events.clone());
         let brought = job.run(missing, missing_bytes, &request.peers).await?;

@@ -17,6 +17,7 @@ use redb::{
 use serde::{Deserialize, Serialize};
 use xet_cas::{FileHash, Leaf};
 
+use super::Remains;
 use super::destination::write_atomically;
 use crate::Error;
 
@@ -129,6 +130,11 @@ impl Index {
     /// The index under this folder; nothing is opened or created yet.
     pub fn new(home: impl Into<PathBuf>) -> Self {
         Self { home: home.into() }
+    }
+
+    /// Removes what killed processes left beside the leaf lists.
+    pub(crate) fn sweep(&self) {
+        Remains::look(&self.home.join("leaves"), |_| false);
     }
 
     /// Which of these files are as they were when they were verified.
