@@ -3,8 +3,10 @@
 //! Pure: no I/O, no clock. An entry's chunks arrive in order; a [`Cursor`] tells for each where in the
 //! file it belongs.
 
+use std::sync::Arc;
+
 use xet_cas::proof::Outline;
-use xet_cas::{ByteRange, ChunkRange, Error as FormatError, FetchEntry, Reconstruction, XorbHash};
+use xet_cas::{ByteRange, ChunkRange, Error as FormatError, FetchEntry, Reconstruction, Term, XorbHash};
 
 /// How one file is fetched.
 #[derive(Debug)]
@@ -16,6 +18,39 @@ pub(crate) struct FilePlan {
     /// Runs of the file that may be whole xorbs: all chunks of an entry from the first on. Whether they are is
     /// told by their hash.
     pub(crate) xorb_candidates: Vec<(XorbHash, ByteRange)>,
+    /// What the file is made of, in its order.
+    pub(crate) runs: Arc<[TermRun]>,
+}
+
+/// A term, or several that follow each other in their xorb too: a run of a xorb's chunks, and where it is in the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TermRun {
+    pub(crate) xorb: XorbHash,
+    /// Chunks of the xorb.
+    pub(crate) chunks: ChunkRange,
+    /// Which chunk of the file is the first of them.
+    pub(crate) first_chunk: u32,
+}
+
+impl TermRun {
+    /// Of a whole file. What lies beyond 2^32 chunks is left out.
+    fn of(terms: &[Term]) -> Arc<[Self]> {
+        let (mut runs, mut first_chunk) = (Vec::<Self>::new(), 0_u32);
+        for Term { xorb, chunks, .. } in terms {
+            let Some(end) = first_chunk.checked_add(chunks.count()) else { break };
+            match runs.last_mut() {
+                Some(last) if last.xorb == *xorb && last.chunks.end == chunks.start => last.chunks.end = chunks.end,
+                _ => runs.push(Self { xorb: *xorb, chunks: *chunks, first_chunk }),
+            }
+            first_chunk = end;
+        }
+        runs.into()
+    }
+
+    /// Which chunk of the file is the first after them.
+    pub(crate) fn end_chunk(&self) -> u64 {
+        u64::from(self.first_chunk) + u64::from(self.chunks.count())
+    }
 }
 
 /// One fetch entry and the terms of the file that it serves.
@@ -42,6 +77,7 @@ impl FilePlan {
     /// What [`Reconstruction::check_whole_file`] finds.
     pub(crate) fn new(reconstruction: Reconstruction, file_bytes: u64) -> Result<Self, FormatError> {
         let outline = Outline::new(&reconstruction.terms);
+        let runs = TermRun::of(&reconstruction.terms);
         let entry_of_term = reconstruction.check_whole_file(file_bytes)?;
         let plan = |entry| EntryPlan { entry, uses: Vec::new() };
         let mut entries: Vec<EntryPlan> = reconstruction.entries.into_iter().map(plan).collect();
@@ -61,7 +97,7 @@ impl FilePlan {
             whole.map(|(_, range)| (plan.entry.xorb, range))
         });
         let xorb_candidates = candidates.collect();
-        Ok(Self { entries, outline, xorb_candidates })
+        Ok(Self { entries, outline, xorb_candidates, runs })
     }
 }
 
@@ -167,7 +203,7 @@ impl Cursor {
 mod tests {
     use xet_cas::{ByteRange, ChunkRange, FetchEntry, Reconstruction, Term, XorbHash};
 
-    use super::FilePlan;
+    use super::{FilePlan, TermRun};
 
     const XORB: XorbHash = XorbHash::from_bytes([7; 32]);
 
@@ -197,6 +233,15 @@ mod tests {
         assert_eq!([10, 30, 80], place(20)[..]);
         assert_eq!([50], place(30)[..]);
         assert!(cursor.is_complete());
+    }
+
+    #[test]
+    fn given_terms_when_planned_then_their_runs_are_kept_with_their_place_in_the_file() {
+        let plan =
+            plan(vec![term(2, 4, 30), term(4, 5, 20), term(0, 1, 7), term(3, 4, 9)], ChunkRange { start: 0, end: 5 });
+
+        let run = |start, end, first_chunk| TermRun { xorb: XORB, chunks: ChunkRange { start, end }, first_chunk };
+        assert_eq!([run(2, 5, 0), run(0, 1, 3), run(3, 4, 4)], plan.runs[..]);
     }
 
     #[test]

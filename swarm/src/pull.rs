@@ -5,6 +5,7 @@
 //! hash chain closes. The ref that makes the snapshot findable is written last, if nothing failed.
 
 mod download;
+mod indexing;
 mod peers;
 mod presence;
 

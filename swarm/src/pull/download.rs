@@ -14,6 +14,7 @@ use tokio::time::MissedTickBehavior;
 use xet_cas::client::{self, Cas, Commit, Content, Hub};
 use xet_cas::{FileHash, Reconstruction};
 
+use super::indexing::Indexing;
 use super::peers::Peers;
 use super::presence::{Checked, record};
 use super::{Config, Group};
@@ -81,6 +82,7 @@ pub(super) struct Job {
     publicness: Arc<Publicness>,
     brought: Brought,
     records: Vec<FileRecord>,
+    indexing: Indexing,
     failures: Vec<(usize, Error)>,
     failures_in_a_row: usize,
     /// Files that were given up for the failure of others.
@@ -164,6 +166,7 @@ impl Job {
             hub,
             commit: Arc::new(commit),
             place,
+            indexing: Indexing::new(index.clone()),
             index,
             shared: Arc::new(shared),
             board: Arc::new(Board::new(sender)),
@@ -238,6 +241,7 @@ impl Job {
             }
         }
         self.flush_records().await;
+        self.indexing.finish().await;
         self.tell_progress(total_bytes);
         self.outcome(count)?;
         let [lan, wan] = [0, 1].map(|at| self.shared.peer_bytes[at].load(Ordering::Relaxed));
@@ -432,7 +436,7 @@ impl Job {
                 }
                 let in_place = place.put(&verified, &group.files)?;
                 let checked = match xet_hash {
-                    Some(hash) => Checked::Xet(hash.to_string(), verified.xorbs().to_vec()),
+                    Some(hash) => Checked::Xet(hash.to_string(), verified.xorbs().to_vec(), verified.runs().clone()),
                     None => Checked::Etag(group.file().etag().to_owned()),
                 };
                 Ok(in_place.and_then(|(path, identity)| record(&place, group.file(), path, identity, checked)))
@@ -455,6 +459,7 @@ impl Job {
 
     async fn flush_records(&mut self) {
         let (index, records) = (self.index.clone(), std::mem::take(&mut self.records));
+        self.indexing.add(&records);
         let recorded = tokio::task::spawn_blocking(move || index.record(&records)).await;
         if let Ok(Err(error)) = recorded {
             self.shared.tell(Event::Warning { message: error.to_string() }).await;
