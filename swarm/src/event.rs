@@ -41,6 +41,13 @@ pub enum Event {
         /// How much.
         bytes: u64,
     },
+    /// Other files on this machine hold a part of a file, which was copied.
+    Copied {
+        /// As the repository calls it.
+        path: String,
+        /// How much.
+        bytes: u64,
+    },
     /// How far the pull is. Sent a few times a second at most; may be left out.
     Progress {
         /// Bytes written of those that are missing.

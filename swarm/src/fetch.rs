@@ -62,6 +62,17 @@ impl Shared {
         self.tell(Event::Retry { what, reason: error.to_string() }).await;
     }
 
+    /// Tells what of a file was on this machine: left by an earlier pull, and copied from other files.
+    pub(crate) async fn tell_local(&self, path: &str, left_bytes: u64, copied_bytes: u64) {
+        self.written_bytes.fetch_add(left_bytes + copied_bytes, Ordering::Relaxed);
+        if left_bytes > 0 {
+            self.tell(Event::Resumed { path: path.to_owned(), bytes: left_bytes }).await;
+        }
+        if copied_bytes > 0 {
+            self.tell(Event::Copied { path: path.to_owned(), bytes: copied_bytes }).await;
+        }
+    }
+
     /// Counts what a peer sent.
     pub(crate) fn received(&self, source: Source, bytes: u64) {
         if let Some(counter) = self.peer_bytes.get(source as usize) {
@@ -330,10 +341,7 @@ pub(crate) async fn fetch_whole(
     let take_up = tokio::task::spawn_blocking(move || WholeFile::take_up(&remains, &folder, &target));
     let whole = take_up.await.map_err(Error::internal)??;
     let left_bytes = whole.offset;
-    if left_bytes > 0 {
-        shared.tell(Event::Resumed { path: file.path.clone(), bytes: left_bytes }).await;
-        shared.written_bytes.fetch_add(left_bytes, Ordering::Relaxed);
-    }
+    shared.tell_local(&file.path, left_bytes, 0).await;
     let (mut attempts, mut whole) = (0, Some(whole));
     loop {
         let before = whole.as_ref().map_or(0, |whole| whole.offset);

@@ -32,8 +32,6 @@ pub(crate) enum Source {
     Lan,
     Wan,
     Origin,
-    /// This machine.
-    Local,
 }
 
 /// The state of one file.

@@ -5,9 +5,11 @@
 //! hash chain closes. The ref that makes the snapshot findable is written last, if nothing failed.
 
 mod download;
+mod indexing;
 mod peers;
 mod presence;
 mod resume;
+mod reuse;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

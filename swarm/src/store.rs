@@ -11,6 +11,10 @@ mod destination;
 pub use destination::Destination;
 pub(crate) use destination::{Place, Presence};
 
+mod leaf_lists;
+
+mod chunk_index;
+
 mod index;
 pub use index::Index;
 pub(crate) use index::{FileRecord, Identity, Provenance, XorbRecord};

@@ -11,7 +11,7 @@ use xet_cas::{ByteRange, FileHash, Reconstruction, XorbHash};
 
 use crate::Error;
 use crate::ledger::{Ledger, Recurrence, Reserved, Source};
-use crate::plan::{EntryPlan, FilePlan};
+use crate::plan::{EntryPlan, FilePlan, TermRun};
 use crate::present::Present;
 use crate::store::Partial;
 use crate::verified::HashedChunk;
@@ -27,6 +27,8 @@ pub(crate) struct FileWork {
     pub(crate) partial: Partial,
     pub(crate) outline: Outline,
     pub(crate) xorb_candidates: Vec<(XorbHash, ByteRange)>,
+    /// What the CAS says that it is made of.
+    pub(crate) runs: Arc<[TermRun]>,
     /// It was proved public, so peers may be asked for it.
     pub(crate) is_shareable: bool,
     /// Peers that say that they have it.
@@ -64,6 +66,7 @@ impl FileWork {
             partial,
             outline: plan.outline.clone(),
             xorb_candidates: plan.xorb_candidates.clone(),
+            runs: plan.runs.clone(),
             is_shareable: false,
             holders: AtomicUsize::new(0),
             ledger: Mutex::new(Ledger::new(plan, bytes, present)),

@@ -130,6 +130,7 @@ impl PullDisplay {
             Event::Resumed { path, bytes } => {
                 tracing::info!(path, bytes, "going on with what an earlier pull has left")
             }
+            Event::Copied { path, bytes } => tracing::info!(path, bytes, "copied from files that are here"),
             Event::FileFailed { path, reason } => self.say(format_args!("failed: {path}: {reason}")),
             Event::Retry { what, reason } => tracing::info!(what, reason, "fetching again"),
             Event::PeerLost(lost) if lost.is_banned => {

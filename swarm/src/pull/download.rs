@@ -15,10 +15,11 @@ use tokio::time::MissedTickBehavior;
 use xet_cas::client::{self, Cas, Commit, Content, Hub};
 use xet_cas::{ByteRange, FileHash, Reconstruction};
 
+use super::indexing::Indexing;
 use super::peers::Peers;
 use super::presence::{Checked, record};
-use super::resume;
 use super::{Config, Group};
+use super::{resume, reuse};
 use crate::fetch::{Shared, fetch_entry, fetch_whole};
 use crate::peer::Leech;
 use crate::plan::{EntryPlan, FilePlan, Need, plan_entries};
@@ -86,6 +87,7 @@ pub(super) struct Job {
     publicness: Arc<Publicness>,
     brought: Brought,
     records: Vec<FileRecord>,
+    indexing: Indexing,
     failures: Vec<(usize, Error)>,
     failures_in_a_row: usize,
     /// Files that were given up for the failure of others.
@@ -171,6 +173,7 @@ impl Job {
             commit: Arc::new(commit),
             place,
             remains: Arc::new(remains),
+            indexing: Indexing::new(index.clone()),
             index,
             shared: Arc::new(shared),
             board: Arc::new(Board::new(sender)),
@@ -245,6 +248,7 @@ impl Job {
             }
         }
         self.flush_records().await;
+        self.indexing.finish().await;
         self.tell_progress(total_bytes);
         self.outcome(count)?;
         let [lan, wan] = [0, 1].map(|at| self.shared.peer_bytes[at].load(Ordering::Relaxed));
@@ -302,17 +306,16 @@ impl Job {
         let number = self.open(group);
         let provenance = self.place.provenance(&file);
         let (publicness, is_anonymous, has_peers) = (self.publicness.clone(), self.hub.is_anonymous(), self.has_peers);
-        let (shared, remains) = (self.shared.clone(), self.remains.clone());
+        let (shared, remains, index) = (self.shared.clone(), self.remains.clone(), self.index.clone());
         self.start(number, slot, async move {
             let planned = async {
                 let plan = plan(&cas, hash, file.size).await?;
-                let etag = file.etag().to_owned();
-                let look = move || look_at_remains(&remains, &folder, &etag, file.size, plan);
-                let (mut plan, partial, present) =
-                    tokio::task::spawn_blocking(look).await.map_err(Error::internal)??;
+                let (etag, file_bytes) = (file.etag().to_owned(), file.size);
+                let begin = move || begin_locally(&remains, &folder, &etag, file_bytes, plan, &index);
+                let begun = tokio::task::spawn_blocking(begin).await.map_err(Error::internal)??;
+                let Local { mut plan, partial, present, left_bytes } = begun;
                 if present.bytes() > 0 {
-                    shared.tell(Event::Resumed { path: file.path.clone(), bytes: present.bytes() }).await;
-                    shared.written_bytes.fetch_add(present.bytes(), Ordering::Relaxed);
+                    shared.tell_local(&file.path, left_bytes, present.bytes() - left_bytes).await;
                     plan = without_present(&cas, hash, plan, &present).await?;
                 }
                 let mut work = FileWork::new(number, hash, cas, partial, &plan, file.size, &present);
@@ -460,7 +463,7 @@ impl Job {
                 let in_place = place.put(&verified, &group.files)?;
                 remains.remove(group.file().etag());
                 let checked = match xet_hash {
-                    Some(hash) => Checked::Xet(hash.to_string(), verified.xorbs().to_vec()),
+                    Some(hash) => Checked::Xet(hash.to_string(), verified.xorbs().to_vec(), verified.runs().clone()),
                     None => Checked::Etag(group.file().etag().to_owned()),
                 };
                 Ok(in_place.and_then(|(path, identity)| record(&place, group.file(), path, identity, checked)))
@@ -483,6 +486,7 @@ impl Job {
 
     async fn flush_records(&mut self) {
         let (index, records) = (self.index.clone(), std::mem::take(&mut self.records));
+        self.indexing.add(&records);
         let recorded = tokio::task::spawn_blocking(move || index.record(&records)).await;
         if let Ok(Err(error)) = recorded {
             self.shared.tell(Event::Warning { message: error.to_string() }).await;
@@ -514,17 +518,29 @@ async fn plan(cas: &Cas, hash: FileHash, bytes: u64) -> Result<FilePlan, Error> 
     })
 }
 
-/// Takes up what an earlier pull has left of a file, and finds out what that is.
-fn look_at_remains(
+/// A file that is begun with what is on this machine.
+struct Local {
+    plan: FilePlan,
+    partial: Partial,
+    present: Present,
+    /// What of it an earlier pull had left; the rest was copied.
+    left_bytes: u64,
+}
+
+/// Takes up what an earlier pull has left of a file, and copies what other files hold.
+fn begin_locally(
     remains: &Remains,
     folder: &Path,
     etag: &str,
     bytes: u64,
     plan: FilePlan,
-) -> Result<(FilePlan, Partial, Present), Error> {
+    index: &Index,
+) -> Result<Local, Error> {
     let (partial, taken_up) = Partial::take_up(remains, folder, etag, bytes)?;
-    let present = resume::look(&partial, &taken_up, &plan, bytes)?;
-    Ok((plan, partial, present))
+    let mut present = resume::look(&partial, &taken_up, &plan, bytes)?;
+    let left_bytes = present.bytes();
+    reuse::copy(&partial, &plan, index, &mut present)?;
+    Ok(Local { plan, partial, present, left_bytes })
 }
 
 /// The plan without what is there: for entries of which some is, the CAS is asked for smaller ones.

@@ -143,6 +143,13 @@ impl Partial {
         }
     }
 
+    /// Deletes what killed processes left in a folder where nothing is ever taken up.
+    pub(crate) fn remove_abandoned(folder: &Path) {
+        let paths = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+        let is_partial = |path: &PathBuf| path.file_name().and_then(|name| etag_of(name.to_str()?)).is_some();
+        paths.filter(is_partial).for_each(|path| remove_if_abandoned(&path, None));
+    }
+
     /// Writes a chunk at its place.
     pub(crate) fn write_chunk(&self, chunk: &HashedChunk<'_>, offset: u64) -> Result<(), Error> {
         self.write(chunk.data(), offset)

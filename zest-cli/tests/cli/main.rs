@@ -9,5 +9,6 @@ mod listing;
 mod network;
 mod peers;
 mod pull;
+mod reuse;
 mod serving;
 mod stopping;
