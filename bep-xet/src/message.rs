@@ -99,7 +99,8 @@ pub enum Message {
         /// What follows the id.
         body: Bytes,
     },
-    /// Any other message that is not known in the dialect. It is passed over.
+    /// Any other message that is not known in the dialect, or a request that is not known and has no id. It is passed
+    /// over.
     Unknown {
         /// First byte.
         kind: u8,
@@ -136,7 +137,7 @@ impl Message {
             kind::CANCEL => ("CANCEL", map(be_u32, |id| Self::Cancel { id }).parse(body)),
             kind::PING => ("PING", map(be_u64, |nonce| Self::Ping { nonce }).parse(body)),
             kind::PONG => ("PONG", map(be_u64, |nonce| Self::Pong { nonce }).parse(body)),
-            kind::REQUESTS.. => ("a request", unknown_request(kind, body, &payload)),
+            kind::REQUESTS.. if body.len() >= 4 => ("a request", unknown_request(kind, body, &payload)),
             kind => ("a message", Ok((body, Self::Unknown { kind, body: payload.slice_ref(body) }))),
         };
         finish(message, parsed, body.len())

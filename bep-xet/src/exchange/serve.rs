@@ -161,8 +161,12 @@ impl Exchange {
         Ok(self.taken_or_ended(id, range.start, taken).map(|id| Event::RangeAsked { id, range }))
     }
 
+    /// What is not known closes no connection: an id that cannot be answered under is passed over.
     pub(super) fn handle_unknown_request(&mut self, id: u32) -> Result<Option<Event>, Error> {
-        self.check_peer_id(id)?;
+        match self.check_peer_id(id) {
+            Err(Error::IdInUse { .. }) => return Ok(None),
+            checked => checked?,
+        }
         self.outbox.push(Message::End(End::new(id, Status::Unsupported)));
         Ok(None)
     }
