@@ -233,8 +233,27 @@ fn given_both_sides_of_a_legacy_dialect_when_both_ask_then_both_get_it() {
     }
 }
 
+#[test]
+fn given_frames_that_no_message_has_when_they_begin_then_they_are_refused_before_anything_is_read() {
+    let now = start();
+    for dialect in DIALECTS {
+        for with_request in [false, true] {
+            for bytes in [0, u64::from(u32::MAX) - 2, u64::MAX] {
+                let [mut us, _] = pair(dialect, now);
+                if with_request {
+                    us.request_range(wanted(dialect)[0], DEADLINES, now).unwrap();
+                }
+                let refused = us.begin_payload(bytes);
+                assert!(refused.as_ref().is_err_and(Error::is_peer_fault), "{dialect} {bytes}: {refused:?}");
+            }
+            let [mut us, _] = pair(dialect, now);
+            assert!(us.handle_payload(Bytes::new(), now).is_err_and(|error| error.is_peer_fault()));
+        }
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
 
     #[test]
     fn given_bytes_that_are_changed_on_the_way_when_they_arrive_then_nothing_wrong_is_handed_on(
