@@ -15,6 +15,9 @@
 mod recipe;
 pub use recipe::Recipe;
 
+mod budget;
+pub use budget::within_budget;
+
 mod xorb;
 pub use xorb::{XorbRecipe, xorb, xorb_there_and_back};
 
