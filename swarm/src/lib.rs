@@ -24,6 +24,9 @@ mod sharing;
 
 mod library;
 
+mod adopt;
+pub use adopt::{AdoptEvent, AdoptRequest, Adopted, adopt};
+
 mod peer;
 pub use peer::{SeedConfig, SeedCounters, Seeder};
 

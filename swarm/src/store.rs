@@ -6,6 +6,7 @@ mod partial;
 pub(crate) use partial::{Partial, Remains, TakenUp};
 
 mod hub_layout;
+pub(crate) use hub_layout::TreeJson;
 
 mod destination;
 pub use destination::Destination;
@@ -20,4 +21,4 @@ pub use index::Index;
 pub(crate) use index::{FileRecord, Identity, Provenance, XorbRecord};
 
 mod check;
-pub(crate) use check::{EtagHasher, hash_file};
+pub(crate) use check::{EtagHasher, hash_chunks, hash_file};

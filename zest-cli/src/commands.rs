@@ -4,6 +4,7 @@ pub(crate) mod demo;
 pub(crate) mod origin;
 pub(crate) mod publish;
 pub(crate) mod pull;
+pub(crate) mod seed;
 pub(crate) mod serve;
 pub(crate) mod version;
 

@@ -41,6 +41,7 @@ async fn run(command: Command, output: &Output) -> Result<(), Failure> {
     match command {
         Command::Pull(args) => commands::pull::run(args, output).await,
         Command::Serve(args) => commands::serve::run(args, output).await,
+        Command::Seed(args) => commands::seed::run(args, output).await,
         Command::Origin(args) => commands::origin::run(args, output).await,
         Command::Publish(args) => commands::publish::run(args, output).await,
         Command::Demo(args) => commands::demo::run(args, output).await,

@@ -1,10 +1,14 @@
 //! The layout of the Hugging Face cache, as path arithmetic, and the JSON of its tree listings.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use xet_cas::FileHash;
 use xet_cas::client::{Commit, Content, TreeFile};
+
+/// Longest listing that is read: some 300,000 files.
+const LISTING_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// Marks a folder as a cache, so that backup tools pass over it.
 pub(super) const CACHEDIR_TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
@@ -29,7 +33,7 @@ pub(super) fn blob_link(path: &str, etag: &str) -> PathBuf {
 /// `trees/<sha>.json`: all files of a commit, by which a reader without network tells whether a snapshot
 /// is complete.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct TreeJson {
+pub(crate) struct TreeJson {
     format_version: u32,
     files: BTreeMap<String, TreeFileJson>,
 }
@@ -47,6 +51,20 @@ struct TreeFileJson {
 }
 
 impl TreeJson {
+    /// The listing that a tool has left, if there is one that can be read.
+    pub(crate) fn read(path: &Path) -> Option<Self> {
+        if std::fs::metadata(path).ok()?.len() > LISTING_BYTES_MAX {
+            return None;
+        }
+        serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+    }
+
+    /// The files that are in the CAS, and their names there.
+    pub(crate) fn xet_hashes(&self) -> HashMap<String, FileHash> {
+        let hash = |file: &TreeFileJson| file.xet_hash.as_ref()?.parse().ok();
+        self.files.iter().filter_map(|(path, file)| Some((path.clone(), hash(file)?))).collect()
+    }
+
     pub(super) fn new(files: &[TreeFile]) -> Self {
         let json = |file: &TreeFile| {
             let (lfs_sha256, xet_hash) = match &file.content {

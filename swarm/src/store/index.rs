@@ -229,6 +229,11 @@ impl Index {
         self.lists.store(hash, leaves)
     }
 
+    /// Whether there is a chunk list of a file, which was not looked into.
+    pub(crate) fn has_leaves(&self, hash: FileHash) -> bool {
+        self.lists.has(hash)
+    }
+
     /// The chunk list of a file, if it is there and reduces to the file's name.
     pub(crate) fn leaves(&self, hash: FileHash) -> Option<Vec<Leaf>> {
         self.lists.load(hash)

@@ -40,6 +40,11 @@ impl LeafLists {
         (rest.is_empty() && Leaf::file_hash(&leaves) == hash).then_some(leaves)
     }
 
+    /// Whether there is a list of a file.
+    pub(super) fn has(&self, hash: FileHash) -> bool {
+        self.path(hash).exists()
+    }
+
     /// Forgets the list of a file. That there is none is no error.
     pub(super) fn remove(&self, hash: FileHash) -> Result<(), Error> {
         let path = self.path(hash);
