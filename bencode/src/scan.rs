@@ -1,0 +1,202 @@
+//! One walk over the input, which can stop where the input does and go on when there is more.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::cmp::Ordering;
+
+use crate::document::{Node, key_bytes};
+use crate::path::path;
+use crate::token::{Bounds, Failure, Token, token};
+use crate::{Deviation, Deviations, Document, Fault, Kind, Limits, Mode};
+
+/// What was read of a value, and what is still open.
+///
+/// There is no stack: while a list or dictionary is open, its node's `next` is the index of the one around it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Scan {
+    nodes: Vec<Node>,
+    /// Offset of what was not read.
+    at: usize,
+    /// Index of the innermost list or dictionary that is open, if `levels` is not 0.
+    open: u32,
+    levels: usize,
+    levels_most: usize,
+    /// What `open` is.
+    in_dict: bool,
+    /// Whether a key of that dictionary is due, or its end.
+    key_is_due: bool,
+    /// Index of the last key of that dictionary. No key is the first node: 0 if there is none.
+    key: u32,
+    deviations: Deviations,
+}
+
+/// Nodes that there is room for at first: small messages need no more.
+const NODES_RESERVED: usize = 32;
+
+impl Scan {
+    /// Goes on until the value is complete. After a failure it can go on with more input if that is what is missing;
+    /// else it fails in the same way again.
+    pub(crate) fn run(&mut self, input: &[u8], mode: Mode, limits: &Limits) -> Result<(), Failure> {
+        let end_max = limits.value_bytes_max();
+        let input = &input[..input.len().min(end_max)];
+        match self.tokens(input, mode, limits, Bounds { string_bytes_max: limits.string_bytes_max, end_max }) {
+            Err(Failure { fault: Fault::Truncated, .. }) if input.len() == end_max => {
+                Err(Failure { fault: Fault::TooLarge { max: end_max }, offset: end_max })
+            }
+            result => result,
+        }
+    }
+
+    /// What was read, when it is complete, and what follows it.
+    pub(crate) fn finish(self, input: &[u8]) -> (Document<'_>, &[u8]) {
+        let Self { nodes, deviations, levels_most: levels, .. } = self;
+        let (input, rest) = input.split_at(self.at);
+        (Document { input, nodes, deviations, levels }, rest)
+    }
+
+    /// Bytes that were read: all of the value when it is complete.
+    pub(crate) fn bytes(&self) -> usize {
+        self.at
+    }
+
+    /// Keys and positions that lead to where the next token belongs.
+    pub(crate) fn path(mut self, input: &[u8]) -> String {
+        for _ in 0..self.levels {
+            // Whatever comes is within it.
+            self.open = core::mem::replace(&mut self.nodes[self.open as usize].next, u32::MAX);
+        }
+        let next = self.nodes.len();
+        self.nodes.push(Node { offset: self.at as u32, next: u32::MAX, head: 0, kind: None });
+        path(&self.nodes, input, next)
+    }
+
+    fn tokens(&mut self, input: &[u8], mode: Mode, limits: &Limits, bounds: Bounds) -> Result<(), Failure> {
+        loop {
+            let at = self.at;
+            let token = token(input, at, bounds)?;
+            self.accept(input, token, mode, limits).map_err(|fault| Failure { fault, offset: at })?;
+            self.at = token.end;
+            if self.levels == 0 {
+                // What is behind the last token begins where that ends.
+                self.push(input, None, &Token { kind: None, ..token }, self.at);
+                return Ok(());
+            }
+        }
+    }
+
+    /// Checks come before changes, so that a token that is refused leaves no trace.
+    #[inline]
+    fn accept(&mut self, input: &[u8], token: Token, mode: Mode, limits: &Limits) -> Result<(), Fault> {
+        if self.nodes.len() >= limits.tokens_max {
+            return Err(Fault::TooManyTokens { max: limits.tokens_max });
+        }
+        let index = self.nodes.len() as u32;
+        match token.kind {
+            Some(Kind::Bytes) => {
+                self.note(token.deviation, mode)?;
+                if self.key_is_due {
+                    self.note(self.order(input, token), mode)?;
+                    (self.key, self.key_is_due) = (index, false);
+                } else {
+                    self.key_is_due = self.in_dict;
+                }
+                self.push(input, token.kind, &token, self.at);
+            }
+            Some(Kind::Integer) => {
+                if self.key_is_due {
+                    return Err(Fault::KeyNotString);
+                }
+                self.note(token.deviation, mode)?;
+                self.key_is_due = self.in_dict;
+                self.push(input, token.kind, &token, self.at);
+            }
+            Some(kind @ (Kind::List | Kind::Dict)) => {
+                if self.levels >= limits.depth_max {
+                    return Err(Fault::TooDeep { max: limits.depth_max });
+                }
+                if self.key_is_due {
+                    return Err(Fault::KeyNotString);
+                }
+                self.push(input, token.kind, &token, self.at);
+                self.nodes[index as usize].next = self.open;
+                (self.open, self.levels) = (index, self.levels + 1);
+                self.levels_most = self.levels_most.max(self.levels);
+                (self.in_dict, self.key_is_due, self.key) = (kind == Kind::Dict, kind == Kind::Dict, 0);
+            }
+            None => {
+                if self.levels == 0 {
+                    return Err(Fault::Unexpected { expected: "a value", byte: b'e' });
+                }
+                if self.in_dict && !self.key_is_due {
+                    return Err(Fault::MissingValue);
+                }
+                self.push(input, None, &token, self.at);
+                self.close();
+            }
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn close(&mut self) {
+        let closed = self.open;
+        let next = self.nodes.len() as u32;
+        let around = core::mem::replace(&mut self.nodes[closed as usize].next, next);
+        (self.open, self.levels) = (around, self.levels - 1);
+        self.in_dict = self.levels > 0 && self.nodes[around as usize].kind == Some(Kind::Dict);
+        self.key_is_due = self.in_dict;
+        // In a dictionary the key is right before its value.
+        self.key = closed.saturating_sub(1);
+    }
+
+    #[inline]
+    fn push(&mut self, input: &[u8], kind: Option<Kind>, token: &Token, offset: usize) {
+        if self.nodes.len() == self.nodes.capacity() {
+            self.grow(input);
+        }
+        // The limit of a value's bytes keeps both in range.
+        let next = self.nodes.len() as u32 + 1;
+        self.nodes.push(Node { offset: offset as u32, next, head: token.head, kind });
+    }
+
+    /// Doubles the room, but not beyond what is left of the input can fill, as long as that is not little: input that
+    /// comes byte by byte must not copy all nodes at each.
+    #[cold]
+    fn grow(&mut self, input: &[u8]) {
+        let length = self.nodes.len();
+        let fillable = input.len().saturating_sub(self.at) + 2;
+        self.nodes.reserve_exact(length.max(NODES_RESERVED).min(fillable).max(length / 4));
+    }
+
+    #[inline]
+    fn note(&mut self, deviation: Option<Deviation>, mode: Mode) -> Result<(), Fault> {
+        match deviation {
+            None => Ok(()),
+            Some(deviation) if mode == Mode::Strict => Err(Fault::NotCanonical(deviation)),
+            Some(deviation) => {
+                self.deviations.note(deviation, self.at as u32);
+                Ok(())
+            }
+        }
+    }
+
+    /// In which way it is not canonical that this key follows the last one.
+    #[inline]
+    fn order(&self, input: &[u8], key: Token) -> Option<Deviation> {
+        if self.key == 0 {
+            return None;
+        }
+        let key = &input[self.at + usize::from(key.head)..key.end];
+        let last = key_bytes(&self.nodes, input, self.key as usize);
+        // Most keys differ in their first byte, which spares a call.
+        let order = match (last.first(), key.first()) {
+            (Some(last), Some(key)) if last != key => last.cmp(key),
+            _ => last.cmp(key),
+        };
+        match order {
+            Ordering::Less => None,
+            Ordering::Equal => Some(Deviation::DuplicateKey),
+            Ordering::Greater => Some(Deviation::UnsortedKeys),
+        }
+    }
+}
