@@ -9,7 +9,7 @@ use serde_core::de::{
 use serde_core::{Deserialize, forward_to_deserialize_any};
 
 use crate::raw::RAW_VALUE;
-use crate::{Dict, Error, Fault, Kind, List, OWNED_DEPTH_MAX, Value, decode};
+use crate::{Dict, Error, Fault, Kind, List, OWNED_DEPTH_MAX, Value, decode, direct};
 
 /// Reads a whole input as a type, in strict mode under default limits.
 ///
@@ -29,7 +29,7 @@ use crate::{Dict, Error, Fault, Kind, List, OWNED_DEPTH_MAX, Value, decode};
 /// # Errors
 /// What is not exactly one canonical value within the limits, and values that are not what the type takes.
 pub fn from_bytes<'de, T: Deserialize<'de>>(input: &'de [u8]) -> Result<T, Error> {
-    T::deserialize(decode(input)?.root())
+    direct::from_bytes(input).or_else(|_| T::deserialize(decode(input)?.root()))
 }
 
 impl<'de> Value<'_, 'de> {

@@ -48,6 +48,8 @@ pub use error::{Error, Fault};
 #[cfg(feature = "bendy")]
 mod bendy;
 #[cfg(feature = "serde")]
+mod direct;
+#[cfg(feature = "serde")]
 mod owned_serde;
 mod path;
 mod scan;

@@ -6,7 +6,7 @@ use core::cmp::Ordering;
 
 use crate::document::{Node, key_bytes};
 use crate::path::path;
-use crate::token::{Bounds, Failure, Token, token};
+use crate::token::{Bounds, Failure, Token, integer, short_integer, short_string, string, unexpected};
 use crate::{Deviation, Deviations, Document, Fault, Kind, Limits, Mode};
 
 /// What was read of a value, and what is still open.
@@ -15,6 +15,8 @@ use crate::{Deviation, Deviations, Document, Fault, Kind, Limits, Mode};
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Scan {
     nodes: Vec<Node>,
+    /// Tokens that there is room for.
+    room: usize,
     /// Offset of what was not read.
     at: usize,
     /// Index of the innermost list or dictionary that is open, if `levels` is not 0.
@@ -39,7 +41,7 @@ impl Scan {
     pub(crate) fn run(&mut self, input: &[u8], mode: Mode, limits: &Limits) -> Result<(), Failure> {
         let end_max = limits.value_bytes_max();
         let input = &input[..input.len().min(end_max)];
-        match self.tokens(input, mode, limits, Bounds { string_bytes_max: limits.string_bytes_max, end_max }) {
+        match self.read_tokens(input, mode, limits, Bounds { string_bytes_max: limits.string_bytes_max, end_max }) {
             Err(Failure { fault: Fault::Truncated, .. }) if input.len() == end_max => {
                 Err(Failure { fault: Fault::TooLarge { max: end_max }, offset: end_max })
             }
@@ -59,6 +61,12 @@ impl Scan {
         self.at
     }
 
+    /// Tokens that were read, of a value that is complete.
+    #[cfg(feature = "serde")]
+    pub(crate) fn tokens(&self) -> usize {
+        self.nodes.len() - 1
+    }
+
     /// Keys and positions that lead to where the next token belongs.
     pub(crate) fn path(mut self, input: &[u8]) -> String {
         for _ in 0..self.levels {
@@ -70,102 +78,134 @@ impl Scan {
         path(&self.nodes, input, next)
     }
 
-    fn tokens(&mut self, input: &[u8], mode: Mode, limits: &Limits, bounds: Bounds) -> Result<(), Failure> {
+    fn read_tokens(&mut self, input: &[u8], mode: Mode, limits: &Limits, bounds: Bounds) -> Result<(), Failure> {
         loop {
             let at = self.at;
-            let token = token(input, at, bounds)?;
-            self.accept(input, token, mode, limits).map_err(|fault| Failure { fault, offset: at })?;
-            self.at = token.end;
+            let fail = |fault| Failure { fault, offset: at };
+            if self.nodes.len() >= self.room {
+                self.make_room(input, limits.tokens_max).map_err(fail)?;
+            }
+            self.at = match input.get(at) {
+                Some(b'0'..=b'9') => {
+                    let token = short_string(input, at, bounds).map_or_else(|| string(input, at, bounds), Ok)?;
+                    self.string(input, token, mode).map_err(fail)?;
+                    token.end
+                }
+                Some(b'i') => {
+                    let long = || integer(input, at).map(|(_, token)| token);
+                    let token = short_integer(input, at).map_or_else(long, Ok)?;
+                    self.integer(token, mode).map_err(fail)?;
+                    token.end
+                }
+                Some(b'l') => {
+                    self.open(Kind::List, limits).map_err(fail)?;
+                    at + 1
+                }
+                Some(b'd') => {
+                    self.open(Kind::Dict, limits).map_err(fail)?;
+                    at + 1
+                }
+                Some(b'e') => {
+                    self.close().map_err(fail)?;
+                    at + 1
+                }
+                other => return Err(unexpected("a value", other, at)),
+            };
             if self.levels == 0 {
                 // What is behind the last token begins where that ends.
-                self.push(input, None, &Token { kind: None, ..token }, self.at);
+                self.push(self.at, None, 0);
                 return Ok(());
             }
         }
     }
 
-    /// Checks come before changes, so that a token that is refused leaves no trace.
+    // Checks come before changes, so that a token that is refused leaves no trace.
+
     #[inline]
-    fn accept(&mut self, input: &[u8], token: Token, mode: Mode, limits: &Limits) -> Result<(), Fault> {
-        if self.nodes.len() >= limits.tokens_max {
-            return Err(Fault::TooManyTokens { max: limits.tokens_max });
+    fn string(&mut self, input: &[u8], token: Token, mode: Mode) -> Result<(), Fault> {
+        self.note(token.deviation, mode)?;
+        if self.key_is_due {
+            if self.key != 0 {
+                self.note(self.order(input, token), mode)?;
+            }
+            (self.key, self.key_is_due) = (self.nodes.len() as u32, false);
+        } else {
+            self.key_is_due = self.in_dict;
         }
-        let index = self.nodes.len() as u32;
-        match token.kind {
-            Some(Kind::Bytes) => {
-                self.note(token.deviation, mode)?;
-                if self.key_is_due {
-                    self.note(self.order(input, token), mode)?;
-                    (self.key, self.key_is_due) = (index, false);
-                } else {
-                    self.key_is_due = self.in_dict;
-                }
-                self.push(input, token.kind, &token, self.at);
-            }
-            Some(Kind::Integer) => {
-                if self.key_is_due {
-                    return Err(Fault::KeyNotString);
-                }
-                self.note(token.deviation, mode)?;
-                self.key_is_due = self.in_dict;
-                self.push(input, token.kind, &token, self.at);
-            }
-            Some(kind @ (Kind::List | Kind::Dict)) => {
-                if self.levels >= limits.depth_max {
-                    return Err(Fault::TooDeep { max: limits.depth_max });
-                }
-                if self.key_is_due {
-                    return Err(Fault::KeyNotString);
-                }
-                self.push(input, token.kind, &token, self.at);
-                self.nodes[index as usize].next = self.open;
-                (self.open, self.levels) = (index, self.levels + 1);
-                self.levels_most = self.levels_most.max(self.levels);
-                (self.in_dict, self.key_is_due, self.key) = (kind == Kind::Dict, kind == Kind::Dict, 0);
-            }
-            None => {
-                if self.levels == 0 {
-                    return Err(Fault::Unexpected { expected: "a value", byte: b'e' });
-                }
-                if self.in_dict && !self.key_is_due {
-                    return Err(Fault::MissingValue);
-                }
-                self.push(input, None, &token, self.at);
-                self.close();
-            }
-        }
+        self.push(self.at, Some(Kind::Bytes), token.head);
         Ok(())
     }
 
     #[inline]
-    fn close(&mut self) {
+    fn integer(&mut self, token: Token, mode: Mode) -> Result<(), Fault> {
+        if self.key_is_due {
+            return Err(Fault::KeyNotString);
+        }
+        self.note(token.deviation, mode)?;
+        self.key_is_due = self.in_dict;
+        self.push(self.at, Some(Kind::Integer), 0);
+        Ok(())
+    }
+
+    #[inline]
+    fn open(&mut self, kind: Kind, limits: &Limits) -> Result<(), Fault> {
+        if self.levels >= limits.depth_max {
+            return Err(Fault::TooDeep { max: limits.depth_max });
+        }
+        if self.key_is_due {
+            return Err(Fault::KeyNotString);
+        }
+        let index = self.nodes.len();
+        self.push(self.at, Some(kind), 0);
+        self.nodes[index].next = self.open;
+        self.open = index as u32;
+        self.levels += 1;
+        self.levels_most = self.levels_most.max(self.levels);
+        self.in_dict = kind == Kind::Dict;
+        (self.key_is_due, self.key) = (self.in_dict, 0);
+        Ok(())
+    }
+
+    #[inline]
+    fn close(&mut self) -> Result<(), Fault> {
+        if self.levels == 0 {
+            return Err(Fault::Unexpected { expected: "a value", byte: b'e' });
+        }
+        if self.in_dict && !self.key_is_due {
+            return Err(Fault::MissingValue);
+        }
         let closed = self.open;
+        self.push(self.at, None, 0);
         let next = self.nodes.len() as u32;
         let around = core::mem::replace(&mut self.nodes[closed as usize].next, next);
         (self.open, self.levels) = (around, self.levels - 1);
         self.in_dict = self.levels > 0 && self.nodes[around as usize].kind == Some(Kind::Dict);
-        self.key_is_due = self.in_dict;
         // In a dictionary the key is right before its value.
-        self.key = closed.saturating_sub(1);
+        (self.key_is_due, self.key) = (self.in_dict, closed.saturating_sub(1));
+        Ok(())
     }
 
     #[inline]
-    fn push(&mut self, input: &[u8], kind: Option<Kind>, token: &Token, offset: usize) {
-        if self.nodes.len() == self.nodes.capacity() {
-            self.grow(input);
-        }
+    fn push(&mut self, offset: usize, kind: Option<Kind>, head: u8) {
         // The limit of a value's bytes keeps both in range.
         let next = self.nodes.len() as u32 + 1;
-        self.nodes.push(Node { offset: offset as u32, next, head: token.head, kind });
+        self.nodes.push(Node { offset: offset as u32, next, head, kind });
     }
 
     /// Doubles the room, but not beyond what is left of the input can fill, as long as that is not little: input that
     /// comes byte by byte must not copy all nodes at each.
     #[cold]
-    fn grow(&mut self, input: &[u8]) {
+    fn make_room(&mut self, input: &[u8], tokens_max: usize) -> Result<(), Fault> {
         let length = self.nodes.len();
-        let fillable = input.len().saturating_sub(self.at) + 2;
-        self.nodes.reserve_exact(length.max(NODES_RESERVED).min(fillable).max(length / 4));
+        if length >= tokens_max {
+            return Err(Fault::TooManyTokens { max: tokens_max });
+        }
+        let fillable = input.len().saturating_sub(self.at);
+        let more = length.max(NODES_RESERVED).min(fillable).max(length / 4).min(tokens_max - length).max(1);
+        // One closes the list.
+        self.nodes.reserve_exact(more + 1);
+        self.room = length + more;
+        Ok(())
     }
 
     #[inline]
@@ -183,9 +223,6 @@ impl Scan {
     /// In which way it is not canonical that this key follows the last one.
     #[inline]
     fn order(&self, input: &[u8], key: Token) -> Option<Deviation> {
-        if self.key == 0 {
-            return None;
-        }
         let key = &input[self.at + usize::from(key.head)..key.end];
         let last = key_bytes(&self.nodes, input, self.key as usize);
         // Most keys differ in their first byte, which spares a call.
