@@ -3,15 +3,17 @@
 //! Whatever is not right is only refused. `from_bytes` then decodes and reads the document, which either says what is
 //! wrong and where, or can what this cannot. What is read here, the document gives as well.
 
+use core::cmp::Ordering;
 use core::fmt;
 
 use serde_core::de::value::BorrowedStrDeserializer;
 use serde_core::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_core::{Deserialize, forward_to_deserialize_any};
 
+use crate::document::compare_keys;
 use crate::raw::RAW_VALUE;
 use crate::scan::Scan;
-use crate::token::{Bounds, Token, integer, short_string, string};
+use crate::token::{Bounds, Token, integer, short_integer, short_string, string};
 use crate::{Limits, Mode, OWNED_DEPTH_MAX};
 
 /// Reads a whole input in strict mode under default limits.
@@ -104,6 +106,10 @@ impl<'de> Reader<'de> {
 
     fn visit_integer<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Refused> {
         self.count_token()?;
+        if let Some((unsigned, token)) = short_integer(self.input, self.at) {
+            self.at = token.end;
+            return visitor.visit_u64(unsigned);
+        }
         let (integer, token) = integer(self.input, self.at).map_err(|_| Refused)?;
         self.at = canonical(token)?.end;
         match (integer.as_u64(), integer.as_i64()) {
@@ -264,7 +270,7 @@ impl<'de> MapAccess<'de> for Pairs<'_, 'de> {
             return Ok(None);
         }
         let key = self.reader.string()?;
-        if self.last.is_some_and(|last| last >= key) {
+        if self.last.is_some_and(|last| compare_keys(last, key) != Ordering::Less) {
             return Err(Refused);
         }
         self.last = Some(key);

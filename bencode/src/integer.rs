@@ -111,5 +111,5 @@ impl TryFrom<i128> for Integer {
 
 /// The number is less than [`Integer::MIN`] or greater than [`Integer::MAX`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the integer is out of range")]
+#[error("an integer that is out of range")]
 pub struct OutOfRange;

@@ -4,7 +4,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::cmp::Ordering;
 
-use crate::document::{Node, key_bytes};
+use crate::document::{Node, compare_keys, key_bytes};
 use crate::path::path;
 use crate::token::{Bounds, Failure, Token, integer, short_integer, short_string, string, unexpected};
 use crate::{Deviation, Deviations, Document, Fault, Kind, Limits, Mode};
@@ -92,8 +92,10 @@ impl Scan {
                     token.end
                 }
                 Some(b'i') => {
-                    let long = || integer(input, at).map(|(_, token)| token);
-                    let token = short_integer(input, at).map_or_else(long, Ok)?;
+                    let token = match short_integer(input, at) {
+                        Some((_, token)) => token,
+                        None => integer(input, at)?.1,
+                    };
                     self.integer(token, mode).map_err(fail)?;
                     token.end
                 }
@@ -225,12 +227,7 @@ impl Scan {
     fn order(&self, input: &[u8], key: Token) -> Option<Deviation> {
         let key = &input[self.at + usize::from(key.head)..key.end];
         let last = key_bytes(&self.nodes, input, self.key as usize);
-        // Most keys differ in their first byte, which spares a call.
-        let order = match (last.first(), key.first()) {
-            (Some(last), Some(key)) if last != key => last.cmp(key),
-            _ => last.cmp(key),
-        };
-        match order {
+        match compare_keys(last, key) {
             Ordering::Less => None,
             Ordering::Equal => Some(Deviation::DuplicateKey),
             Ordering::Greater => Some(Deviation::UnsortedKeys),

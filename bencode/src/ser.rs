@@ -1,17 +1,19 @@
 //! From types of one's own to canonical bytes.
 
 use alloc::vec::Vec;
+use core::cmp::Ordering;
 use core::ops::Range;
 
 use serde_core::ser::{
-    self, Error as _, Serialize, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple,
+    self, Serialize, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple,
     SerializeTupleStruct, SerializeTupleVariant,
 };
 
+use crate::document::compare_keys;
 use crate::encode::write_string;
 use crate::integer::write_digits;
 use crate::raw::RAW_VALUE;
-use crate::{Error, Integer, OWNED_DEPTH_MAX};
+use crate::{Decoder, Error, Integer, Limits, OWNED_DEPTH_MAX, OutOfRange};
 
 /// Writes a value of any serializable type in the canonical way: keys in order, whatever the order of fields.
 ///
@@ -32,30 +34,16 @@ pub fn to_bytes<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, Error> {
 /// As of [`to_bytes`]; then nothing is appended.
 pub fn to_bytes_into<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), Error> {
     let before = out.len();
-    let mut serializer =
-        Serializer { out, pairs: Vec::new(), unsorted: Vec::new(), levels_left: OWNED_DEPTH_MAX, raw: false };
+    let mut serializer = Serializer { out, levels_left: OWNED_DEPTH_MAX, raw: false };
     let result = value.serialize(&mut serializer).and_then(|written| written.or_error("a value"));
     result.inspect_err(|_| out.truncate(before))
 }
 
 struct Serializer<'o> {
     out: &'o mut Vec<u8>,
-    /// Of each dictionary that is open, outer ones first.
-    pairs: Vec<Pair>,
-    /// Pairs that are put in order, kept for its room.
-    unsorted: Vec<u8>,
     levels_left: usize,
     /// The next bytes are a value as it is.
     raw: bool,
-}
-
-/// Where a pair of a dictionary was written.
-#[derive(Debug, Clone)]
-struct Pair {
-    begin: usize,
-    /// The bytes of the key.
-    key: Range<usize>,
-    end: usize,
 }
 
 /// What was written of a value.
@@ -94,9 +82,9 @@ impl<'o> Serializer<'o> {
     }
 
     fn dict(&mut self, levels: usize) -> Result<DictWriter<'_, 'o>, Error> {
+        let begin = self.out.len();
         self.open(b'd')?;
-        let first = self.pairs.len();
-        Ok(DictWriter { serializer: self, first, is_sorted: true, levels })
+        Ok(DictWriter { serializer: self, begin, last_key: None, key: None, pair: 0, is_sorted: true, levels })
     }
 
     fn variant(&mut self, variant: &str) -> Result<(), Error> {
@@ -177,7 +165,7 @@ impl<'s, 'o> ser::Serializer for &'s mut Serializer<'o> {
     }
 
     fn serialize_u128(self, integer: u128) -> Result<Written, Error> {
-        self.unsigned(integer.try_into().map_err(Error::not_encodable)?)
+        self.unsigned(integer.try_into().map_err(|_| Error::not_encodable(OutOfRange))?)
     }
 
     fn serialize_f32(self, _: f32) -> Result<Written, Error> {
@@ -304,8 +292,13 @@ impl ListWriter<'_, '_> {
 /// Pairs of a dictionary that is open.
 struct DictWriter<'s, 'o> {
     serializer: &'s mut Serializer<'o>,
-    /// Index of its first pair.
-    first: usize,
+    begin: usize,
+    /// The bytes of the last key that has a value.
+    last_key: Option<Range<usize>>,
+    /// The bytes of the key whose value is next.
+    key: Option<Range<usize>>,
+    /// Where the last pair begins.
+    pair: usize,
     /// Whether the keys so far ascend.
     is_sorted: bool,
     levels: usize,
@@ -313,31 +306,26 @@ struct DictWriter<'s, 'o> {
 
 impl DictWriter<'_, '_> {
     fn key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Error> {
-        let begin = self.serializer.out.len();
+        self.pair = self.serializer.out.len();
         key.serialize(&mut *self.serializer)?.or_error("a key")?;
-        let out = &self.serializer.out;
-        if !out[begin].is_ascii_digit() {
+        let written = &self.serializer.out[self.pair..];
+        if !written.first().is_some_and(u8::is_ascii_digit) {
             return Err(Error::not_encodable("a key that is not a string"));
         }
-        let head = out[begin..].iter().take_while(|byte| **byte != b':').count() + 1;
-        let key = begin + head..out.len();
-        if let Some(last) = self.serializer.pairs[self.first..].last() {
-            self.is_sorted &= out[last.key.clone()] < out[key.clone()];
-        }
-        self.serializer.pairs.push(Pair { begin, end: key.end, key });
+        let head = written.iter().take_while(|byte| **byte != b':').count() + 1;
+        self.key = Some(self.pair + head..self.serializer.out.len());
         Ok(())
     }
 
     fn value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
-        let written = value.serialize(&mut *self.serializer)?;
-        let end = self.serializer.out.len();
-        match (self.serializer.pairs.last_mut(), written) {
-            (Some(pair), Written::Value) => pair.end = end,
-            (Some(pair), Written::Nothing) => {
-                self.serializer.out.truncate(pair.begin);
-                self.serializer.pairs.pop();
+        let key = self.key.take().ok_or_else(|| Error::not_encodable("a value without a key"))?;
+        match value.serialize(&mut *self.serializer)? {
+            Written::Nothing => self.serializer.out.truncate(self.pair),
+            Written::Value => {
+                let out = &self.serializer.out;
+                let last = self.last_key.replace(key.clone());
+                self.is_sorted &= last.is_none_or(|last| compare_keys(&out[last], &out[key]) == Ordering::Less);
             }
-            (None, _) => return Err(Error::custom("a value without a key")),
         }
         Ok(())
     }
@@ -348,32 +336,41 @@ impl DictWriter<'_, '_> {
     }
 
     fn finish(self) -> Result<Written, Error> {
-        if !self.is_sorted {
-            self.serializer.sort(self.first)?;
+        if self.key.is_some() {
+            return Err(Error::not_encodable("a key without a value"));
         }
-        self.serializer.pairs.truncate(self.first);
-        Ok(self.serializer.close(self.levels))
+        let written = self.serializer.close(1);
+        if !self.is_sorted {
+            sort(self.serializer.out, self.begin)?;
+        }
+        self.serializer.close(self.levels - 1);
+        Ok(written)
     }
 }
 
-impl Serializer<'_> {
-    /// Puts the pairs from one on, which end what is written, in order.
-    #[cold]
-    fn sort(&mut self, first: usize) -> Result<(), Error> {
-        let pairs = &mut self.pairs[first..];
-        let begin = pairs.first().map_or(self.out.len(), |pair| pair.begin);
-        pairs.sort_unstable_by(|one, other| self.out[one.key.clone()].cmp(&self.out[other.key.clone()]));
-        if pairs.windows(2).any(|two| self.out[two[0].key.clone()] == self.out[two[1].key.clone()]) {
-            return Err(Error::not_encodable("a key that is there twice"));
-        }
-        self.unsorted.clear();
-        self.unsorted.extend_from_slice(&self.out[begin..]);
-        self.out.truncate(begin);
-        for pair in pairs {
-            self.out.extend_from_slice(&self.unsorted[pair.begin - begin..pair.end - begin]);
-        }
-        Ok(())
+/// Puts the pairs of the dictionary that ends what is written in order. Where they are is read back, which costs those
+/// nothing that are in order.
+#[cold]
+fn sort(out: &mut Vec<u8>, begin: usize) -> Result<(), Error> {
+    let mut limits = Limits::default();
+    (limits.depth_max, limits.tokens_max) = (usize::MAX, usize::MAX);
+    (limits.string_bytes_max, limits.value_bytes_max) = (usize::MAX, usize::MAX);
+    let document = Decoder::lenient().limits(limits).decode(&out[begin..])?;
+    let mut pairs: Vec<_> = document.root().as_dict().into_iter().flatten().collect();
+    pairs.sort_unstable_by(|one, other| one.0.cmp(other.0));
+    if pairs.windows(2).any(|two| two[0].0 == two[1].0) {
+        return Err(Error::not_encodable("a key that is there twice"));
     }
+    let mut sorted = Vec::with_capacity(document.raw().len());
+    sorted.push(b'd');
+    for (key, value) in pairs {
+        write_string(key, &mut sorted);
+        sorted.extend_from_slice(value.raw());
+    }
+    sorted.push(b'e');
+    out.truncate(begin);
+    out.append(&mut sorted);
+    Ok(())
 }
 
 macro_rules! list_writer {

@@ -54,17 +54,23 @@ pub(crate) fn short_string(input: &[u8], at: usize, bounds: Bounds) -> Option<To
 
 /// Most integers: canonical, complete, not negative, of at most 18 digits. As [`short_string`].
 #[inline]
-pub(crate) fn short_integer(input: &[u8], at: usize) -> Option<Token> {
+pub(crate) fn short_integer(input: &[u8], at: usize) -> Option<(u64, Token)> {
     const SHORT_DIGITS_MAX: usize = 18;
-    let first = input.get(at + 1)?;
-    let mut end = at + 2;
-    while input.get(end)?.is_ascii_digit() {
+    let first = input.get(at + 1)?.wrapping_sub(b'0');
+    let (mut value, mut end) = (u64::from(first), at + 2);
+    loop {
+        let digit = input.get(end)?.wrapping_sub(b'0');
+        if digit > 9 {
+            break;
+        }
+        // What overflows is not short.
+        value = value.wrapping_mul(10).wrapping_add(u64::from(digit));
         end += 1;
     }
     let digits = end - (at + 1);
-    let is_canonical = matches!(first, b'1'..=b'9') || (*first == b'0' && digits == 1);
+    let is_canonical = first <= 9 && (first != 0 || digits == 1);
     let token = Token { end: end + 1, head: 0, deviation: None };
-    (is_canonical && digits <= SHORT_DIGITS_MAX && input[end] == b'e').then_some(token)
+    (is_canonical && digits <= SHORT_DIGITS_MAX && input[end] == b'e').then_some((value, token))
 }
 
 /// `integer: 'i' ['-' | '+'] digits 'e'`. (The plus sign is not in the specification.)
