@@ -1,4 +1,6 @@
-#![doc = include_str!("../README.md")]
+// The examples of the README need the feature.
+#![cfg_attr(feature = "serde", doc = include_str!("../README.md"))]
+#![cfg_attr(not(feature = "serde"), doc = "Bencode: decoded without copies or recursion, under limits.")]
 #![no_std]
 
 extern crate alloc;
