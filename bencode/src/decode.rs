@@ -20,7 +20,7 @@ pub fn decode_prefix(input: &[u8]) -> Result<(Document<'_>, &[u8]), Error> {
     Decoder::strict().decode_prefix(input)
 }
 
-/// What to do about input that is not canonical: see [`Deviation`].
+/// What to do about input that is not canonical: see [`Deviation`](crate::Deviation).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// Refuse it.

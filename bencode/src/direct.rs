@@ -19,7 +19,7 @@ use crate::{Limits, Mode, OWNED_DEPTH_MAX};
 /// Reads a whole input in strict mode under default limits.
 pub(crate) fn from_bytes<'de, T: Deserialize<'de>>(input: &'de [u8]) -> Result<T, Refused> {
     let limits = Limits::default();
-    if input.len() > limits.value_bytes_max() {
+    if input.len() > limits.value_bound() {
         return Err(Refused);
     }
     let mut reader = Reader {

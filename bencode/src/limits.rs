@@ -22,7 +22,7 @@ pub struct Limits {
 const VALUE_BYTES_MAX: usize = u32::MAX as usize - 2;
 
 impl Limits {
-    pub(crate) fn value_bytes_max(&self) -> usize {
+    pub(crate) fn value_bound(&self) -> usize {
         self.value_bytes_max.min(VALUE_BYTES_MAX)
     }
 }

@@ -39,7 +39,7 @@ impl Scan {
     /// Goes on until the value is complete. After a failure it can go on with more input if that is what is missing;
     /// else it fails in the same way again.
     pub(crate) fn run(&mut self, input: &[u8], mode: Mode, limits: &Limits) -> Result<(), Failure> {
-        let end_max = limits.value_bytes_max();
+        let end_max = limits.value_bound();
         let input = &input[..input.len().min(end_max)];
         match self.read_tokens(input, mode, limits, Bounds { string_bytes_max: limits.string_bytes_max, end_max }) {
             Err(Failure { fault: Fault::Truncated, .. }) if input.len() == end_max => {
