@@ -21,6 +21,7 @@ mod fetch;
 mod verified;
 
 mod sharing;
+pub use sharing::{Explanation, Sharing, Step, explain};
 
 mod library;
 

@@ -42,6 +42,9 @@ pub(crate) enum Command {
     Serve(ServeArgs),
     /// Index what the Hugging Face cache holds, whatever tool put it there, and serve it
     Seed(SeedArgs),
+    /// What is shared with whom, and why
+    #[command(subcommand)]
+    Privacy(PrivacyCommand),
     /// Serve a Hugging Face-compatible Hub and CAS from a folder
     Origin(OriginArgs),
     /// Upload a folder to an origin
@@ -136,6 +139,29 @@ pub(crate) struct SeedArgs {
 
     #[command(flatten)]
     pub(crate) serve: ServeArgs,
+
+    #[command(flatten)]
+    pub(crate) hub: HubArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PrivacyCommand {
+    /// Go through the proof that a repository is public, as it is done before anything is served
+    Explain(ExplainArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ExplainArgs {
+    /// The repository, like `org/model`
+    pub(crate) repo: RepoId,
+
+    /// Branch, tag or commit
+    #[arg(long, value_name = "REV", default_value = "main")]
+    pub(crate) revision: String,
+
+    /// Kind of repository: model, dataset or space
+    #[arg(long, value_name = "KIND", default_value_t)]
+    pub(crate) repo_type: RepoType,
 
     #[command(flatten)]
     pub(crate) hub: HubArgs,

@@ -8,6 +8,7 @@ mod lab;
 mod listing;
 mod network;
 mod peers;
+mod privacy;
 mod pull;
 mod reuse;
 mod serving;
