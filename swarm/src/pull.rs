@@ -8,6 +8,8 @@ mod download;
 mod indexing;
 mod peers;
 mod presence;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
