@@ -29,7 +29,7 @@ const LOOKUP_PAGES_MAX: usize = 4;
 /// Bytes of the name of a file.
 pub(super) const FILE_BYTES: usize = 32;
 /// Bytes of a page's first prefix.
-pub(super) const FENCE_BYTES: usize = 8;
+const FENCE_BYTES: usize = 8;
 /// Bytes that are read at once when a segment is merged.
 const READ_BYTES: usize = 64 * 1024;
 
@@ -116,10 +116,6 @@ impl Segment {
 
     pub(super) fn entry_count(&self) -> u64 {
         self.footer.entries
-    }
-
-    pub(super) fn file_count(&self) -> u32 {
-        self.footer.files
     }
 
     /// Appends entries with this prefix to `found`, until it holds `found_max`.
