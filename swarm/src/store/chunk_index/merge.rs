@@ -9,6 +9,7 @@ use std::sync::Arc;
 use xet_cas::{FileHash, Leaf};
 
 use super::entry::{Entry, prefix};
+use super::filter::{Filter, WORD_BYTES};
 use super::segment::{Footer, PAGE_ENTRIES, Segment, invalid};
 use crate::Error;
 use crate::store::Partial;
@@ -87,9 +88,13 @@ pub(super) fn merge(
     // Tables and numbers have one order, so a run that was sorted stays so.
     let entries = entries.zip(&numbers).map(|(run, numbers)| Box::new(renumber(run, numbers)) as _);
     let entries = Merged::new(entries.collect()).map_err(blame)?;
-    let (entries, fences) = write_entries(&mut output, entries, blame)?;
-    output.write(&fences)?;
-    output.write(&Footer { entries, files }.encode(&fences))?;
+    let entries_max = fresh.entry_count() + inputs.iter().map(|segment| segment.entry_count()).sum::<u64>();
+    let (entries, mut loaded, filter) = write_entries(&mut output, entries, entries_max, blame)?;
+    let filter = filter.encode();
+    loaded.extend_from_slice(&filter);
+    output.write(&loaded)?;
+    let filter_words = (filter.len() / WORD_BYTES) as u32;
+    output.write(&Footer { entries, files, filter_words }.encode(&loaded))?;
     output.finish(folder).map(Some).map_err(MergeError::from)
 }
 
@@ -120,13 +125,15 @@ fn write_table(
     Ok((files, numbers))
 }
 
-/// Writes all entries, but a chunk once for each file. Returns how many, and the first prefix of every page.
+/// Writes all entries, but a chunk once for each file. Returns how many, the first prefix of every page, and the filter.
 fn write_entries(
     output: &mut Output,
     mut entries: Merged<'_, Entry>,
+    entries_max: u64,
     blame: impl Fn((usize, io::Error)) -> MergeError,
-) -> Result<(u64, Vec<u8>), MergeError> {
-    let (mut count, mut fences, mut last) = (0_u64, Vec::new(), None::<Entry>);
+) -> Result<(u64, Vec<u8>, Filter), MergeError> {
+    let (mut count, mut fences, mut filter) = (0_u64, Vec::new(), Filter::with_room_for(entries_max));
+    let mut last = None::<Entry>;
     while let Some((_, entry)) = entries.next().map_err(&blame)? {
         if last.is_some_and(|last| last.is_repeated_by(&entry)) {
             continue;
@@ -134,11 +141,12 @@ fn write_entries(
         if count.is_multiple_of(PAGE_ENTRIES as u64) {
             fences.extend_from_slice(&entry.prefix.to_be_bytes());
         }
+        filter.insert(entry.prefix);
         output.write(&entry.encode())?;
         last = Some(entry);
         count += 1;
     }
-    Ok((count, fences))
+    Ok((count, fences, filter))
 }
 
 /// Gives entries the numbers that their files have in the new segment.
