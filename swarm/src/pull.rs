@@ -10,6 +10,8 @@ mod peers;
 mod presence;
 mod resume;
 mod reuse;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

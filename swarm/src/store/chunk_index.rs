@@ -9,12 +9,14 @@
 
 mod catalogue;
 mod entry;
+mod filter;
 mod merge;
 mod segment;
 #[cfg(test)]
 mod tests;
 mod writer;
 
+use std::collections::{HashMap, hash_map};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -23,6 +25,7 @@ use xet_cas::{ChunkHash, FileHash};
 
 use self::catalogue::View;
 use self::entry::{Entry, prefix};
+use self::segment::Segment;
 use self::writer::{LOCK_DEADLINE, Writer, note_behind};
 use super::leaf_lists::LeafLists;
 use crate::Error;
@@ -58,14 +61,15 @@ impl ChunkIndex {
         let mut view = self.view();
         if view.is_missing && self.lists.files().next().is_some() {
             // If another is at it, this one goes without.
-            let rebuilt = Writer::open(&self.folder, Duration::ZERO).and_then(|mut it| it.catch_up(&self.lists));
+            let writer = Writer::open(&self.folder, &view, Duration::ZERO);
+            let rebuilt = writer.and_then(|mut writer| writer.catch_up(&self.lists));
             match rebuilt {
                 Ok(()) => view = self.view(),
                 Err(error) => tracing::info!(%error, "the chunk index cannot be made"),
             }
         }
-        let mut entries = Vec::new();
-        chunks.iter().map(|chunk| find(&view, chunk, &mut entries)).collect()
+        let mut lookup = Lookup { view: &view, entries: Vec::new(), names: HashMap::new() };
+        chunks.iter().map(|chunk| lookup.find(chunk)).collect()
     }
 
     /// Files that are there no longer are not told of any more.
@@ -75,11 +79,11 @@ impl ChunkIndex {
 
     /// Brings in every file that there is a leaf list of: all of them if the index was lost.
     pub(crate) fn rebuild(&self) -> Result<(), Error> {
-        Writer::open(&self.folder, LOCK_DEADLINE)?.catch_up(&self.lists)
+        Writer::open(&self.folder, &self.view(), LOCK_DEADLINE)?.catch_up(&self.lists)
     }
 
     fn write(&self, work: impl FnOnce(&mut Writer<'_>) -> Result<(), Error>) -> Result<(), Error> {
-        let written = Writer::open(&self.folder, LOCK_DEADLINE).and_then(|mut writer| {
+        let written = Writer::open(&self.folder, &self.view(), LOCK_DEADLINE).and_then(|mut writer| {
             if writer.is_behind() {
                 writer.catch_up(&self.lists)?;
             }
@@ -102,24 +106,42 @@ impl ChunkIndex {
     }
 }
 
-/// `entries` is for the work in between.
-fn find(view: &View, chunk: &ChunkHash, entries: &mut Vec<Entry>) -> Vec<(FileHash, u32)> {
-    let mut places: Vec<(FileHash, u32)> = Vec::new();
-    // The smallest ones are the newest.
-    for segment in view.segments.iter().rev() {
-        entries.clear();
-        if let Err(error) = segment.find(prefix(chunk), LOOKED_AT_MAX, entries) {
-            tracing::debug!(%error, "a chunk segment cannot be read");
-        }
-        for entry in &*entries {
-            let Ok(file) = segment.file(entry.file) else { continue };
-            if places.len() < PLACES_MAX && !view.forgotten.contains(&file) && places.iter().all(|it| it.0 != file) {
-                places.push((file, entry.chunk));
+/// Lookups that belong together.
+struct Lookup<'a> {
+    view: &'a View,
+    /// For the work in between.
+    entries: Vec<Entry>,
+    /// Files that were met, by segment and number: chunks that are asked for together are often in the same ones.
+    names: HashMap<(u64, u32), FileHash>,
+}
+
+impl Lookup<'_> {
+    fn find(&mut self, chunk: &ChunkHash) -> Vec<(FileHash, u32)> {
+        let mut places: Vec<(FileHash, u32)> = Vec::new();
+        // The smallest ones are the newest.
+        for segment in self.view.segments.iter().rev() {
+            self.entries.clear();
+            if let Err(error) = segment.find(prefix(chunk), LOOKED_AT_MAX, &mut self.entries) {
+                tracing::debug!(%error, "a chunk segment cannot be read");
+            }
+            for at in 0..self.entries.len() {
+                let Entry { file, chunk, .. } = self.entries[at];
+                let Some(file) = self.name(segment, file) else { continue };
+                if !self.view.forgotten.contains(&file) && places.iter().all(|place| place.0 != file) {
+                    places.push((file, chunk));
+                }
+                if places.len() >= PLACES_MAX {
+                    return places;
+                }
             }
         }
-        if places.len() >= PLACES_MAX {
-            break;
+        places
+    }
+
+    fn name(&mut self, segment: &Segment, number: u32) -> Option<FileHash> {
+        match self.names.entry((segment.number(), number)) {
+            hash_map::Entry::Occupied(known) => Some(*known.get()),
+            hash_map::Entry::Vacant(unknown) => Some(*unknown.insert(segment.file(number).ok()?)),
         }
     }
-    places
 }

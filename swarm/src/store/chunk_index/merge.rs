@@ -9,7 +9,8 @@ use std::sync::Arc;
 use xet_cas::{FileHash, Leaf};
 
 use super::entry::{Entry, prefix};
-use super::segment::{FENCE_BYTES, Footer, PAGE_ENTRIES, Segment, invalid};
+use super::filter::{Filter, WORD_BYTES};
+use super::segment::{Footer, PAGE_ENTRIES, Segment, invalid};
 use crate::Error;
 use crate::store::Partial;
 
@@ -74,16 +75,39 @@ pub(super) fn merge(
         None => MergeError::Output(Error::internal(error)),
     };
     let mut output = Output::create(folder)?;
-
     // The new files are the last run.
-    let mut tables: Vec<Run<'_, FileHash>> = inputs.iter().map(|segment| Box::new(segment.read_files()) as _).collect();
-    tables.push(Box::new(fresh.files.iter().copied().map(Ok)));
-    let mut numbers: Vec<Vec<u32>> =
-        inputs.iter().map(|segment| Vec::with_capacity(segment.file_count() as usize)).collect();
-    numbers.push(Vec::with_capacity(fresh.files.len()));
+    let tables = inputs.iter().map(|segment| Box::new(segment.read_files()) as Run<'_, FileHash>);
+    let tables = tables.chain([Box::new(fresh.files.iter().copied().map(Ok)) as _]);
+    let tables = Merged::new(tables.collect()).map_err(blame)?;
+    let (files, numbers) = write_table(&mut output, tables, forgotten, blame)?;
+    if files == 0 {
+        return Ok(None);
+    }
+    let entries = inputs.iter().map(|segment| Box::new(segment.read_entries()) as Run<'_, Entry>);
+    let entries = entries.chain([Box::new(fresh.entries.iter().copied().map(Ok)) as _]);
+    // Tables and numbers have one order, so a run that was sorted stays so.
+    let entries = entries.zip(&numbers).map(|(run, numbers)| Box::new(renumber(run, numbers)) as _);
+    let entries = Merged::new(entries.collect()).map_err(blame)?;
+    let entries_max = fresh.entry_count() + inputs.iter().map(|segment| segment.entry_count()).sum::<u64>();
+    let (entries, mut loaded, filter) = write_entries(&mut output, entries, entries_max, blame)?;
+    let filter = filter.encode();
+    loaded.extend_from_slice(&filter);
+    output.write(&loaded)?;
+    let filter_words = (filter.len() / WORD_BYTES) as u32;
+    output.write(&Footer { entries, files, filter_words }.encode(&loaded))?;
+    output.finish(folder).map(Some).map_err(MergeError::from)
+}
+
+/// Writes the names of all files, each once. Returns how many, and for each run the numbers that its files have now.
+fn write_table(
+    output: &mut Output,
+    mut tables: Merged<'_, FileHash>,
+    forgotten: &BTreeSet<FileHash>,
+    blame: impl Fn((usize, io::Error)) -> MergeError,
+) -> Result<(u32, Vec<Vec<u32>>), MergeError> {
+    let mut numbers = vec![Vec::new(); tables.runs.len()];
     let (mut files, mut last) = (0, None);
-    let mut merged = Merged::new(tables).map_err(blame)?;
-    while let Some((run, file)) = merged.next().map_err(blame)? {
+    while let Some((run, file)) = tables.next().map_err(&blame)? {
         if forgotten.contains(&file) {
             numbers[run].push(LEFT_OUT);
             continue;
@@ -93,36 +117,36 @@ pub(super) fn merge(
             last = Some(file);
             files += 1;
         }
-        numbers[run].push(files - 1);
         if files == LEFT_OUT {
             return Err(Error::internal("more files than a segment can number").into());
         }
+        numbers[run].push(files - 1);
     }
-    if files == 0 {
-        return Ok(None);
-    }
+    Ok((files, numbers))
+}
 
-    let entries = inputs.iter().map(|segment| Box::new(segment.read_entries()) as Run<'_, Entry>);
-    let entries = entries.chain([Box::new(fresh.entries.iter().copied().map(Ok)) as _]);
-    // Tables and numbers have one order, so a run that was sorted stays so.
-    let renumbered = entries.zip(&numbers).map(|(run, numbers)| Box::new(renumber(run, numbers)) as _).collect();
-    let (mut entries, mut fences, mut last) = (0_u64, Vec::new(), None::<Entry>);
-    let mut merged = Merged::new(renumbered).map_err(blame)?;
-    while let Some((_, entry)) = merged.next().map_err(blame)? {
+/// Writes all entries, but a chunk once for each file. Returns how many, the first prefix of every page, and the filter.
+fn write_entries(
+    output: &mut Output,
+    mut entries: Merged<'_, Entry>,
+    entries_max: u64,
+    blame: impl Fn((usize, io::Error)) -> MergeError,
+) -> Result<(u64, Vec<u8>, Filter), MergeError> {
+    let (mut count, mut fences, mut filter) = (0_u64, Vec::new(), Filter::with_room_for(entries_max));
+    let mut last = None::<Entry>;
+    while let Some((_, entry)) = entries.next().map_err(&blame)? {
         if last.is_some_and(|last| last.is_repeated_by(&entry)) {
             continue;
         }
-        if entries.is_multiple_of(PAGE_ENTRIES as u64) {
+        if count.is_multiple_of(PAGE_ENTRIES as u64) {
             fences.extend_from_slice(&entry.prefix.to_be_bytes());
         }
+        filter.insert(entry.prefix);
         output.write(&entry.encode())?;
         last = Some(entry);
-        entries += 1;
+        count += 1;
     }
-    debug_assert_eq!(fences.len(), entries.div_ceil(PAGE_ENTRIES as u64) as usize * FENCE_BYTES);
-    output.write(&fences)?;
-    output.write(&Footer { entries, files }.encode(&fences))?;
-    output.finish(folder).map(Some).map_err(MergeError::from)
+    Ok((count, fences, filter))
 }
 
 /// Gives entries the numbers that their files have in the new segment.

@@ -4,11 +4,12 @@
 //! hashes of the files, sorted      32 bytes each
 //! entries, sorted                  16 bytes each, in pages of 128
 //! first prefix of every page        8 bytes each, big-endian
-//! footer                           64 bytes: magic and version, entries, files, checksum
+//! filter of all prefixes            8 bytes for 8 entries
+//! footer                           64 bytes: magic and version, entries, files, words of the filter, checksum
 //! ```
 //!
-//! The first prefixes are kept in memory, half a bit a chunk; a lookup reads the one page that they name. The
-//! checksum covers what is read when a segment is opened. The rest are hints, and is found out when it is used.
+//! First prefixes and filter are kept in memory, 8.5 bits a chunk; a lookup that passes the filter reads the one page
+//! that they name. The checksum covers what is read when a segment is opened. The rest is found out when it is used.
 
 use std::fs::File;
 use std::io::{self, BufReader, ErrorKind, Read};
@@ -20,6 +21,7 @@ use sha2::{Digest as _, Sha256};
 use xet_cas::FileHash;
 
 use super::entry::Entry;
+use super::filter::{Filter, WORD_BYTES};
 
 /// Entries in a page. A page is what one lookup reads, and has eight bytes in memory.
 pub(super) const PAGE_ENTRIES: usize = 128;
@@ -29,7 +31,7 @@ const LOOKUP_PAGES_MAX: usize = 4;
 /// Bytes of the name of a file.
 pub(super) const FILE_BYTES: usize = 32;
 /// Bytes of a page's first prefix.
-pub(super) const FENCE_BYTES: usize = 8;
+const FENCE_BYTES: usize = 8;
 /// Bytes that are read at once when a segment is merged.
 const READ_BYTES: usize = 64 * 1024;
 
@@ -41,6 +43,7 @@ pub(super) struct Segment {
     footer: Footer,
     /// The first prefix of every page.
     fences: Vec<u64>,
+    filter: Filter,
 }
 
 /// The end of a segment.
@@ -48,6 +51,7 @@ pub(super) struct Segment {
 pub(super) struct Footer {
     pub(super) entries: u64,
     pub(super) files: u32,
+    pub(super) filter_words: u32,
 }
 
 impl Footer {
@@ -55,32 +59,38 @@ impl Footer {
     const CHECKSUM_AT: usize = 32;
     pub(super) const BYTES: usize = Self::CHECKSUM_AT + 32;
 
-    pub(super) fn encode(&self, fences: &[u8]) -> [u8; Self::BYTES] {
+    /// `loaded`: first prefixes and filter, as they are stored.
+    pub(super) fn encode(&self, loaded: &[u8]) -> [u8; Self::BYTES] {
         let mut bytes = [0; Self::BYTES];
         bytes[..16].copy_from_slice(&Self::MAGIC);
         bytes[16..24].copy_from_slice(&self.entries.to_be_bytes());
-        bytes[24..32].copy_from_slice(&u64::from(self.files).to_be_bytes());
-        let checksum = Sha256::new().chain_update(fences).chain_update(&bytes[..Self::CHECKSUM_AT]).finalize();
+        bytes[24..28].copy_from_slice(&self.files.to_be_bytes());
+        bytes[28..32].copy_from_slice(&self.filter_words.to_be_bytes());
+        let checksum = Sha256::new().chain_update(loaded).chain_update(&bytes[..Self::CHECKSUM_AT]).finalize();
         bytes[Self::CHECKSUM_AT..].copy_from_slice(&checksum);
         bytes
     }
 
     /// Reads the counts, which are yet to be compared with the checksum.
     fn decode(bytes: &[u8; Self::BYTES]) -> Option<Self> {
-        let word = |at: usize| u64::from_be_bytes(std::array::from_fn(|i| bytes[at + i]));
-        let files = u32::try_from(word(24)).ok()?;
-        bytes.starts_with(&Self::MAGIC).then_some(Self { entries: word(16), files })
+        let entries = u64::from_be_bytes(std::array::from_fn(|i| bytes[16 + i]));
+        let [files, filter_words] = [24, 28].map(|at| u32::from_be_bytes(std::array::from_fn(|i| bytes[at + i])));
+        bytes.starts_with(&Self::MAGIC).then_some(Self { entries, files, filter_words })
     }
 
     fn entries_at(&self) -> u64 {
         u64::from(self.files) * FILE_BYTES as u64
     }
 
-    /// Where the entries end, and where the fences do. `None` if no file is as long as that.
-    fn fences_range(&self) -> Option<Range<u64>> {
+    fn fences_bytes(&self) -> u64 {
+        self.entries.div_ceil(PAGE_ENTRIES as u64) * FENCE_BYTES as u64
+    }
+
+    /// Where first prefixes and filter are. `None` if no file is as long as that.
+    fn loaded_range(&self) -> Option<Range<u64>> {
         let start = self.entries.checked_mul(Entry::BYTES as u64)?.checked_add(self.entries_at())?;
-        let end = start.checked_add(self.entries.div_ceil(PAGE_ENTRIES as u64) * FENCE_BYTES as u64)?;
-        Some(start..end)
+        let filter_bytes = u64::from(self.filter_words) * WORD_BYTES as u64;
+        Some(start..start.checked_add(self.fences_bytes())?.checked_add(filter_bytes)?)
     }
 }
 
@@ -97,7 +107,7 @@ impl Segment {
         let mut footer_bytes = [0; Footer::BYTES];
         file.read_exact_at(&mut footer_bytes, footer_at)?;
         let footer = Footer::decode(&footer_bytes).ok_or_else(|| invalid("it is no segment"))?;
-        let range = footer.fences_range().filter(|range| range.end == footer_at);
+        let range = footer.loaded_range().filter(|range| range.end == footer_at);
         let range = range.ok_or_else(|| invalid("its length is not what it says"))?;
 
         let mut bytes = vec![0; (range.end - range.start) as usize];
@@ -105,9 +115,10 @@ impl Segment {
         if footer.encode(&bytes) != footer_bytes {
             return Err(invalid("its checksum differs"));
         }
-        let (fences, _) = bytes.as_chunks::<FENCE_BYTES>();
+        let (fences, filter) = bytes.split_at(footer.fences_bytes() as usize);
+        let (fences, _) = fences.as_chunks::<FENCE_BYTES>();
         let fences = fences.iter().map(|fence| u64::from_be_bytes(*fence)).collect();
-        Ok(Self { number, file, footer, fences })
+        Ok(Self { number, file, footer, fences, filter: Filter::decode(filter) })
     }
 
     pub(super) fn number(&self) -> u64 {
@@ -118,13 +129,9 @@ impl Segment {
         self.footer.entries
     }
 
-    pub(super) fn file_count(&self) -> u32 {
-        self.footer.files
-    }
-
     /// Appends entries with this prefix to `found`, until it holds `found_max`.
     pub(super) fn find(&self, prefix: u64, found_max: usize, found: &mut Vec<Entry>) -> io::Result<()> {
-        if self.fences.first().is_none_or(|first| *first > prefix) {
+        if self.fences.is_empty() || !self.filter.may_have(prefix) {
             return Ok(());
         }
         // Entries with the prefix may begin in the page before the first one that begins with it.

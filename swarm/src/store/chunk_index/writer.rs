@@ -47,10 +47,13 @@ pub(super) struct Writer<'a> {
 
 impl<'a> Writer<'a> {
     /// Waits for the lock, clears what killed writers left, and puts aside what cannot be used.
-    pub(super) fn open(folder: &'a Path, deadline: Duration) -> Result<Self, Error> {
+    /// Segments that `known` has open are not opened again, unless something is wrong.
+    pub(super) fn open(folder: &'a Path, known: &View, deadline: Duration) -> Result<Self, Error> {
         std::fs::create_dir_all(folder).map_err(Error::disk("create the folder", folder))?;
         let lock = lock(folder, deadline)?;
-        let mut writer = Self { folder, view: View::load(folder, &View::default()), _lock: lock };
+        let nothing = View::default();
+        let view = View::load(folder, if is_noted(folder) { &nothing } else { known });
+        let mut writer = Self { folder, view, _lock: lock };
         Partial::remove_abandoned(folder);
         for (number, error) in std::mem::take(&mut writer.view.unusable) {
             writer.put_aside(number, &error)?;
@@ -61,7 +64,7 @@ impl<'a> Writer<'a> {
 
     /// Whether files with leaf lists may be missing.
     pub(super) fn is_behind(&self) -> bool {
-        self.view.is_missing || NOTES.iter().any(|note| self.folder.join(note).exists())
+        self.view.is_missing || is_noted(self.folder)
     }
 
     /// Adds those of these files that are not there yet and have a leaf list.
@@ -196,6 +199,10 @@ pub(super) fn note_behind(folder: &Path) {
     if let Err(error) = File::create(folder.join(NOTES[0])) {
         tracing::debug!(%error, "cannot note that chunks are missing from the index");
     }
+}
+
+fn is_noted(folder: &Path) -> bool {
+    NOTES.iter().any(|note| folder.join(note).exists())
 }
 
 fn lock(folder: &Path, deadline: Duration) -> Result<Option<File>, Error> {

@@ -183,3 +183,33 @@ fn given_a_file_that_was_seen_twice_when_asked_then_each_run_is_told_once() {
 
     assert_eq!([(0, 9, 0, "new".into())], told(&index, 1)[..]);
 }
+
+#[test]
+fn given_a_file_that_names_the_same_chunks_twice_when_asked_then_the_longer_run_is_told() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("file");
+    std::fs::write(&file, "1").unwrap();
+    let index = Index::new(home.path().join("zest"));
+
+    index.record(&[made_of(&file, 1, &[run(1, 3, 5, 0), run(1, 3, 9, 2), run(1, 3, 4, 8)])]).unwrap();
+
+    assert_eq!([(3, 9, 2, "file".into())], told(&index, 1)[..]);
+}
+
+#[test]
+fn given_very_many_files_of_the_same_runs_when_asked_then_a_few_are_told_of_each() {
+    let home = tempfile::tempdir().unwrap();
+    let index = Index::new(home.path().join("zest"));
+    let file = |number: u8| {
+        let path = home.path().join(number.to_string());
+        std::fs::write(&path, "1").unwrap();
+        made_of(&path, number, &[run(1, 0, 5, 0), run(1, 7, 9, 5)])
+    };
+    index.record(&(0..50).map(file).collect::<Vec<_>>()).unwrap();
+
+    let told = told(&index, 1);
+
+    let (front, back): (Vec<_>, Vec<_>) = told.into_iter().partition(|(start, ..)| *start == 0);
+    assert_eq!((4, 4), (front.len(), back.len()));
+    assert!(front.iter().all(|run| (run.1, run.2) == (5, 0)) && back.iter().all(|run| (run.1, run.2) == (9, 5)));
+}

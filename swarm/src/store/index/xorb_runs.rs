@@ -5,17 +5,20 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use redb::{ReadTransaction, TableDefinition, TableError, WriteTransaction};
+use redb::{ReadTransaction, ReadableTable as _, TableDefinition, TableError, WriteTransaction};
 use xet_cas::{ChunkRange, FileHash, XorbHash};
 
 use super::{BY_CONTENT, FILES, FileRecord};
 
-/// Xorb, first chunk of it, file → end of the run in the xorb, its first chunk in the file.
-const XORB_RUNS: TableDefinition<'_, Key<'_>, (u32, u32)> = TableDefinition::new("xorb_runs");
-type Key<'a> = (&'a [u8; 32], u32, &'a [u8; 32]);
-/// Runs that are told of one xorb, at most. A file names a xorb some dozens of times; of files that share it, some
-/// do.
-const RUNS_MAX: usize = 1024;
+/// Xorb, first chunk of it, file.
+type RunKey = (&'static [u8; 32], u32, &'static [u8; 32]);
+/// [`RunKey`] → end of the run in the xorb, its first chunk in the file.
+const XORB_RUNS: TableDefinition<'_, RunKey, (u32, u32)> = TableDefinition::new("xorb_runs");
+/// Runs that are told of the same chunks, at most: when none of so many files is there any more, others hardly are.
+const HOLDERS_MAX: usize = 4;
+/// Runs of one xorb that are looked at, at most: a file names a xorb some dozens of times, and hundreds of revisions may
+/// share it.
+const LOOKED_AT_MAX: usize = 16 * 1024;
 
 /// A run of a xorb's chunks in a file that was verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,13 +37,16 @@ pub(super) fn write(transaction: &WriteTransaction, records: &[FileRecord]) -> R
         let Some(Ok(file)) = record.xet_hash.as_ref().map(|text| text.parse::<FileHash>()) else { continue };
         for run in record.runs.iter() {
             let key = (run.xorb.as_bytes(), run.chunks.start, file.as_bytes());
-            table.insert(key, (run.chunks.end, run.first_chunk))?;
+            // A file may name the same chunks twice; the longest of such runs holds the others.
+            if table.get(key)?.is_none_or(|held| held.value().0 < run.chunks.end) {
+                table.insert(key, (run.chunks.end, run.first_chunk))?;
+            }
         }
     }
     Ok(())
 }
 
-/// The runs of each of these xorbs, by ascending first chunk.
+/// Runs of each of these xorbs, by ascending first chunk. Those that enough others hold are left out.
 pub(super) fn read(transaction: &ReadTransaction, xorbs: &[XorbHash]) -> Result<Vec<Vec<HeldRun>>, redb::Error> {
     let table = match transaction.open_table(XORB_RUNS) {
         Err(TableError::TableDoesNotExist(_)) => return Ok(vec![Vec::new(); xorbs.len()]),
@@ -59,16 +65,24 @@ pub(super) fn read(transaction: &ReadTransaction, xorbs: &[XorbHash]) -> Result<
     let mut held = Vec::with_capacity(xorbs.len());
     for xorb in xorbs {
         let mut runs = Vec::new();
+        // Where the runs end that are told and reach furthest, ascending.
+        let mut ends = [0; HOLDERS_MAX];
         let all_of_it = (xorb.as_bytes(), 0, &[0; 32])..=(xorb.as_bytes(), u32::MAX, &[u8::MAX; 32]);
-        for row in table.range(all_of_it)?.take(RUNS_MAX) {
+        for row in table.range(all_of_it)?.take(LOOKED_AT_MAX) {
             let (key, value) = row?;
             let ((_, start, file), (end, first_chunk)) = (key.value(), value.value());
+            if end <= ends[0] {
+                continue;
+            }
             let file = FileHash::from_bytes(*file);
             let known = match records.get(&file) {
                 Some(known) => known.clone(),
                 None => records.entry(file).or_insert(record(file)?).clone(),
             };
-            runs.extend(known.map(|file| HeldRun { chunks: ChunkRange { start, end }, file, first_chunk }));
+            let Some(file) = known else { continue };
+            runs.push(HeldRun { chunks: ChunkRange { start, end }, file, first_chunk });
+            ends[0] = end;
+            ends.sort_unstable();
         }
         held.push(runs);
     }
