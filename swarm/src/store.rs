@@ -3,11 +3,24 @@
 mod partial;
 pub(crate) use partial::Partial;
 
+mod staging;
+
+mod lock;
+pub(crate) use lock::{FileLock, Patience, partial_bytes};
+
 mod hub_layout;
 
+mod shared_blobs;
+
+mod cache_layout;
+pub(crate) use cache_layout::CacheOptions;
+
+mod folder_layout;
+
 mod destination;
+use destination::Candidates;
 pub use destination::Destination;
-pub(crate) use destination::{Place, Presence};
+pub(crate) use destination::Place;
 
 mod index;
 pub use index::Index;

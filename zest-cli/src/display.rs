@@ -129,6 +129,7 @@ impl PullDisplay {
             Event::Progress { bytes, total_bytes, .. } => self.progress(*bytes, *total_bytes),
             Event::FileFailed { path, reason } => self.say(format_args!("failed: {path}: {reason}")),
             Event::Retry { what, reason } => tracing::info!(what, reason, "fetching again"),
+            Event::Waiting { what, reason } => tracing::info!(what, reason, "waiting"),
             Event::PeerLost(lost) if lost.is_banned => {
                 self.say(format_args!("peer {} is banned: {}", lost.peer, lost.reason));
             }

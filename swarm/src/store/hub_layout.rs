@@ -6,11 +6,17 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use xet_cas::client::{Commit, Content, TreeFile};
 
+use super::staging::write_atomically;
+use crate::Error;
+
 /// Marks a folder as a cache, so that backup tools pass over it.
 pub(super) const CACHEDIR_TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
     # This file is a cache directory tag created by huggingface_hub.\n\
     # For information about cache directory tags, see:\n\
     #\thttps://bford.info/cachedir/\n";
+
+/// Folder of locks in the cache, beside the repositories.
+pub(super) const LOCKS: &str = ".locks";
 
 /// Folder of a repository in the cache: `models--org--name`.
 pub(super) fn repo_folder(cache: &Path, commit: &Commit) -> PathBuf {
@@ -28,13 +34,13 @@ pub(super) fn blob_link(path: &str, etag: &str) -> PathBuf {
 
 /// `trees/<sha>.json`: all files of a commit, by which a reader without network tells whether a snapshot
 /// is complete.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct TreeJson {
     format_version: u32,
     files: BTreeMap<String, TreeFileJson>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct TreeFileJson {
     size: u64,
     blob_id: String,
@@ -58,6 +64,17 @@ impl TreeJson {
             TreeFileJson { size: file.size, blob_id: file.blob_id.clone(), lfs_sha256, lfs_size, xet_hash }
         };
         Self { format_version: 1, files: files.iter().map(|file| (file.path.clone(), json(file))).collect() }
+    }
+
+    /// Writes it, unless what is there says the same: other tools space it in other ways, and the disk may not be
+    /// writable.
+    pub(super) fn write(&self, staging: &Path, trees: &Path, commit: &Commit) -> Result<(), Error> {
+        let path = trees.join(format!("{}.json", commit.sha));
+        let present = std::fs::read(&path).ok().and_then(|text| serde_json::from_slice::<Self>(&text).ok());
+        if present.as_ref() == Some(self) {
+            return Ok(());
+        }
+        write_atomically(staging, &path, &serde_json::to_vec(self).map_err(Error::internal)?)
     }
 }
 

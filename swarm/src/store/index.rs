@@ -17,7 +17,7 @@ use redb::{
 use serde::{Deserialize, Serialize};
 use xet_cas::{FileHash, Leaf};
 
-use super::destination::write_atomically;
+use super::staging::write_atomically;
 use crate::Error;
 
 /// Raised when the meaning of a record changes; an index of another version is begun anew.
