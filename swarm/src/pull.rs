@@ -216,7 +216,8 @@ pub async fn pull(
         match finished {
             // All that was asked for is there, though by its commit only.
             Err(error) if missing_files == 0 && error.is_read_only() => {
-                tell(&events, Event::Warning { message: error.to_string() }).await;
+                let message = format!("the cache does not say that `{}` is this commit: {error}", request.revision);
+                tell(&events, Event::Warning { message }).await;
             }
             finished => finished?,
         }
