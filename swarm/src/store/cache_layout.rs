@@ -61,7 +61,7 @@ impl CacheLayout {
         create_folder(&staging)?;
         Partial::remove_abandoned(&staging);
         tag(&self.cache);
-        TreeJson::new(all_files).write(&staging, &self.repo.join("trees"), commit)
+        TreeJson::new(all_files).write(&staging, &self.repo.join("trees"), &commit.sha)
     }
 
     /// Every place that may hold the content: its blob, the names that it has in the snapshot, of which tools

@@ -44,7 +44,7 @@ impl FolderLayout {
         Partial::remove_abandoned(&staging);
         tag(&self.metadata);
         write_if_different(&staging, &self.metadata.join(".gitignore"), b"*")?;
-        TreeJson::new(all_files).write(&staging, &self.metadata.join("trees"), commit)
+        TreeJson::new(all_files).write(&staging, &self.metadata.join("trees"), &commit.sha)
     }
 
     pub(super) fn look(&self, files: &[TreeFile], found: &mut Candidates) {

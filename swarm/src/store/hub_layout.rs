@@ -68,8 +68,8 @@ impl TreeJson {
 
     /// Writes it, unless what is there says the same: other tools space it in other ways, and the disk may not be
     /// writable.
-    pub(super) fn write(&self, staging: &Path, trees: &Path, commit: &Commit) -> Result<(), Error> {
-        let path = trees.join(format!("{}.json", commit.sha));
+    pub(super) fn write(&self, staging: &Path, trees: &Path, sha: &str) -> Result<(), Error> {
+        let path = trees.join(format!("{sha}.json"));
         let present = std::fs::read(&path).ok().and_then(|text| serde_json::from_slice::<Self>(&text).ok());
         if present.as_ref() == Some(self) {
             return Ok(());
@@ -80,7 +80,26 @@ impl TreeJson {
 
 #[cfg(test)]
 mod tests {
-    use super::blob_link;
+    use xet_cas::client::{Content, TreeFile};
+
+    use super::{TreeJson, blob_link};
+
+    #[test]
+    fn given_a_listing_as_the_stock_client_spaces_it_when_written_then_it_stays_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let stock =
+            "{\n \"format_version\": 1,\n \"files\": {\n  \"a\": {\n   \"size\": 3,\n   \"blob_id\": \"e\"\n  }\n }\n}";
+        let path = folder.path().join("c0.json");
+        std::fs::write(&path, stock).unwrap();
+        let write = |size| {
+            let file = TreeFile { path: "a".into(), size, blob_id: "e".into(), content: Content::Regular };
+            TreeJson::new(&[file]).write(folder.path(), folder.path(), "c0").unwrap();
+            std::fs::read_to_string(&path).unwrap()
+        };
+
+        assert_eq!(stock, write(3));
+        assert_ne!(stock, write(4));
+    }
 
     #[test]
     fn given_a_nested_path_when_linked_then_one_level_up_for_each_folder() {

@@ -173,7 +173,7 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt as _, symlink};
     use std::time::{Duration, Instant};
 
-    use super::{FileLock, PROGRESS_BYTES_MIN, Patience};
+    use super::{FileLock, PROGRESS_BYTES_MIN, Patience, partial_bytes};
 
     #[test]
     fn given_a_lock_when_it_is_tried_again_then_busy_until_dropped() {
@@ -211,6 +211,23 @@ mod tests {
         assert!(FileLock::try_content(&link).is_err());
         assert!(!target.exists());
         assert!(FileLock::try_content(folder.path()).is_err());
+    }
+
+    #[test]
+    fn given_partial_files_when_counted_then_by_content_and_only_what_was_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, bytes: usize| std::fs::write(folder.path().join(name), vec![1; bytes]).unwrap();
+        write("aa.01234567.zest", 10_000);
+        write("aa.01234567.incomplete", 10_000);
+        write("bb.incomplete", 10_000);
+        write("finished", 10_000);
+        std::fs::File::create(folder.path().join("cc.01234567.zest")).unwrap().set_len(1 << 30).unwrap();
+
+        let bytes = partial_bytes(folder.path());
+
+        assert!(bytes["aa"] >= 20_000 && bytes["bb"] >= 10_000, "{bytes:?}");
+        assert!(bytes["cc"] < 1 << 20, "{bytes:?}");
+        assert!(!bytes.contains_key("finished"));
     }
 
     #[expect(clippy::disallowed_methods, reason = "a point in time to count from")]

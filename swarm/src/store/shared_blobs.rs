@@ -296,3 +296,143 @@ fn is_unfinished_marker(path: &Path) -> bool {
 fn not_ours(folder: &Path) -> IoError {
     IoError::new(ErrorKind::AlreadyExists, format!("{} is used for something else", folder.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    use std::path::{Path, PathBuf};
+
+    use tempfile::TempDir;
+    use xet_cas::FileHash;
+
+    use super::{Partial, Published, Reference, SharedBlobs, payload_mode};
+
+    const HASH: FileHash = FileHash::from_bytes([0xab; 32]);
+    const ETAG: &str = "e7a6";
+
+    struct Cache {
+        folder: TempDir,
+        repo: PathBuf,
+    }
+
+    impl Cache {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            std::fs::set_permissions(folder.path(), Permissions::from_mode(0o2750)).unwrap();
+            let repo = folder.path().join("models--a--b");
+            Self { folder, repo }
+        }
+
+        fn store(&self) -> SharedBlobs<'_> {
+            SharedBlobs::of(self.folder.path())
+        }
+
+        fn reference(&self) -> Reference<'_> {
+            Reference { repo: &self.repo, etag: ETAG }
+        }
+
+        fn publish(&self, bytes: &[u8]) -> Published {
+            let partial = Partial::create(&self.repo.join("blobs"), ETAG, bytes.len() as u64).unwrap();
+            partial.write(bytes, 0).unwrap();
+            self.store().publish(&partial, HASH, self.reference()).unwrap()
+        }
+
+        fn beside(&self, ending: &str) -> PathBuf {
+            self.store().beside(HASH, ending)
+        }
+
+        fn blobs(&self) -> Vec<PathBuf> {
+            std::fs::read_dir(self.repo.join("blobs")).unwrap().map(|entry| entry.unwrap().path()).collect()
+        }
+    }
+
+    fn mode(path: &Path) -> u32 {
+        path.symlink_metadata().unwrap().permissions().mode() & 0o7777
+    }
+
+    #[test]
+    fn given_a_cache_when_its_payloads_are_made_then_readable_to_whoever_may_enter() {
+        for (cache, payload) in [(0o755, 0o444), (0o711, 0o444), (0o750, 0o440), (0o700, 0o400), (0o766, 0o400)] {
+            assert_eq!(payload, payload_mode(cache), "{cache:o}");
+        }
+    }
+
+    #[test]
+    fn given_a_cache_when_a_payload_is_published_then_the_store_is_as_open_as_the_cache() {
+        let cache = Cache::new();
+
+        let published = cache.publish(b"payload");
+
+        let Published::At(path, _) = published else { panic!("refused") };
+        let store = cache.folder.path().join("blobs");
+        for (expected, path) in [
+            (0o2750, &store),
+            (0o2750, &path.parent().unwrap().to_owned()),
+            (0o440, &store.join(".huggingface-shared-blobs")),
+            (0o440, &path),
+            (0o666, &cache.beside(".refs")),
+            (0o666, &cache.beside(".lock")),
+        ] {
+            assert_eq!(expected, mode(path), "{}", path.display());
+        }
+        assert_eq!([cache.repo.join("blobs").join(ETAG)], cache.blobs()[..]);
+        assert_eq!(b"payload", &std::fs::read(cache.repo.join("blobs").join(ETAG)).unwrap()[..]);
+    }
+
+    #[test]
+    fn given_a_payload_when_verified_bytes_are_published_then_they_take_its_place() {
+        let cache = Cache::new();
+        cache.publish(b"damaged");
+
+        cache.publish(b"payload");
+
+        let path = cache.store().payload(HASH, 7).unwrap();
+        assert_eq!(b"payload", &std::fs::read(path).unwrap()[..]);
+        assert_eq!("models--a--b/blobs/e7a6\n".repeat(2), std::fs::read_to_string(cache.beside(".refs")).unwrap());
+    }
+
+    #[test]
+    fn given_no_way_to_note_the_reference_when_published_then_refused_and_no_link_is_seen() {
+        for ending in [".refs", ".lock"] {
+            let cache = Cache::new();
+            cache.store().create(HASH).unwrap();
+            let outside = cache.folder.path().join("outside");
+            symlink(&outside, cache.beside(ending)).unwrap();
+
+            let published = cache.publish(b"payload");
+
+            assert!(matches!(published, Published::Refused(_)), "{ending}");
+            assert!(!outside.exists(), "written through a link");
+            assert_eq!(Vec::<PathBuf>::new(), cache.blobs());
+        }
+    }
+
+    #[test]
+    fn given_a_payload_that_is_gone_or_of_another_length_when_linked_then_an_error_and_no_link() {
+        let cache = Cache::new();
+        cache.publish(b"payload");
+        std::fs::remove_file(cache.repo.join("blobs").join(ETAG)).unwrap();
+
+        assert!(cache.store().link(HASH, 8, cache.reference()).is_err());
+        assert_eq!(Vec::<PathBuf>::new(), cache.blobs());
+        cache.store().link(HASH, 7, cache.reference()).unwrap();
+        assert_eq!(1, cache.blobs().len());
+    }
+
+    #[test]
+    fn given_a_folder_without_marker_when_looked_into_then_nothing_in_it_counts() {
+        let cache = Cache::new();
+        cache.publish(b"payload");
+        let marker = cache.folder.path().join("blobs/.huggingface-shared-blobs");
+
+        for content in [Some("2\n"), Some(""), None] {
+            std::fs::remove_file(&marker).unwrap();
+            match content {
+                Some(content) => std::fs::write(&marker, content).unwrap(),
+                None => symlink("elsewhere", &marker).unwrap(),
+            }
+            assert!(cache.store().payload(HASH, 7).is_none(), "{content:?}");
+        }
+    }
+}
