@@ -1,6 +1,7 @@
 //! Fetching what is missing: plans a few files ahead, keeps a bounded number of fetches going, lets peers
 //! work on the same files, and puts each in place when it is complete.
 
+mod claiming;
 mod failing;
 
 use std::collections::{HashMap, VecDeque};
@@ -14,7 +15,7 @@ use tokio::time::MissedTickBehavior;
 use xet_cas::client::{self, Cas, Commit, Content, Hub};
 use xet_cas::{FileHash, Reconstruction};
 
-use super::locking::{Claim, Lockouts, claim};
+use super::locking::{Claim, Lockouts};
 use super::peers::Peers;
 use super::presence::{Checked, record};
 use super::{Config, Group};
@@ -297,49 +298,6 @@ impl Job {
         {
             self.claim(group, slot);
         }
-    }
-
-    fn claim(&mut self, group: Group, slot: OwnedSemaphorePermit) {
-        let (place, index, events) = (self.place.clone(), self.index.clone(), self.shared.events.clone());
-        let claim = claim(place, group.clone(), index, events);
-        let number = self.open(group);
-        let task = self.tasks.spawn(async move { (number, Step::Claimed(claim.await, slot)) });
-        if let Some(open) = self.open.get_mut(&number) {
-            open.tasks.push(task);
-        }
-    }
-
-    async fn claimed(&mut self, number: usize, claim: Claim, slot: OwnedSemaphorePermit) {
-        let Some(open) = self.open.get_mut(&number) else { return };
-        match claim {
-            Claim::Mine(group) => {
-                let content = group.file().content.clone();
-                open.group = group;
-                match content {
-                    Content::Xet { hash, .. } => self.start_plan(number, hash, slot),
-                    _ => self.start_whole(number, slot),
-                }
-            }
-            Claim::Busy(group) => {
-                self.open.remove(&number);
-                self.lockouts.add(group);
-            }
-            Claim::Present(group) => {
-                self.brought.content.local += group.bytes();
-                self.shared.written_bytes.fetch_add(group.bytes(), Ordering::Relaxed);
-                self.close_file(number, None).await;
-            }
-        }
-    }
-
-    async fn look_at_lockouts(&mut self) -> Result<(), Error> {
-        let is_idle = self.waiting.is_empty() && self.waiting_whole.is_empty();
-        let (groups, events) = self.lockouts.look(&self.place, is_idle).await?;
-        for event in events {
-            self.shared.tell(event).await;
-        }
-        groups.into_iter().for_each(|group| self.enqueue(group));
-        Ok(())
     }
 
     fn start_plan(&mut self, number: usize, hash: FileHash, slot: OwnedSemaphorePermit) {
