@@ -78,6 +78,13 @@ pub enum Event {
         /// Why it is fetched again.
         reason: String,
     },
+    /// Something is waited for that may take longer; told once it has taken a second.
+    Waiting {
+        /// What cannot go on.
+        what: String,
+        /// What it waits for.
+        reason: String,
+    },
     /// A peer is of no use any more.
     PeerLost(PeerLost),
     /// Something is not as it should be, but the pull goes on.

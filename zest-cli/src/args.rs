@@ -105,6 +105,10 @@ pub(crate) struct PullArgs {
     #[arg(long, value_name = "SECONDS", env = "ZEST_PEER_TIMEOUT", default_value_t = 10.0)]
     pub(crate) peer_timeout: f64,
 
+    /// Fetch what another process is fetching too, if that brings nothing for this long, seconds
+    #[arg(long, value_name = "SECONDS", env = "ZEST_LOCK_TIMEOUT", default_value_t = 30.0)]
+    pub(crate) lock_timeout: f64,
+
     /// How often a failing request is made
     #[arg(long, value_name = "N", env = "ZEST_ATTEMPTS", default_value_t = 5)]
     pub(crate) attempts: u32,

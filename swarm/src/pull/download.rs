@@ -1,6 +1,7 @@
 //! Fetching what is missing: plans a few files ahead, keeps a bounded number of fetches going, lets peers
 //! work on the same files, and puts each in place when it is complete.
 
+mod claiming;
 mod failing;
 
 use std::collections::{HashMap, VecDeque};
@@ -16,6 +17,7 @@ use xet_cas::client::{self, Cas, Commit, Content, Hub};
 use xet_cas::{ByteRange, FileHash, Reconstruction};
 
 use super::indexing::Indexing;
+use super::locking::{Claim, Lockouts};
 use super::peers::Peers;
 use super::presence::{Checked, record};
 use super::{Config, Group};
@@ -43,6 +45,9 @@ const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 const RECORDS_MAX: usize = 256;
 /// Ticks of [`PROGRESS_INTERVAL`] after which fewer are remembered too, so that an interrupt costs little.
 const RECORD_TICKS: u32 = 10;
+/// Content that is remembered at once, while its lock is held, so that whoever waits for it need not hash it: some
+/// 100 ms of hashing.
+const RECORD_AT_ONCE_BYTES: u64 = 64 * 1024 * 1024;
 /// Notes of sources that a file may be complete, waiting to be read; sources wait if there are more.
 const NOTES_WAITING_MAX: usize = 64;
 
@@ -60,6 +65,7 @@ pub(super) struct Brought {
 pub(super) struct Job {
     hub: Arc<Hub>,
     commit: Arc<Commit>,
+    cas: Cas,
     place: Arc<Place>,
     /// What earlier pulls have left.
     remains: Arc<Remains>,
@@ -72,6 +78,8 @@ pub(super) struct Job {
     waiting: VecDeque<Group>,
     /// Content that is stored as whole files and that nobody works on yet.
     waiting_whole: VecDeque<Group>,
+    /// Content that others fetch.
+    lockouts: Lockouts,
     /// Content that is being fetched, by a number of its own.
     open: HashMap<usize, OpenFile>,
     next_number: usize,
@@ -142,6 +150,7 @@ struct WaitingEntry {
 
 /// What a task reports.
 enum Step {
+    Claimed(Result<Claim, Error>, OwnedSemaphorePermit),
     Planned(Result<(FilePlan, Arc<FileWork>), Error>),
     Entry(WaitingEntry, Result<(), Error>),
     Whole(Result<(VerifiedFile, u64), Error>),
@@ -157,7 +166,7 @@ impl Job {
         index: Index,
         config: &Config,
         events: mpsc::Sender<Event>,
-    ) -> Self {
+    ) -> Result<Self, Error> {
         let shared = Shared {
             workers: Arc::new(Semaphore::new(config.workers.max(1))),
             wire_bytes: AtomicU64::new(0),
@@ -168,7 +177,8 @@ impl Job {
         let (sender, notes) = mpsc::channel(NOTES_WAITING_MAX);
         let fetches_max = config.fetches_max.max(1);
         let peer_deadline = config.peer_deadline;
-        Self {
+        Ok(Self {
+            cas: hub.cas(&commit)?,
             hub,
             commit: Arc::new(commit),
             place,
@@ -181,6 +191,7 @@ impl Job {
             notes,
             waiting: VecDeque::new(),
             waiting_whole: VecDeque::new(),
+            lockouts: Lockouts::new(config.lock_deadline),
             open: HashMap::new(),
             next_number: 0,
             entries: VecDeque::new(),
@@ -200,7 +211,7 @@ impl Job {
             failures: Vec::new(),
             failures_in_a_row: 0,
             not_tried: 0,
-        }
+        })
     }
 
     /// Fetches all of it.
@@ -217,13 +228,12 @@ impl Job {
             self.start_peers();
         }
         groups.into_iter().for_each(|group| self.enqueue(group));
-        let cas = self.hub.cas(&self.commit)?;
         let mut ticks_to_record = RECORD_TICKS;
         let mut ticks = tokio::time::interval(PROGRESS_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
-            self.start_more(&cas);
-            if self.open.is_empty() && self.tasks.is_empty() {
+            self.start_more();
+            if self.open.is_empty() && self.tasks.is_empty() && self.lockouts.is_empty() {
                 break;
             }
             tokio::select! {
@@ -239,6 +249,7 @@ impl Job {
                     self.tell_progress(total_bytes);
                     self.look_at_stalled().await;
                     self.look_at_open().await;
+                    self.look_at_lockouts().await?;
                     ticks_to_record -= 1;
                     if ticks_to_record == 0 {
                         ticks_to_record = RECORD_TICKS;
@@ -277,7 +288,7 @@ impl Job {
     }
 
     /// Keeps as much going as the limits allow.
-    fn start_more(&mut self, cas: &Cas) {
+    fn start_more(&mut self) {
         while !self.entries.is_empty()
             && let Some(slot) = take(&self.slots.entries)
             && let Some(entry) = self.entries.pop_front()
@@ -288,7 +299,7 @@ impl Job {
             && let Some(slot) = take(&self.slots.whole)
             && let Some(group) = self.waiting_whole.pop_front()
         {
-            self.start_whole(group, slot);
+            self.claim(group, slot);
         }
         while !self.waiting.is_empty()
             && self.entries.len() < WAITING_ENTRIES_MAX
@@ -296,14 +307,13 @@ impl Job {
             && let Some(slot) = take(&self.slots.plans)
             && let Some(group) = self.waiting.pop_front()
         {
-            self.start_plan(group, cas, slot);
+            self.claim(group, slot);
         }
     }
 
-    fn start_plan(&mut self, group: Group, cas: &Cas, slot: OwnedSemaphorePermit) {
-        let Content::Xet { hash, .. } = group.file().content else { return };
-        let (cas, file, folder) = (cas.clone(), group.file().clone(), self.place.partial_folder());
-        let number = self.open(group);
+    fn start_plan(&mut self, number: usize, hash: FileHash, slot: OwnedSemaphorePermit) {
+        let Some(open) = self.open.get(&number) else { return };
+        let (cas, file, folder) = (self.cas.clone(), open.group.file().clone(), self.place.partial_folder());
         let provenance = self.place.provenance(&file);
         let (publicness, is_anonymous, has_peers) = (self.publicness.clone(), self.hub.is_anonymous(), self.has_peers);
         let (shared, remains, index) = (self.shared.clone(), self.remains.clone(), self.index.clone());
@@ -327,16 +337,10 @@ impl Job {
         });
     }
 
-    fn start_whole(&mut self, group: Group, slot: OwnedSemaphorePermit) {
-        let (file, folder) = (group.file().clone(), self.place.partial_folder());
-        let fetch = fetch_whole(
-            self.hub.clone(),
-            self.commit.clone(),
-            file,
-            (self.remains.clone(), folder),
-            self.shared.clone(),
-        );
-        let number = self.open(group);
+    fn start_whole(&mut self, number: usize, slot: OwnedSemaphorePermit) {
+        let Some(open) = self.open.get(&number) else { return };
+        let (file, place) = (open.group.file().clone(), (self.remains.clone(), self.place.partial_folder()));
+        let fetch = fetch_whole(self.hub.clone(), self.commit.clone(), file, place, self.shared.clone());
         self.start(number, slot, async move { Step::Whole(fetch.await) });
     }
 
@@ -383,6 +387,11 @@ impl Job {
             open.fetches = open.fetches.saturating_sub(1);
         }
         let result = match step {
+            Step::Claimed(Ok(claim), slot) => {
+                self.claimed(number, claim, slot).await;
+                Ok(())
+            }
+            Step::Claimed(Err(error), _) => Err(error),
             Step::Planned(planned) => planned.map(|(plan, work)| self.begin_file(number, plan, work)),
             Step::Entry(_, Ok(())) => {
                 self.verify_if_complete(number);
@@ -476,7 +485,7 @@ impl Job {
         let Some(open) = self.open.remove(&number) else { return };
         self.failures_in_a_row = 0;
         self.records.extend(record);
-        if self.records.len() >= RECORDS_MAX {
+        if self.records.len() >= RECORDS_MAX || open.group.bytes() >= RECORD_AT_ONCE_BYTES {
             self.flush_records().await;
         }
         for file in open.group.files {

@@ -10,7 +10,7 @@ use xet_cas::client::{Content, TreeFile};
 
 use super::{Group, tell};
 use crate::plan::TermRun;
-use crate::store::{FileRecord, Identity, Index, Place, Presence, XorbRecord, hash_file};
+use crate::store::{FileRecord, Identity, Index, Place, XorbRecord, hash_file};
 use crate::verified::XorbRun;
 use crate::{Error, Event};
 
@@ -57,9 +57,9 @@ pub(super) async fn look(
 fn check(place: &Place, candidates: Vec<(Group, Vec<Candidate>)>, index: &Index) -> (Found, Vec<String>) {
     let (mut found, mut warnings) = (Found::default(), Vec::new());
     let (mut verified, mut hashed_bytes) = (Vec::new(), 0);
-    for (group, places) in candidates {
+    for (mut group, places) in candidates {
         let mut good = Vec::new();
-        for Candidate { path, is_known } in places {
+        for Candidate { path, identity: seen, is_known } in places {
             if is_known {
                 good.push(path);
                 continue;
@@ -71,8 +71,14 @@ fn check(place: &Place, candidates: Vec<(Group, Vec<Candidate>)>, index: &Index)
                     verified.extend(identity.and_then(|identity| record(place, file, path.clone(), identity, checked)));
                     good.push(path);
                 }
-                Ok(_) => warnings.push(format!("{} is damaged or was changed; it is fetched again", path.display())),
-                Err(error) => warnings.push(format!("{error}; it is fetched again")),
+                Ok(_) => {
+                    warnings.push(format!("{} is damaged or was changed; it is fetched again", path.display()));
+                    group.refused.push(seen);
+                }
+                Err(error) => {
+                    warnings.push(format!("{error}; it is fetched again"));
+                    group.refused.push(seen);
+                }
             }
             hashed_bytes += group.bytes();
         }
@@ -132,6 +138,7 @@ fn is_the_content(record: &FileRecord, file: &TreeFile) -> bool {
 /// A file of the right length at one of the content's names.
 struct Candidate {
     path: PathBuf,
+    identity: Identity,
     /// It is as it was when it was verified.
     is_known: bool,
 }
@@ -146,25 +153,23 @@ struct Scan {
 impl Scan {
     fn new(place: &Place, groups: Vec<Group>, index: &Index) -> Self {
         let mut warning = None;
-        let mut looked = Vec::with_capacity(groups.len());
-        for group in groups {
-            let mut places: HashMap<PathBuf, Identity> = HashMap::new();
-            for file in &group.files {
-                if let Presence::Candidate(identity) = place.presence(file) {
-                    places.insert(place.bytes_path(file), identity);
-                }
-            }
-            looked.push((group, places));
-        }
-        let identities: Vec<Identity> = looked.iter().flat_map(|(_, places)| places.values().copied()).collect();
+        let look = |group: Group| {
+            let mut places = place.look(&group.files);
+            places.retain(|(_, identity)| !group.refused.contains(identity));
+            (group, places)
+        };
+        let looked: Vec<(Group, Vec<(PathBuf, Identity)>)> = groups.into_iter().map(look).collect();
+        let identities: Vec<Identity> =
+            looked.iter().flat_map(|(_, places)| places.iter().map(|(_, identity)| *identity)).collect();
         let known = index.unchanged(&identities).unwrap_or_else(|error| {
             warning = Some(error.to_string());
             HashMap::new()
         });
         let candidates = looked.into_iter().map(|(group, places)| {
-            let judge = |(path, identity): (PathBuf, Identity)| Candidate {
+            let judge = |(path, identity)| Candidate {
                 is_known: known.get(&identity).is_some_and(|record| is_the_content(record, group.file())),
                 path,
+                identity,
             };
             let places = places.into_iter().map(judge).collect();
             (group, places)

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 use xet_cas::FileHash;
 use xet_cas::client::{Commit, Content, TreeFile};
 
+use super::staging::write_atomically;
+use crate::Error;
+
 /// Longest listing that is read: some 300,000 files.
 const LISTING_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
@@ -15,6 +18,9 @@ pub(super) const CACHEDIR_TAG: &str = "Signature: 8a477f597d28d172789f06886806bc
     # This file is a cache directory tag created by huggingface_hub.\n\
     # For information about cache directory tags, see:\n\
     #\thttps://bford.info/cachedir/\n";
+
+/// Folder of locks in the cache, beside the repositories.
+pub(super) const LOCKS: &str = ".locks";
 
 /// Folder of a repository in the cache: `models--org--name`.
 pub(super) fn repo_folder(cache: &Path, commit: &Commit) -> PathBuf {
@@ -32,13 +38,13 @@ pub(super) fn blob_link(path: &str, etag: &str) -> PathBuf {
 
 /// `trees/<sha>.json`: all files of a commit, by which a reader without network tells whether a snapshot
 /// is complete.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct TreeJson {
     format_version: u32,
     files: BTreeMap<String, TreeFileJson>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct TreeFileJson {
     size: u64,
     blob_id: String,
@@ -77,11 +83,41 @@ impl TreeJson {
         };
         Self { format_version: 1, files: files.iter().map(|file| (file.path.clone(), json(file))).collect() }
     }
+
+    /// Writes it, unless what is there says the same: other tools space it in other ways, and the disk may not be
+    /// writable.
+    pub(super) fn write(&self, staging: &Path, trees: &Path, sha: &str) -> Result<(), Error> {
+        let path = trees.join(format!("{sha}.json"));
+        let present = std::fs::read(&path).ok().and_then(|text| serde_json::from_slice::<Self>(&text).ok());
+        if present.as_ref() == Some(self) {
+            return Ok(());
+        }
+        write_atomically(staging, &path, &serde_json::to_vec(self).map_err(Error::internal)?)
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::blob_link;
+    use xet_cas::client::{Content, TreeFile};
+
+    use super::{TreeJson, blob_link};
+
+    #[test]
+    fn given_a_listing_as_the_stock_client_spaces_it_when_written_then_it_stays_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let stock =
+            "{\n \"format_version\": 1,\n \"files\": {\n  \"a\": {\n   \"size\": 3,\n   \"blob_id\": \"e\"\n  }\n }\n}";
+        let path = folder.path().join("c0.json");
+        std::fs::write(&path, stock).unwrap();
+        let write = |size| {
+            let file = TreeFile { path: "a".into(), size, blob_id: "e".into(), content: Content::Regular };
+            TreeJson::new(&[file]).write(folder.path(), folder.path(), "c0").unwrap();
+            std::fs::read_to_string(&path).unwrap()
+        };
+
+        assert_eq!(stock, write(3));
+        assert_ne!(stock, write(4));
+    }
 
     #[test]
     fn given_a_nested_path_when_linked_then_one_level_up_for_each_folder() {

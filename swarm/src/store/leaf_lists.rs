@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use xet_cas::{FileHash, Leaf};
 
-use super::destination::write_atomically;
+use super::staging::write_atomically;
 use crate::Error;
 
 /// The lists of one user, `leaves/<2 hex>/<file hash>` under `ZEST_HOME`.

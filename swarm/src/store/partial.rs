@@ -165,9 +165,9 @@ impl Partial {
         self.file.read_exact_at(data, offset).map_err(Error::disk("read", &self.path))
     }
 
-    /// Copies a file in its place, without going through memory where the file system can share the blocks.
-    pub(crate) fn copy_from(&self, source: &Path) -> Result<(), Error> {
-        std::fs::copy(source, &self.path).map(drop).map_err(Error::disk("copy to", &self.path))
+    /// The open file, for what concerns it as a whole.
+    pub(crate) fn file(&self) -> &File {
+        &self.file
     }
 
     /// Makes the bytes durable and gives the file its final name. An older file of that name is replaced.

@@ -4,6 +4,7 @@
 #![expect(clippy::print_stderr, reason = "a test that cannot be tried says so")]
 
 mod bad_input;
+mod cache;
 mod lab;
 mod listing;
 mod network;

@@ -132,7 +132,7 @@ impl Job {
 
     /// Gives up every file but those that are just being put in place.
     fn give_up(&mut self) {
-        let waiting = self.waiting.drain(..).chain(self.waiting_whole.drain(..));
+        let waiting = self.waiting.drain(..).chain(self.waiting_whole.drain(..)).chain(self.lockouts.drain());
         self.not_tried += waiting.map(|group| group.files.len()).sum::<usize>();
         let open = self.open.iter().filter(|(_, open)| !open.is_closing);
         let unfinished: Vec<usize> = open.map(|(number, _)| *number).collect();

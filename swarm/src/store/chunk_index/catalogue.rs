@@ -12,7 +12,7 @@ use xet_cas::FileHash;
 use super::segment::{FILE_BYTES, Segment, invalid};
 use crate::Error;
 use crate::store::Identity;
-use crate::store::destination::write_atomically;
+use crate::store::staging::write_atomically;
 
 /// Segments, at most: each is an open file and one read more in a lookup.
 pub(super) const SEGMENTS_MAX: usize = 12;
