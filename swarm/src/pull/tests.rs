@@ -39,6 +39,7 @@ async fn given_a_finished_pull_when_asked_then_every_chunk_and_every_term_of_its
     let (summary, ()) = tokio::join!(pull(hub.clone(), &request, &index, &config, events), watch);
 
     summary.unwrap();
+    assert!(folder.path().join("zest/chunks/catalogue").exists(), "a lookup would make it");
     let commit = hub.resolve(request.repo_type, &repo, "main").await.unwrap();
     let cas = hub.cas(&commit).unwrap();
     for file in hub.list(&commit).await.unwrap() {

@@ -79,6 +79,11 @@ impl Home {
     }
 }
 
+/// Cases that wait for the disk are few, and so are the attempts at making one that fails smaller.
+fn on_disk(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, max_shrink_iters: 50, ..ProptestConfig::default() }
+}
+
 /// Large enough that segments are not merged for being small.
 fn large(first: u32) -> std::ops::Range<u32> {
     first..first + 20_000
@@ -133,17 +138,16 @@ fn given_several_writers_and_readers_at_once_when_done_then_everything_is_found(
     home.index.add(&files[..1]).unwrap();
 
     std::thread::scope(|scope| {
-        for files in files.chunks(6) {
-            let index = home.another();
-            scope.spawn(move || files.iter().for_each(|file| index.add(&[*file]).unwrap()));
+        let write = |files: &'_ [FileHash]| {
+            let (index, files) = (home.another(), files.to_vec());
+            scope.spawn(move || files.iter().for_each(|file| index.add(&[*file]).unwrap()))
+        };
+        let writers: Vec<_> = files.chunks(6).map(write).collect();
+        let index = home.another();
+        while !writers.iter().all(|writer| writer.is_finished()) {
+            let found = index.find_batch(&chunks);
+            assert!(found[0].contains(&(files[0], 0)), "what was there once stays");
         }
-        let (index, chunks, files) = (home.another(), &chunks, &files);
-        scope.spawn(move || {
-            while index.find_batch(chunks).iter().any(Vec::is_empty) {
-                let seen = index.find_batch(chunks);
-                assert_eq!((files[0], 0), seen[0][0], "what was there once stays");
-            }
-        });
     });
 
     for (number, file) in (0..).zip(&files) {
@@ -413,7 +417,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(on_disk(48))]
 
     #[test]
     fn given_any_entries_when_looked_up_then_those_with_the_prefix_are_found(
@@ -497,7 +501,7 @@ fn step(files: usize) -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(on_disk(24))]
 
     /// Beside a `HashMap` that is told the same. Files are small, or large enough for segments of their own; many
     /// chunks are in several of them.
