@@ -34,6 +34,20 @@ pub enum Event {
         /// Their bytes; files of the same content count once.
         missing_bytes: u64,
     },
+    /// An earlier pull has left a part of a file, which need not be fetched again.
+    Resumed {
+        /// As the repository calls it.
+        path: String,
+        /// How much.
+        bytes: u64,
+    },
+    /// Other files on this machine hold a part of a file, which was copied.
+    Copied {
+        /// As the repository calls it.
+        path: String,
+        /// How much.
+        bytes: u64,
+    },
     /// How far the pull is. Sent a few times a second at most; may be left out.
     Progress {
         /// Bytes written of those that are missing.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use xet_cas::{ByteRange, Leaf};
 
 use crate::plan::FilePlan;
+use crate::present::Present;
 
 /// Bytes asked of a peer at once. Large enough that a request costs little beside its data, small enough
 /// that a slow peer holds up little and that several peers share a region.
@@ -46,8 +47,8 @@ pub(crate) struct Ledger {
     first_places: HashMap<[u8; 8], u64>,
     /// Where a chunk belongs besides, and is in no block.
     recurrences: HashMap<u64, Vec<u64>>,
-    /// Fresh bytes by source: LAN, WAN, origin.
-    by_source: [u64; 3],
+    /// Bytes by source: LAN, WAN, origin, local.
+    by_source: [u64; 4],
 }
 
 /// A chunk that is written, and belongs to another place too.
@@ -146,15 +147,17 @@ impl Block {
 }
 
 impl Ledger {
-    pub(crate) fn new(plan: &FilePlan, file_bytes: u64) -> Self {
+    /// `present`: what is in the partial file already.
+    pub(crate) fn new(plan: &FilePlan, file_bytes: u64, present: &Present) -> Self {
+        let written = present.iter().map(|(offset, leaf)| (*offset, Written { leaf: *leaf, is_done: true }));
         let mut ledger = Self {
-            leaves: BTreeMap::new(),
-            missing_bytes: file_bytes,
+            leaves: written.collect(),
+            missing_bytes: file_bytes.saturating_sub(present.bytes()),
             regions: Vec::new(),
             starts: BTreeMap::new(),
             first_places: HashMap::new(),
             recurrences: HashMap::new(),
-            by_source: [0; 3],
+            by_source: [0, 0, 0, present.bytes()],
         };
         for (entry, plan) in plan.entries.iter().enumerate() {
             // Terms of the same chunks are one region and its copies.
@@ -164,7 +167,7 @@ impl Ledger {
                 let is_first = number == ledger.regions.len();
                 ledger.starts.insert(range.start, (number, is_first));
                 if is_first {
-                    let missing_bytes = range.length();
+                    let missing_bytes = range.length().saturating_sub(present.bytes_in(range));
                     let list = List::Unknown { asked: Vec::new() };
                     ledger.regions.push(Region { entry, range, copies: Vec::new(), missing_bytes, list });
                 } else {
@@ -188,8 +191,8 @@ impl Ledger {
         self.regions.iter().filter(|region| region.entry == entry).all(|region| region.missing_bytes == 0)
     }
 
-    /// Bytes that came from LAN, WAN and origin.
-    pub(crate) fn by_source(&self) -> [u64; 3] {
+    /// Bytes that came from LAN, WAN and origin, and that were here.
+    pub(crate) fn by_source(&self) -> [u64; 4] {
         self.by_source
     }
 
@@ -258,11 +261,11 @@ impl Ledger {
         let length = u64::from(written.leaf.length);
         self.missing_bytes = self.missing_bytes.saturating_sub(length);
         self.by_source[source as usize] += length;
-        let Some((_, (number, is_region))) = self.starts.range(..=offset).next_back() else { return };
-        if !is_region {
+        let Some((_, (number, true))) = self.starts.range(..=offset).next_back() else { return };
+        let region = &mut self.regions[*number];
+        if offset >= region.range.end {
             return;
         }
-        let region = &mut self.regions[*number];
         region.missing_bytes = region.missing_bytes.saturating_sub(length);
         if let List::Known { blocks, .. } = &mut region.list {
             let after = blocks.partition_point(|block| block.range.start <= offset);
@@ -425,7 +428,8 @@ impl Ledger {
     /// The region that holds an offset, and where that region, or the copy of it, begins.
     fn region_at(&self, offset: u64) -> Option<(&Region, u64)> {
         let (start, (number, _)) = self.starts.range(..=offset).next_back()?;
-        Some((&self.regions[*number], *start))
+        let region = &self.regions[*number];
+        (offset - start < region.range.length()).then_some((region, *start))
     }
 }
 
@@ -435,6 +439,7 @@ mod tests {
 
     use super::{BLOCK_BYTES, CLAIMS_MAX, Ledger, Recurrence, Reserved, Source, Task};
     use crate::plan::FilePlan;
+    use crate::present::Present;
 
     const XORB: XorbHash = XorbHash::from_bytes([7; 32]);
     const CHUNK: u32 = 100_000;
@@ -455,7 +460,7 @@ mod tests {
         let chunks = ChunkRange { start: 0, end: runs.iter().map(|run| run.1).max().unwrap() };
         let entry = FetchEntry { xorb: XORB, chunks, bytes: ByteRange { start: 0, end: 1 }, url: String::new() };
         let reconstruction = Reconstruction { offset_into_first_term: 0, terms, entries: vec![entry] };
-        Ledger::new(&FilePlan::new(reconstruction, bytes).unwrap(), bytes)
+        Ledger::new(&FilePlan::new(reconstruction, bytes).unwrap(), bytes, &Present::default())
     }
 
     fn list(range: ByteRange, first: u32) -> Vec<(u64, Leaf)> {
@@ -489,7 +494,7 @@ mod tests {
         }
 
         assert!(ledger.is_complete() && ledger.is_entry_complete(0));
-        let [lan, wan, origin] = ledger.by_source();
+        let [lan, wan, origin, _] = ledger.by_source();
         assert_eq!(100 * u64::from(CHUNK), lan + wan + origin);
         assert!(lan > 0 && origin > 0 && wan == 0);
         assert_eq!(Some((0..100).map(leaf).collect::<Vec<_>>()), ledger.leaves());

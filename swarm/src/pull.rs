@@ -5,9 +5,12 @@
 //! hash chain closes. The ref that makes the snapshot findable is written last, if nothing failed.
 
 mod download;
+mod indexing;
 mod locking;
 mod peers;
 mod presence;
+mod resume;
+mod reuse;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -22,7 +25,7 @@ use xet_cas::{RepoId, RepoType};
 use self::locking::Hold;
 use self::presence::Found;
 use crate::selection::Selection;
-use crate::store::{CacheOptions, Destination, Identity, Index, Place};
+use crate::store::{CacheOptions, Destination, Identity, Index, Place, Remains};
 use crate::{Error, Event, SourceBytes, Summary};
 
 /// What to pull, and where to.
@@ -202,10 +205,10 @@ pub async fn pull(
         ..Summary::default()
     };
     if !request.dry_run {
-        let written = missing.iter().map(|group| group.written_bytes(place.keeps_copies())).sum();
-        let needs = Needs { files: missing_files, bytes: written, spare_bytes: config.spare_disk_bytes };
-        prepare(&place, all_files, present, needs).await?;
-        let job = download::Job::new(hub, commit, place.clone(), index.clone(), config, events.clone())?;
+        let swept = index.clone();
+        tokio::task::spawn_blocking(move || swept.sweep()).await.map_err(Error::internal)?;
+        let remains = prepare(&place, all_files, present, missing.clone(), config.spare_disk_bytes).await?;
+        let job = download::Job::new(hub, commit, place.clone(), remains, index.clone(), config, events.clone())?;
         let brought = job.run(missing, missing_bytes, &request.peers).await?;
         let local = bytes - missing_bytes + brought.content.local;
         summary.file_bytes = SourceBytes { local, ..brought.content };
@@ -227,37 +230,37 @@ pub async fn pull(
     Ok(summary)
 }
 
-/// What will be fetched.
-#[derive(Debug, Clone, Copy)]
-struct Needs {
-    files: usize,
-    /// Bytes that it takes on the disk.
-    bytes: u64,
-    /// Bytes that must stay free.
-    spare_bytes: u64,
-}
-
 /// Makes ready for files to come, and gives those that are there their names. A cache that cannot be written is
 /// fine when nothing has to be.
 async fn prepare(
     place: &Arc<Place>,
     all_files: Vec<TreeFile>,
     present: Vec<(Group, Vec<PathBuf>)>,
-    needs: Needs,
-) -> Result<(), Error> {
+    missing: Vec<Group>,
+    spare: u64,
+) -> Result<Remains, Error> {
     let place = place.clone();
     let prepare = move || {
-        let check = || if needs.files > 0 { place.check_writable() } else { Ok(()) };
-        let prepared = place.prepare(&all_files).and_then(|()| check());
-        match prepared {
-            Err(error) if error.is_read_only() && needs.files > 0 => {
-                return Err(Error::ReadOnly { path: place.partial_folder(), missing_files: needs.files });
+        let missing_files = missing.iter().map(|group| group.files.len()).sum();
+        let check = |remains| if missing.is_empty() { Ok(remains) } else { place.check_writable().map(|()| remains) };
+        let remains = match place.prepare(&all_files).and_then(check) {
+            Err(error) if error.is_read_only() && missing_files > 0 => {
+                return Err(Error::ReadOnly { path: place.partial_folder(), missing_files });
             }
-            Err(error) if error.is_read_only() => tracing::debug!(%error, "left as it is"),
+            Err(error) if error.is_read_only() => {
+                tracing::debug!(%error, "left as it is");
+                Remains::default()
+            }
             prepared => prepared?,
+        };
+        let written: u64 = missing.iter().map(|group| group.written_bytes(place.keeps_copies())).sum();
+        let left: u64 = missing.iter().map(|group| remains.bytes_of(group.file().etag())).sum();
+        check_space(&place.partial_folder(), written.saturating_sub(left), spare)?;
+        for (group, sources) in &present {
+            place.expose(sources, &group.files)?;
+            remains.remove(group.file().etag());
         }
-        check_space(&place.partial_folder(), needs.bytes, needs.spare_bytes)?;
-        present.iter().try_for_each(|(group, sources)| place.expose(sources, &group.files))
+        Ok(remains)
     };
     tokio::task::spawn_blocking(prepare).await.map_err(Error::internal)?
 }

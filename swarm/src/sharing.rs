@@ -3,6 +3,9 @@
 mod publicness;
 pub(crate) use publicness::Publicness;
 
+mod explain;
+pub use explain::{Explanation, Sharing, Step, explain};
+
 mod scope;
 pub(crate) use scope::{Scope, is_local};
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use xet_cas::{ByteRange, ChunkRange, Error as FormatError, Leaf, XorbHash};
 
+use crate::plan::TermRun;
 use crate::store::Partial;
 use crate::work::FileWork;
 
@@ -35,6 +36,7 @@ pub(crate) struct VerifiedFile {
     content: Content,
     leaves: Vec<Leaf>,
     xorbs: Vec<XorbRun>,
+    runs: Arc<[TermRun]>,
 }
 
 /// A run of a file's chunks that is a whole xorb, by its hash.
@@ -58,18 +60,24 @@ impl VerifiedFile {
         let leaves = file.ledger().leaves().unwrap_or_default();
         let (claimed, actual) = (file.hash, Leaf::file_hash(&leaves));
         if actual != claimed {
+            file.partial.discard();
             return Err(FormatError::FileHash { claimed, actual });
         }
         let xorbs = whole_xorbs(&file.xorb_candidates, &leaves);
-        Ok(Self { content: Content::Chunks(file), leaves, xorbs })
+        // The chunks are those of the file; that they are those of the xorbs is the word of the CAS.
+        let is_all_of_it = file.runs.last().is_none_or(|last| last.end_chunk() == leaves.len() as u64);
+        let runs = if is_all_of_it { file.runs.clone() } else { Arc::default() };
+        Ok(Self { content: Content::Chunks(file), leaves, xorbs, runs })
     }
 
     /// A file that was hashed as a whole while it was written. `digest` is what was computed.
     pub(crate) fn from_digest(partial: Partial, digest: &str, claimed: &str) -> Result<Self, String> {
         if digest != claimed {
+            partial.discard();
             return Err(format!("its bytes hash to {digest}, the Hub says {claimed}"));
         }
-        Ok(Self { content: Content::Whole(partial), leaves: Vec::new(), xorbs: Vec::new() })
+        let (leaves, xorbs, runs) = Default::default();
+        Ok(Self { content: Content::Whole(partial), leaves, xorbs, runs })
     }
 
     /// The chunks of a file in the CAS.
@@ -80,6 +88,11 @@ impl VerifiedFile {
     /// Which of them are whole xorbs.
     pub(crate) fn xorbs(&self) -> &[XorbRun] {
         &self.xorbs
+    }
+
+    /// The runs of xorbs that they are made of.
+    pub(crate) fn runs(&self) -> &Arc<[TermRun]> {
+        &self.runs
     }
 
     pub(crate) fn partial(&self) -> &Partial {

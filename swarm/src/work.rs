@@ -1,5 +1,6 @@
 //! Files that are being fetched, as every source sees them.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -10,7 +11,8 @@ use xet_cas::{ByteRange, FileHash, Reconstruction, XorbHash};
 
 use crate::Error;
 use crate::ledger::{Ledger, Recurrence, Reserved, Source};
-use crate::plan::{EntryPlan, FilePlan};
+use crate::plan::{EntryPlan, FilePlan, TermRun};
+use crate::present::Present;
 use crate::store::Partial;
 use crate::verified::HashedChunk;
 
@@ -25,14 +27,16 @@ pub(crate) struct FileWork {
     pub(crate) partial: Partial,
     pub(crate) outline: Outline,
     pub(crate) xorb_candidates: Vec<(XorbHash, ByteRange)>,
+    /// What the CAS says that it is made of.
+    pub(crate) runs: Arc<[TermRun]>,
     /// It was proved public, so peers may be asked for it.
     pub(crate) is_shareable: bool,
     /// Peers that say that they have it.
     pub(crate) holders: AtomicUsize,
     ledger: Mutex<Ledger>,
-    /// The newest answer of the CAS, and how many there were: signed URLs expire, and one new answer
-    /// serves all entries of the file.
-    renewal: tokio::sync::Mutex<Renewal>,
+    /// The newest answer of the CAS to each question, and how many there were: signed URLs expire, and one new
+    /// answer serves all entries that it describes.
+    renewals: tokio::sync::Mutex<HashMap<ByteRange, Renewal>>,
     /// Something was written: an entry may be complete.
     pub(crate) changed: Notify,
 }
@@ -44,7 +48,16 @@ struct Renewal {
 }
 
 impl FileWork {
-    pub(crate) fn new(number: usize, hash: FileHash, cas: Cas, partial: Partial, plan: &FilePlan, bytes: u64) -> Self {
+    /// Of a file that is `present` as far as it goes, and otherwise is to be fetched as planned.
+    pub(crate) fn new(
+        number: usize,
+        hash: FileHash,
+        cas: Cas,
+        partial: Partial,
+        plan: &FilePlan,
+        bytes: u64,
+        present: &Present,
+    ) -> Self {
         Self {
             number,
             hash,
@@ -53,10 +66,11 @@ impl FileWork {
             partial,
             outline: plan.outline.clone(),
             xorb_candidates: plan.xorb_candidates.clone(),
+            runs: plan.runs.clone(),
             is_shareable: false,
             holders: AtomicUsize::new(0),
-            ledger: Mutex::new(Ledger::new(plan, bytes)),
-            renewal: tokio::sync::Mutex::default(),
+            ledger: Mutex::new(Ledger::new(plan, bytes, present)),
+            renewals: tokio::sync::Mutex::default(),
             changed: Notify::new(),
         }
     }
@@ -69,12 +83,13 @@ impl FileWork {
     /// Brings an entry's URL up to date if others have got a newer one, or if it was refused and nobody has.
     /// Returns the generation of the URL.
     pub(crate) async fn renew_url(&self, plan: &mut EntryPlan, generation: u32, refused: bool) -> Result<u32, Error> {
-        let mut renewal = self.renewal.lock().await;
+        let mut renewals = self.renewals.lock().await;
+        let renewal = renewals.entry(plan.asked).or_default();
         if renewal.generation == generation {
             if !refused {
                 return Ok(generation);
             }
-            renewal.newest = self.cas.reconstruct(self.hash, self.bytes).await?;
+            renewal.newest = self.cas.reconstruct_range(self.hash, plan.asked).await?;
             renewal.generation += 1;
         }
         plan.renew_url(&renewal.newest).map_err(|error| client::Error::Malformed {
@@ -108,6 +123,7 @@ impl FileWork {
             return Err(error);
         }
         self.ledger().written(offset, source);
+        self.partial.note(offset, chunk.leaf());
         Ok(Some(chunk.leaf().length.into()))
     }
 

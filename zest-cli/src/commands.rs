@@ -1,9 +1,11 @@
 //! One module a command. They fill in what the libraries need and show what comes out.
 
 pub(crate) mod demo;
+pub(crate) mod explain;
 pub(crate) mod origin;
 pub(crate) mod publish;
 pub(crate) mod pull;
+pub(crate) mod seed;
 pub(crate) mod serve;
 pub(crate) mod version;
 

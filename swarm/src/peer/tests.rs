@@ -41,7 +41,7 @@ fn ledger() -> Ledger {
     };
     let bytes = u64::from(CHUNKS * CHUNK_BYTES);
     let plan = xet_cas::Reconstruction { offset_into_first_term: 0, terms: terms(), entries: vec![entry] };
-    Ledger::new(&FilePlan::new(plan, bytes).unwrap(), bytes)
+    Ledger::new(&FilePlan::new(plan, bytes).unwrap(), bytes, &crate::present::Present::default())
 }
 
 fn session(now: Instant) -> Session {

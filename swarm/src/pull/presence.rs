@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use xet_cas::client::{Content, TreeFile};
 
 use super::{Group, tell};
+use crate::plan::TermRun;
 use crate::store::{FileRecord, Identity, Index, Place, XorbRecord, hash_file};
 use crate::verified::XorbRun;
 use crate::{Error, Event};
@@ -99,8 +100,8 @@ fn check(place: &Place, candidates: Vec<(Group, Vec<Candidate>)>, index: &Index)
 pub(super) enum Checked {
     /// The hash that names it in caches.
     Etag(String),
-    /// The name it has in the CAS, and which of its chunks are whole xorbs.
-    Xet(String, Vec<XorbRun>),
+    /// The name it has in the CAS, which of its chunks are whole xorbs, and what it is made of.
+    Xet(String, Vec<XorbRun>, Arc<[TermRun]>),
 }
 
 /// What is remembered of a verified file: what was recomputed, and nothing that was only claimed. `None` for
@@ -113,17 +114,17 @@ pub(super) fn record(
     checked: Checked,
 ) -> Option<FileRecord> {
     path.to_str()?;
-    let (etag, xet_hash, runs) = match checked {
-        Checked::Etag(etag) => (Some(etag), None, Vec::new()),
-        Checked::Xet(hash, runs) => (None, Some(hash), runs),
+    let (etag, xet_hash, xorbs, runs) = match checked {
+        Checked::Etag(etag) => (Some(etag), None, Vec::new(), Arc::default()),
+        Checked::Xet(hash, xorbs, runs) => (None, Some(hash), xorbs, runs),
     };
     let xorb = |run: XorbRun| XorbRecord {
         hash: run.xorb.to_string(),
         first_chunk: run.chunks.start,
         end_chunk: run.chunks.end,
     };
-    let xorbs = runs.into_iter().map(xorb).collect();
-    Some(FileRecord { path, identity, etag, xet_hash, xorbs, provenance: place.provenance(file) })
+    let xorbs = xorbs.into_iter().map(xorb).collect();
+    Some(FileRecord { path, identity, etag, xet_hash, xorbs, runs, provenance: place.provenance(file) })
 }
 
 /// Whether what was recomputed once is what is wanted now.

@@ -124,14 +124,19 @@ impl Prover {
         if let Some(hub) = self.hubs.get(endpoint) {
             return Ok(hub.clone());
         }
-        let mut config = client::Config::new(endpoint)?;
-        config.retry.attempts = PROOF_ATTEMPTS;
-        config.retry.retry_after_max = PROOF_DEADLINE;
-        config.deadlines.answer = PROOF_DEADLINE;
-        let hub = Arc::new(Hub::new(&config)?);
+        let hub = Arc::new(anonymous_hub(endpoint)?);
         self.hubs.insert(endpoint.to_owned(), hub.clone());
         Ok(hub)
     }
+}
+
+/// A client without any credentials, whatever the user has.
+pub(super) fn anonymous_hub(endpoint: &str) -> Result<Hub, client::Error> {
+    let mut config = client::Config::new(endpoint)?;
+    config.retry.attempts = PROOF_ATTEMPTS;
+    config.retry.retry_after_max = PROOF_DEADLINE;
+    config.deadlines.answer = PROOF_DEADLINE;
+    Hub::new(&config)
 }
 
 #[expect(clippy::disallowed_methods, reason = "proofs age by the monotonic clock of the process that made them")]

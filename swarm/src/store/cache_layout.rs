@@ -1,6 +1,7 @@
 //! The Hugging Face cache: blobs by content, and snapshots that link to them; where links cannot be made,
 //! snapshots that hold the files.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -10,7 +11,7 @@ use xet_cas::client::{Commit, Content, TreeFile};
 use super::hub_layout::{CACHEDIR_TAG, LOCKS, TreeJson, blob_link, repo_folder};
 use super::shared_blobs::{Published, Reference, SharedBlobs};
 use super::staging::{can_link, copy, create_folder, create_parent, link, write_atomically, write_if_different};
-use super::{Candidates, Partial};
+use super::{Candidates, Remains};
 use crate::Error;
 use crate::verified::VerifiedFile;
 
@@ -56,12 +57,14 @@ impl CacheLayout {
         self.cache.join(LOCKS).join(repo).join(format!("{}.lock", file.etag()))
     }
 
-    pub(super) fn prepare(&self, commit: &Commit, all_files: &[TreeFile]) -> Result<(), Error> {
+    pub(super) fn prepare(&self, commit: &Commit, all_files: &[TreeFile]) -> Result<Remains, Error> {
         let staging = self.blobs();
         create_folder(&staging)?;
-        Partial::remove_abandoned(&staging);
+        let listed: HashSet<&str> = all_files.iter().map(TreeFile::etag).collect();
+        let remains = Remains::look(&staging, |etag| listed.contains(etag));
         tag(&self.cache);
-        TreeJson::new(all_files).write(&staging, &self.repo.join("trees"), &commit.sha)
+        TreeJson::new(all_files).write(&staging, &self.repo.join("trees"), &commit.sha)?;
+        Ok(remains)
     }
 
     /// Every place that may hold the content: its blob, the names that it has in the snapshot, of which tools

@@ -6,7 +6,7 @@ use xet_cas::client::{Commit, TreeFile};
 
 use super::cache_layout::{CacheLayout, CacheOptions};
 use super::folder_layout::FolderLayout;
-use super::{FileLock, Identity, Partial, Provenance};
+use super::{FileLock, Identity, Partial, Provenance, Remains};
 use crate::Error;
 use crate::verified::VerifiedFile;
 
@@ -76,9 +76,9 @@ impl Candidates {
 }
 
 impl Place {
-    /// Creates what every commit needs and removes what killed pulls left. The listing is written before
+    /// Creates what every commit needs and looks at what earlier pulls left. The listing is written before
     /// anything that it lists, so that a snapshot that is not complete never looks it.
-    pub(crate) fn prepare(&self, all_files: &[TreeFile]) -> Result<(), Error> {
+    pub(crate) fn prepare(&self, all_files: &[TreeFile]) -> Result<Remains, Error> {
         match &self.layout {
             Layout::Cache(cache) => cache.prepare(&self.commit, all_files),
             Layout::Folder(folder) => folder.prepare(&self.commit, all_files),

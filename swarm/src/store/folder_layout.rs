@@ -1,5 +1,6 @@
 //! A folder that holds the files themselves, as `hf download --local-dir` leaves it.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -9,7 +10,7 @@ use xet_cas::client::{Commit, TreeFile};
 use super::cache_layout::{leads_to, tag};
 use super::hub_layout::TreeJson;
 use super::staging::{copy, create_folder, create_parent, write_if_different, write_quickly};
-use super::{Candidates, Partial};
+use super::{Candidates, Remains};
 use crate::Error;
 use crate::verified::VerifiedFile;
 
@@ -38,13 +39,15 @@ impl FolderLayout {
         self.downloads().join(format!("{}.lock", file.path))
     }
 
-    pub(super) fn prepare(&self, commit: &Commit, all_files: &[TreeFile]) -> Result<(), Error> {
+    pub(super) fn prepare(&self, commit: &Commit, all_files: &[TreeFile]) -> Result<Remains, Error> {
         let staging = self.downloads();
         create_folder(&staging)?;
-        Partial::remove_abandoned(&staging);
+        let listed: HashSet<&str> = all_files.iter().map(TreeFile::etag).collect();
+        let remains = Remains::look(&staging, |etag| listed.contains(etag));
         tag(&self.metadata);
         write_if_different(&staging, &self.metadata.join(".gitignore"), b"*")?;
-        TreeJson::new(all_files).write(&staging, &self.metadata.join("trees"), &commit.sha)
+        TreeJson::new(all_files).write(&staging, &self.metadata.join("trees"), &commit.sha)?;
+        Ok(remains)
     }
 
     pub(super) fn look(&self, files: &[TreeFile], found: &mut Candidates) {

@@ -1,13 +1,17 @@
 //! The layout of the Hugging Face cache, as path arithmetic, and the JSON of its tree listings.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use xet_cas::FileHash;
 use xet_cas::client::{Commit, Content, TreeFile};
 
 use super::staging::write_atomically;
 use crate::Error;
+
+/// Longest listing that is read: some 300,000 files.
+const LISTING_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// Marks a folder as a cache, so that backup tools pass over it.
 pub(super) const CACHEDIR_TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
@@ -35,7 +39,7 @@ pub(super) fn blob_link(path: &str, etag: &str) -> PathBuf {
 /// `trees/<sha>.json`: all files of a commit, by which a reader without network tells whether a snapshot
 /// is complete.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct TreeJson {
+pub(crate) struct TreeJson {
     format_version: u32,
     files: BTreeMap<String, TreeFileJson>,
 }
@@ -53,6 +57,20 @@ struct TreeFileJson {
 }
 
 impl TreeJson {
+    /// The listing that a tool has left, if there is one that can be read.
+    pub(crate) fn read(path: &Path) -> Option<Self> {
+        if std::fs::metadata(path).ok()?.len() > LISTING_BYTES_MAX {
+            return None;
+        }
+        serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+    }
+
+    /// The files that are in the CAS, and their names there.
+    pub(crate) fn xet_hashes(&self) -> HashMap<String, FileHash> {
+        let hash = |file: &TreeFileJson| file.xet_hash.as_ref()?.parse().ok();
+        self.files.iter().filter_map(|(path, file)| Some((path.clone(), hash(file)?))).collect()
+    }
+
     pub(super) fn new(files: &[TreeFile]) -> Self {
         let json = |file: &TreeFile| {
             let (lfs_sha256, xet_hash) = match &file.content {
@@ -70,8 +88,7 @@ impl TreeJson {
     /// writable.
     pub(super) fn write(&self, staging: &Path, trees: &Path, sha: &str) -> Result<(), Error> {
         let path = trees.join(format!("{sha}.json"));
-        let present = std::fs::read(&path).ok().and_then(|text| serde_json::from_slice::<Self>(&text).ok());
-        if present.as_ref() == Some(self) {
+        if Self::read(&path).as_ref() == Some(self) {
             return Ok(());
         }
         write_atomically(staging, &path, &serde_json::to_vec(self).map_err(Error::internal)?)

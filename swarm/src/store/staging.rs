@@ -6,10 +6,8 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use super::Partial;
+use super::partial::STAGED;
 use crate::Error;
-
-/// Name of files that are being written and have no name of their own yet.
-const STAGED: &str = "staged";
 
 pub(super) fn create_folder(path: &Path) -> Result<(), Error> {
     std::fs::create_dir_all(path).map_err(Error::disk("create the folder", path))

@@ -9,6 +9,8 @@ mod lab;
 mod listing;
 mod network;
 mod peers;
+mod privacy;
 mod pull;
+mod reuse;
 mod serving;
 mod stopping;

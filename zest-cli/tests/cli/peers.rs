@@ -73,7 +73,6 @@ async fn check(fault: PeerFault, blame: Blame, alone: Alone) -> Asked {
         lab.assert_pulled();
     } else {
         lab.assert_failed(&said, code, "");
-        lab.assert_no_partial_files();
     }
     check_blame("alone", peer.address(), fault, blame, &banned(&said));
     peer.asked()
