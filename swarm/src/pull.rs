@@ -256,7 +256,10 @@ async fn prepare(
         let written: u64 = missing.iter().map(|group| group.written_bytes(place.keeps_copies())).sum();
         let left: u64 = missing.iter().map(|group| remains.bytes_of(group.file().etag())).sum();
         check_space(&place.partial_folder(), written.saturating_sub(left), spare_bytes)?;
-        present.iter().try_for_each(|(group, sources)| place.expose(sources, &group.files))?;
+        for (group, sources) in &present {
+            place.expose(sources, &group.files)?;
+            remains.remove(group.file().etag());
+        }
         Ok(remains)
     };
     tokio::task::spawn_blocking(prepare).await.map_err(Error::internal)?

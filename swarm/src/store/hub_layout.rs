@@ -88,8 +88,7 @@ impl TreeJson {
     /// writable.
     pub(super) fn write(&self, staging: &Path, trees: &Path, sha: &str) -> Result<(), Error> {
         let path = trees.join(format!("{sha}.json"));
-        let present = std::fs::read(&path).ok().and_then(|text| serde_json::from_slice::<Self>(&text).ok());
-        if present.as_ref() == Some(self) {
+        if Self::read(&path).as_ref() == Some(self) {
             return Ok(());
         }
         write_atomically(staging, &path, &serde_json::to_vec(self).map_err(Error::internal)?)

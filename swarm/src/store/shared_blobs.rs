@@ -91,13 +91,17 @@ impl<'a> SharedBlobs<'a> {
             Ok((link, lock))
         };
         let path = self.path(hash);
-        let (link, _lock) = match prepare() {
-            Ok(prepared) => prepared,
-            Err(error) => return Ok(Published::Refused(Error::disk("share", path)(error))),
-        };
-        let file = match partial.persist(&path) {
-            Ok(file) => file,
-            Err(error) => return Ok(Published::Refused(error)),
+        let before = partial.file().metadata().map_err(Error::disk("inspect", &path))?.permissions();
+        let published = prepare()
+            .map_err(Error::disk("share", &path))
+            .and_then(|prepared| partial.persist(&path).map(|file| (prepared, file)));
+        let ((link, _lock), file) = match published {
+            Ok(published) => published,
+            Err(error) => {
+                // A later pull may go on with it.
+                partial.file().set_permissions(before).map_err(Error::disk("share", &path))?;
+                return Ok(Published::Refused(error));
+            }
         };
         link.rename(&from.path()).map_err(Error::disk("link", from.path()))?;
         Ok(Published::At(path, file))

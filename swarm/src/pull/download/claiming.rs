@@ -37,6 +37,7 @@ impl Job {
                 self.lockouts.add(group);
             }
             Claim::Present(group) => {
+                self.remains.remove(group.file().etag());
                 self.brought.content.local += group.bytes();
                 self.shared.written_bytes.fetch_add(group.bytes(), Ordering::Relaxed);
                 self.close_file(number, None).await;
