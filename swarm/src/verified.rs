@@ -103,7 +103,8 @@ impl VerifiedFile {
     }
 }
 
-fn whole_xorbs(candidates: &[(XorbHash, ByteRange)], leaves: &[Leaf]) -> Vec<XorbRun> {
+/// Which of the candidates are whole xorbs, by their hash.
+pub(crate) fn whole_xorbs(candidates: &[(XorbHash, ByteRange)], leaves: &[Leaf]) -> Vec<XorbRun> {
     let offsets = chunk_offsets(leaves);
     let run = |(xorb, range): &(XorbHash, ByteRange)| {
         let first = offsets.binary_search(&range.start).ok()?;

@@ -1,9 +1,12 @@
 //! `zest seed`.
 
+use std::sync::Arc;
+
 use indicatif::DecimalBytes;
 use serde_json::json;
 use swarm::{AdoptEvent, AdoptRequest, Index};
 use tokio::sync::mpsc;
+use xet_cas::client::Hub;
 
 use super::{interrupt, serve};
 use crate::args::SeedArgs;
@@ -16,21 +19,22 @@ const EVENTS_WAITING_MAX: usize = 64;
 
 pub(crate) async fn run(args: SeedArgs, output: &Output) -> Result<(), Failure> {
     let settings = Settings::read();
-    let hub = settings.hub(&args.hub)?;
+    let hub = Arc::new(settings.hub(&args.hub)?);
     let mut request = AdoptRequest::new(&settings.environment.hub_cache, hub.endpoint());
     request.repos = args.repo.into_iter().map(|repo| (args.repo_type, repo)).collect();
     let index = Index::new(&settings.zest_home);
+    let hub = Some(hub).filter(|_| !settings.environment.offline);
     if args.index_only {
         return tokio::select! {
-            indexed = adopt(request, index, output) => indexed,
+            indexed = adopt(request, hub, index, output) => indexed,
             () = interrupt() => Err(Failure::interrupted("run the same command again to go on; what is indexed stays")),
         };
     }
     // What was indexed before is served from the first moment.
-    serve::run_beside(args.serve, output, adopt(request, index, output)).await
+    serve::run_beside(args.serve, output, Box::pin(adopt(request, hub, index, output))).await
 }
 
-async fn adopt(request: AdoptRequest, index: Index, output: &Output) -> Result<(), Failure> {
+async fn adopt(request: AdoptRequest, hub: Option<Arc<Hub>>, index: Index, output: &Output) -> Result<(), Failure> {
     let (events, mut watched) = mpsc::channel(EVENTS_WAITING_MAX);
     let show = async {
         while let Some(event) = watched.recv().await {
@@ -50,7 +54,7 @@ async fn adopt(request: AdoptRequest, index: Index, output: &Output) -> Result<(
             }
         }
     };
-    let (adopted, ()) = tokio::join!(swarm::adopt(request, index, events), show);
+    let (adopted, ()) = tokio::join!(swarm::adopt(request, hub, index, events), show);
     let adopted = adopted?;
     output.json(&json!({ "event": "adopted", "files": adopted.files, "bytes": adopted.bytes }));
     output.note(format_args!("{} files indexed, {}", adopted.files, DecimalBytes(adopted.bytes)));

@@ -26,6 +26,8 @@ pub(crate) async fn run_beside(
     let seeder = Seeder::bind(index, config, args.listen).await.map_err(|error| {
         Failure::new(Exit::Network, error).hint("another program may use the port: --listen 0.0.0.0:0 takes a free one")
     })?;
+    // Whoever reads that it listens may stop it at once.
+    let stop = interrupt();
     let (address, counters) = (seeder.local_addr(), seeder.counters());
     let files = seeder.files().await?;
     output.json(&json!({ "event": "listening", "peer": address.to_string(), "files": files }));
@@ -40,7 +42,7 @@ pub(crate) async fn run_beside(
         }
     };
     tokio::select! {
-        served = seeder.serve(interrupt()) => served?,
+        served = seeder.serve(stop) => served?,
         failure = failed => return Err(failure),
     }
     let data_bytes = counters.data_bytes();

@@ -74,3 +74,21 @@ async fn given_a_source_that_was_changed_when_copied_from_then_no_wrong_byte_arr
     said.assert_ok();
     lab.assert_identical(std::path::Path::new(said.summary()["path"].as_str().unwrap()));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_files_of_other_tools_when_seeded_then_a_pull_copies_from_them() {
+    let lab = Lab::new().await;
+    lab.pull().await.assert_ok();
+    // What other tools leave: the cache, and nothing that zest knows of it.
+    std::fs::remove_dir_all(lab.home().join("zest")).unwrap();
+    lab.zest(&["seed", "--index-only"]).await.assert_ok();
+    let model = lab.model();
+    lab.zest(&["publish", model.to_str().unwrap(), "other/name"]).await.assert_ok();
+
+    let local_dir = lab.home().join("elsewhere");
+    let args = ["pull", "other/name", "--local-dir", local_dir.to_str().unwrap(), "--format", "json"];
+    let summary = lab.zest(&args).await.summary();
+
+    assert!(bytes(&summary, "file_bytes", "local") > 5_000_000, "{summary}");
+    lab.assert_identical(&local_dir);
+}
