@@ -6,6 +6,7 @@
 mod bad_input;
 mod cache;
 mod lab;
+mod leaks;
 mod listing;
 mod network;
 mod peers;
