@@ -196,8 +196,9 @@ impl Ledger {
         self.by_source
     }
 
-    /// All chunks in file order; `None` unless they follow each other from the beginning of the file to its end.
-    pub(crate) fn leaves(&self) -> Option<Vec<Leaf>> {
+    /// Gives away all chunks in file order; `None` unless they follow each other from the beginning of the file to
+    /// its end. Nothing is written into a complete file any more, so they need not be kept twice.
+    pub(crate) fn take_leaves(&mut self) -> Option<Vec<Leaf>> {
         let mut end = 0;
         for (offset, written) in &self.leaves {
             if *offset != end || !written.is_done {
@@ -205,7 +206,7 @@ impl Ledger {
             }
             end += u64::from(written.leaf.length);
         }
-        self.is_complete().then(|| self.leaves.values().map(|written| written.leaf).collect())
+        self.is_complete().then(|| std::mem::take(&mut self.leaves).into_values().map(|written| written.leaf).collect())
     }
 
     /// Takes the right to write a chunk. A chunk that differs from the one that was proved to belong there gets
@@ -497,7 +498,7 @@ mod tests {
         let [lan, wan, origin, _] = ledger.by_source();
         assert_eq!(100 * u64::from(CHUNK), lan + wan + origin);
         assert!(lan > 0 && origin > 0 && wan == 0);
-        assert_eq!(Some((0..100).map(leaf).collect::<Vec<_>>()), ledger.leaves());
+        assert_eq!(Some((0..100).map(leaf).collect::<Vec<_>>()), ledger.take_leaves());
     }
 
     #[test]
@@ -571,7 +572,7 @@ mod tests {
         assert!(ledger.is_complete());
         assert_eq!(6 * u64::from(CHUNK), peer_bytes);
         let order = (0..6).chain(0..6).chain([5]).map(leaf).collect::<Vec<_>>();
-        assert_eq!(Some(order), ledger.leaves());
+        assert_eq!(Some(order), ledger.take_leaves());
     }
 
     #[test]

@@ -57,7 +57,7 @@ impl VerifiedFile {
     /// Closes the hash chain of a file in the CAS: its chunks, in order, reduce to its name. Nothing writes
     /// into a complete file any more.
     pub(crate) fn from_chunks(file: Arc<FileWork>) -> Result<Self, FormatError> {
-        let leaves = file.ledger().leaves().unwrap_or_default();
+        let leaves = file.ledger().take_leaves().unwrap_or_default();
         let (claimed, actual) = (file.hash, Leaf::file_hash(&leaves));
         if actual != claimed {
             file.partial.discard();

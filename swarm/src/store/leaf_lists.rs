@@ -2,12 +2,17 @@
 //!
 //! They need no protection against damage: a list reduces to the name of its file or it does not.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use xet_cas::{FileHash, Leaf};
 
-use super::staging::write_atomically;
+use super::staging::write_pieces;
 use crate::Error;
+
+/// Leaves that are written or read in one go, so that a list is not in memory twice: 36 KiB.
+const LEAVES_AT_ONCE: usize = 1024;
 
 /// The lists of one user, `leaves/<2 hex>/<file hash>` under `ZEST_HOME`.
 #[derive(Debug, Clone)]
@@ -27,17 +32,31 @@ impl LeafLists {
         if std::fs::metadata(&path).is_ok_and(|metadata| metadata.len() == length as u64) {
             return Ok(());
         }
-        let mut bytes = Vec::with_capacity(length);
-        leaves.iter().for_each(|leaf| bytes.extend_from_slice(&leaf.encode()));
-        write_atomically(&self.folder, &path, &bytes)
+        write_pieces(
+            &self.folder,
+            &path,
+            leaves.chunks(LEAVES_AT_ONCE).map(|leaves| leaves.iter().flat_map(Leaf::encode).collect::<Vec<u8>>()),
+        )
     }
 
     /// The list of a file, if it is there and reduces to the file's name.
     pub(super) fn load(&self, hash: FileHash) -> Option<Vec<Leaf>> {
-        let bytes = std::fs::read(self.path(hash)).ok()?;
-        let (leaves, rest) = bytes.as_chunks::<{ Leaf::ENCODED_BYTES }>();
-        let leaves: Vec<Leaf> = leaves.iter().map(Leaf::decode).collect();
-        (rest.is_empty() && Leaf::file_hash(&leaves) == hash).then_some(leaves)
+        let mut file = File::open(self.path(hash)).ok()?;
+        let count = usize::try_from(file.metadata().ok()?.len()).ok()? / Leaf::ENCODED_BYTES;
+        let (mut leaves, mut piece) = (Vec::with_capacity(count), Vec::new());
+        loop {
+            piece.clear();
+            let read = (&mut file).take((LEAVES_AT_ONCE * Leaf::ENCODED_BYTES) as u64).read_to_end(&mut piece).ok()?;
+            if read == 0 {
+                break;
+            }
+            let (encoded, rest) = piece.as_chunks::<{ Leaf::ENCODED_BYTES }>();
+            if !rest.is_empty() {
+                return None;
+            }
+            leaves.extend(encoded.iter().map(Leaf::decode));
+        }
+        (Leaf::file_hash(&leaves) == hash).then_some(leaves)
     }
 
     /// Whether there is a list of a file.

@@ -34,6 +34,18 @@ pub(super) fn write_quickly(staging: &Path, path: &Path, content: &[u8]) -> Resu
     partial.rename(path).map(drop)
 }
 
+/// Writes what comes in pieces.
+pub(super) fn write_pieces(staging: &Path, path: &Path, pieces: impl Iterator<Item = Vec<u8>>) -> Result<(), Error> {
+    let partial = Partial::create(staging, STAGED, 0)?;
+    let mut offset = 0;
+    for piece in pieces {
+        partial.write(&piece, offset)?;
+        offset += piece.len() as u64;
+    }
+    create_parent(path)?;
+    partial.persist(path).map(drop)
+}
+
 /// Leaves alone what is right already, which may be on a disk that cannot be written.
 pub(super) fn write_if_different(staging: &Path, path: &Path, content: &[u8]) -> Result<(), Error> {
     if std::fs::read(path).is_ok_and(|present| present == content) {

@@ -26,8 +26,8 @@ const SIZE_RATIO: u64 = 2;
 /// Segments with fewer entries are merged whenever something is added: writing 256 KiB costs less than waiting for the
 /// disk to have it.
 const SMALL_ENTRIES: u64 = 16 * 1024;
-/// Leaves that are held at once when many lists are brought in: 9 MiB.
-const BATCH_LEAVES: usize = 256 * 1024;
+/// Leaves that are held at once when many lists are brought in: 2.3 MiB.
+const BATCH_LEAVES: usize = 64 * 1024;
 /// Others write for milliseconds, seconds when the index of terabytes is merged. Whoever has waited this long leaves a
 /// note that something is missing, and goes on without.
 pub(super) const LOCK_DEADLINE: Duration = Duration::from_secs(5);
