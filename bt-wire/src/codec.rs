@@ -79,10 +79,10 @@ impl Decoder for PeerCodec {
 
     fn decode(&mut self, src: &mut BytesMut) -> Result<Option<Message>, Error> {
         let Some(prefix) = src.first_chunk() else { return Ok(None) };
-        let (bytes, max) = (u32::from_be_bytes(*prefix), self.limits.frame_bytes_max);
-        if bytes > max {
-            return Err(Error::FrameTooLarge { bytes, max });
-        }
+        let bytes = u32::from_be_bytes(*prefix);
+        // The byte behind an empty frame is of the next one.
+        let id = src.get(PREFIX_BYTES).copied().filter(|_| bytes > 0);
+        self.limits.check_frame(bytes, id)?;
         let end = PREFIX_BYTES + bytes as usize;
         let Some(frame) = src.get(PREFIX_BYTES..end) else {
             let missing = end - src.len();

@@ -1,12 +1,14 @@
 use bytes::Bytes;
-use nom::combinator::{all_consuming, rest, success};
+use nom::bytes::complete::take;
+use nom::combinator::{all_consuming, rest, success, verify};
 use nom::number::complete::{be_u8, be_u16, be_u32};
 use nom::{IResult, Parser};
 
-use crate::Error;
+use crate::kind::*;
+use crate::{Error, Head};
 
-/// What travels after the handshake (BEP 3, BEP 5, BEP 10): a length of four bytes, an id, a body. Integers are
-/// big-endian.
+/// What travels after the handshake (BEP 3, 5, 6, 10 and 52): a length of four bytes, an id, a body. Integers
+/// are big-endian.
 ///
 /// Payloads are slices of the buffer they were read into and keep all of it alive: copy what is small and kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +46,22 @@ pub enum Message {
     Cancel(Block),
     /// 9: the UDP port of the sender's DHT node (BEP 5).
     Port(u16),
+    /// 13: a piece that the sender would like to be asked for (BEP 6).
+    SuggestPiece {
+        /// Index of the piece.
+        piece: u32,
+    },
+    /// 14: the sender has all pieces; in place of a bitfield (BEP 6).
+    HaveAll,
+    /// 15: the sender has no piece; in place of a bitfield (BEP 6).
+    HaveNone,
+    /// 16: a request that will not be answered (BEP 6).
+    RejectRequest(Block),
+    /// 17: a piece that may be asked for while choked (BEP 6).
+    AllowedFast {
+        /// Index of the piece.
+        piece: u32,
+    },
     /// 20: a message of an extension (BEP 10).
     Extended {
         /// The number under which the *receiver* announced the extension, or
@@ -52,6 +70,17 @@ pub enum Message {
         /// The extension's.
         payload: Bytes,
     },
+    /// 21: asks for hashes of a file's tree (BEP 52).
+    HashRequest(HashRange),
+    /// 22: hashes of a file's tree (BEP 52).
+    Hashes {
+        /// As in the request.
+        range: HashRange,
+        /// 32 bytes each: those of the base layer, then those that prove them, bottom up.
+        hashes: Bytes,
+    },
+    /// 23: a request for hashes that will not be answered (BEP 52).
+    HashReject(HashRange),
     /// Any other id. Not an error: it may be of an extension that is not known here.
     Unknown {
         /// The id.
@@ -72,17 +101,20 @@ pub struct Block {
     pub length: u32,
 }
 
-const CHOKE: u8 = 0;
-const UNCHOKE: u8 = 1;
-const INTERESTED: u8 = 2;
-const NOT_INTERESTED: u8 = 3;
-const HAVE: u8 = 4;
-const BITFIELD: u8 = 5;
-const REQUEST: u8 = 6;
-const PIECE: u8 = 7;
-const CANCEL: u8 = 8;
-const PORT: u8 = 9;
-const EXTENDED: u8 = 20;
+/// Hashes of a file's tree, side by side, and how far up to prove them (BEP 52).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct HashRange {
+    /// The root of the tree: which file it is.
+    pub pieces_root: [u8; 32],
+    /// The layer that the hashes are in; that of the leaves is 0.
+    pub base_layer: u32,
+    /// Where in the layer they begin, hashes. A multiple of the length.
+    pub index: u32,
+    /// How many there are: a power of two, at least 2.
+    pub length: u32,
+    /// Layers above the base layer to prove them with.
+    pub proof_layers: u32,
+}
 
 impl Message {
     /// Reads a frame, without its length prefix. An empty one is a keep-alive.
@@ -115,6 +147,14 @@ impl Message {
             }
             CANCEL => fixed(block.map(Self::Cancel)).parse(body),
             PORT => fixed(be_u16.map(Self::Port)).parse(body),
+            SUGGEST_PIECE => fixed(be_u32.map(|piece| Self::SuggestPiece { piece })).parse(body),
+            HAVE_ALL => fixed(success(Self::HaveAll)).parse(body),
+            HAVE_NONE => fixed(success(Self::HaveNone)).parse(body),
+            REJECT_REQUEST => fixed(block.map(Self::RejectRequest)).parse(body),
+            ALLOWED_FAST => fixed(be_u32.map(|piece| Self::AllowedFast { piece })).parse(body),
+            HASH_REQUEST => fixed(hash_range.map(Self::HashRequest)).parse(body),
+            HASHES => (hash_range.map(|range| Self::Hashes { range, hashes: Bytes::new() }), whole_hashes).parse(body),
+            HASH_REJECT => fixed(hash_range.map(Self::HashReject)).parse(body),
             EXTENDED => (be_u8.map(|id| Self::Extended { id, payload: Bytes::new() }), rest).parse(body),
             id => Ok((&[], (Self::Unknown { id, payload }, body))),
         };
@@ -124,11 +164,44 @@ impl Message {
         }
     }
 
+    /// The id; `None` for a keep-alive, which has none.
+    pub fn id(&self) -> Option<u8> {
+        Some(match self {
+            Self::KeepAlive => return None,
+            Self::Choke => CHOKE,
+            Self::Unchoke => UNCHOKE,
+            Self::Interested => INTERESTED,
+            Self::NotInterested => NOT_INTERESTED,
+            Self::Have { .. } => HAVE,
+            Self::Bitfield(_) => BITFIELD,
+            Self::Request(_) => REQUEST,
+            Self::Piece { .. } => PIECE,
+            Self::Cancel(_) => CANCEL,
+            Self::Port(_) => PORT,
+            Self::SuggestPiece { .. } => SUGGEST_PIECE,
+            Self::HaveAll => HAVE_ALL,
+            Self::HaveNone => HAVE_NONE,
+            Self::RejectRequest(_) => REJECT_REQUEST,
+            Self::AllowedFast { .. } => ALLOWED_FAST,
+            Self::Extended { .. } => EXTENDED,
+            Self::HashRequest(_) => HASH_REQUEST,
+            Self::Hashes { .. } => HASHES,
+            Self::HashReject(_) => HASH_REJECT,
+            Self::Unknown { id, .. } => *id,
+        })
+    }
+
+    /// What the kind is called in errors.
+    pub(crate) fn name(&self) -> &'static str {
+        self.id().map_or("keep-alive", name)
+    }
+
     /// The payload, which is the end of the message. `None` if its kind has none.
     pub fn payload(&self) -> Option<&Bytes> {
         match self {
             Self::Bitfield(payload)
             | Self::Piece { data: payload, .. }
+            | Self::Hashes { hashes: payload, .. }
             | Self::Extended { payload, .. }
             | Self::Unknown { payload, .. } => Some(payload),
             _ => None,
@@ -139,6 +212,7 @@ impl Message {
         match self {
             Self::Bitfield(payload)
             | Self::Piece { data: payload, .. }
+            | Self::Hashes { hashes: payload, .. }
             | Self::Extended { payload, .. }
             | Self::Unknown { payload, .. } => Some(payload),
             _ => None,
@@ -150,36 +224,29 @@ impl Message {
     /// # Errors
     /// [`Error::Unframeable`] if the payload is about 4 GiB or more.
     pub fn head(&self) -> Result<Head, Error> {
-        let mut head = Head { bytes: [0; HEAD_BYTES_MAX], len: 4 };
-        match self {
-            Self::KeepAlive => {}
-            Self::Choke => head.put(&[CHOKE]),
-            Self::Unchoke => head.put(&[UNCHOKE]),
-            Self::Interested => head.put(&[INTERESTED]),
-            Self::NotInterested => head.put(&[NOT_INTERESTED]),
-            Self::Have { piece } => {
-                head.put(&[HAVE]);
-                head.put(&piece.to_be_bytes());
-            }
-            Self::Bitfield(_) => head.put(&[BITFIELD]),
-            Self::Request(block) => head.put_block(REQUEST, block),
-            Self::Piece { piece, begin, .. } => {
-                head.put(&[PIECE]);
-                head.put(&piece.to_be_bytes());
-                head.put(&begin.to_be_bytes());
-            }
-            Self::Cancel(block) => head.put_block(CANCEL, block),
-            Self::Port(port) => {
-                head.put(&[PORT]);
-                head.put(&port.to_be_bytes());
-            }
-            Self::Extended { id, .. } => head.put(&[EXTENDED, *id]),
-            Self::Unknown { id, .. } => head.put(&[*id]),
+        let mut head = Head::new();
+        if let Some(id) = self.id() {
+            head.put(&[id]);
         }
-        let bytes = usize::from(head.len) - 4 + self.payload().map_or(0, Bytes::len);
+        match self {
+            Self::Have { piece } | Self::SuggestPiece { piece } | Self::AllowedFast { piece } => {
+                head.put_u32s(&[*piece])
+            }
+            Self::Request(block) | Self::Cancel(block) | Self::RejectRequest(block) => {
+                head.put_u32s(&[block.piece, block.begin, block.length])
+            }
+            Self::Piece { piece, begin, .. } => head.put_u32s(&[*piece, *begin]),
+            Self::Port(port) => head.put(&port.to_be_bytes()),
+            Self::Extended { id, .. } => head.put(&[*id]),
+            Self::HashRequest(range) | Self::Hashes { range, .. } | Self::HashReject(range) => {
+                head.put(&range.pieces_root);
+                head.put_u32s(&[range.base_layer, range.index, range.length, range.proof_layers]);
+            }
+            _ => {}
+        }
+        let bytes = head.as_ref().len() - 4 + self.payload().map_or(0, Bytes::len);
         let length = u32::try_from(bytes).map_err(|_| Error::Unframeable { bytes })?;
-        head.bytes[..4].copy_from_slice(&length.to_be_bytes());
-        Ok(head)
+        Ok(head.with_length(length))
     }
 
     /// The whole frame, with its length prefix. Copies the payload; to send a large one, write
@@ -189,23 +256,6 @@ impl Message {
     /// [`Error::Unframeable`] if the payload is about 4 GiB or more.
     pub fn encode(&self) -> Result<Vec<u8>, Error> {
         Ok([self.head()?.as_ref(), self.payload().map_or(&[], |payload| &payload[..])].concat())
-    }
-}
-
-fn name(id: u8) -> &'static str {
-    match id {
-        CHOKE => "choke",
-        UNCHOKE => "unchoke",
-        INTERESTED => "interested",
-        NOT_INTERESTED => "not interested",
-        HAVE => "have",
-        BITFIELD => "bitfield",
-        REQUEST => "request",
-        PIECE => "piece",
-        CANCEL => "cancel",
-        PORT => "port",
-        EXTENDED => "extended",
-        _ => "unknown",
     }
 }
 
@@ -221,33 +271,20 @@ fn block(input: &[u8]) -> IResult<&[u8], Block> {
     (be_u32, be_u32, be_u32).map(|(piece, begin, length)| Block { piece, begin, length }).parse(input)
 }
 
-/// Length, id and block.
-const HEAD_BYTES_MAX: usize = 4 + 1 + 12;
-
-/// The beginning of a frame, up to its payload.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Head {
-    bytes: [u8; HEAD_BYTES_MAX],
-    len: u8,
+/// `pieces_root: 32 bytes, base_layer: u32, index: u32, length: u32, proof_layers: u32`
+fn hash_range(input: &[u8]) -> IResult<&[u8], HashRange> {
+    let fields = (take(32_usize), be_u32, be_u32, be_u32, be_u32);
+    let range = |(root, base_layer, index, length, proof_layers): (&[u8], _, _, _, _)| HashRange {
+        pieces_root: root.try_into().expect("just taken"),
+        base_layer,
+        index,
+        length,
+        proof_layers,
+    };
+    fields.map(range).parse(input)
 }
 
-impl Head {
-    fn put(&mut self, bytes: &[u8]) {
-        let len = usize::from(self.len);
-        self.bytes[len..][..bytes.len()].copy_from_slice(bytes);
-        self.len += bytes.len() as u8;
-    }
-
-    fn put_block(&mut self, id: u8, block: &Block) {
-        self.put(&[id]);
-        self.put(&block.piece.to_be_bytes());
-        self.put(&block.begin.to_be_bytes());
-        self.put(&block.length.to_be_bytes());
-    }
-}
-
-impl AsRef<[u8]> for Head {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes[..usize::from(self.len)]
-    }
+/// All that is left, which is hashes of 32 bytes.
+fn whole_hashes(input: &[u8]) -> IResult<&[u8], &[u8]> {
+    verify(rest, |hashes: &[u8]| hashes.len().is_multiple_of(32)).parse(input)
 }
