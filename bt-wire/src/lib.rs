@@ -1,6 +1,6 @@
-#![cfg_attr(feature = "codec", doc = include_str!("../README.md"))]
+#![cfg_attr(feature = "net", doc = include_str!("../README.md"))]
 #![cfg_attr(
-    not(feature = "codec"),
+    not(feature = "net"),
     doc = "BitTorrent's peer protocol. What is here depends on the features: see the README."
 )]
 
@@ -81,6 +81,21 @@ pub use pieces::Pieces;
 mod codec;
 #[cfg(feature = "codec")]
 pub use codec::{HandshakeCodec, PeerCodec};
+
+#[cfg(feature = "net")]
+mod buffer_pool;
+#[cfg(feature = "net")]
+pub use buffer_pool::{BUFFER_BYTES, BufferPool, WhenDry};
+
+#[cfg(feature = "net")]
+mod connection;
+#[cfg(feature = "net")]
+pub use connection::{CloseReason, Connection, ConnectionConfig, Counters, Event, Lane, LaneFull, SendError};
+
+#[cfg(feature = "net")]
+mod tcp;
+#[cfg(feature = "net")]
+pub use tcp::{NOTSENT_LOWAT_BYTES, limit_unsent};
 
 #[cfg(feature = "wire")]
 mod limits;

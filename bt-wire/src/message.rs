@@ -208,6 +208,12 @@ impl Message {
         }
     }
 
+    /// The payload, without the rest.
+    #[cfg(feature = "net")]
+    pub(crate) fn into_payload(mut self) -> Option<Bytes> {
+        self.payload_mut().map(std::mem::take)
+    }
+
     pub(crate) fn payload_mut(&mut self) -> Option<&mut Bytes> {
         match self {
             Self::Bitfield(payload)
