@@ -68,15 +68,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     ) -> Result<(Self, Handshake), CloseReason> {
         let mut connection = Self::new(stream, config, true);
         connection.core.send_handshake(&ours, now());
-        let mut start = None;
-        let theirs = poll_fn(|cx| {
-            connection.poll_handshake(cx, &mut |_, theirs| {
-                start = Some(theirs);
-                if theirs.info_hash == ours.info_hash { Ok(()) } else { Err(CloseReason::OtherSwarm) }
-            })
-        })
-        .await?;
-        connection.check_not_ourselves(&ours, &theirs)?;
+        let is_same = |theirs: HandshakeStart| theirs.info_hash == ours.info_hash;
+        let answer = |_: &mut Core, theirs| if is_same(theirs) { Ok(()) } else { Err(CloseReason::OtherSwarm) };
+        let theirs = connection.shake_hands(answer).await?;
+        check_not_ourselves(&ours, &theirs)?;
         Ok((connection, theirs))
     }
 
@@ -92,16 +87,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     ) -> Result<(Self, Handshake), CloseReason> {
         let mut connection = Self::new(stream, config, true);
         let (mut answer, mut ours) = (Some(answer), None);
-        let theirs = poll_fn(|cx| {
-            connection.poll_handshake(cx, &mut |core, theirs| {
-                ours = answer.take().and_then(|answer| answer(&theirs));
-                core.send_handshake(ours.as_ref().ok_or(CloseReason::TurnedAway)?, now());
-                Ok(())
-            })
-        })
-        .await?;
+        let send_answer = |core: &mut Core, theirs| {
+            ours = answer.take().and_then(|answer| answer(&theirs));
+            core.send_handshake(ours.as_ref().ok_or(CloseReason::TurnedAway)?, now());
+            Ok(())
+        };
+        let theirs = connection.shake_hands(send_answer).await?;
         if let Some(ours) = ours {
-            connection.check_not_ourselves(&ours, &theirs)?;
+            check_not_ourselves(&ours, &theirs)?;
         }
         Ok((connection, theirs))
     }
@@ -274,33 +267,34 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// Both handshakes. `answer` is told the first part of the peer's.
-    fn poll_handshake(
+    /// Both handshakes: `answer` is told the first part of the peer's, and ours is written when this ends.
+    async fn shake_hands(
         &mut self,
-        cx: &mut Context<'_>,
-        answer: &mut dyn FnMut(&mut Core, HandshakeStart) -> Result<(), CloseReason>,
-    ) -> Poll<Result<Handshake, CloseReason>> {
-        loop {
-            match self.inbox.poll_handshake()? {
-                Some(HandshakeStage::Start(start)) => {
-                    answer(&mut self.core, start)?;
-                    continue;
+        mut answer: impl FnMut(&mut Core, HandshakeStart) -> Result<(), CloseReason>,
+    ) -> Result<Handshake, CloseReason> {
+        let mut theirs = None;
+        poll_fn(|cx| {
+            loop {
+                match self.inbox.poll_handshake()? {
+                    Some(HandshakeStage::Start(start)) => {
+                        answer(&mut self.core, start)?;
+                        continue;
+                    }
+                    Some(HandshakeStage::Complete(handshake)) => theirs = Some(handshake),
+                    None => {}
                 }
-                Some(HandshakeStage::Complete(theirs)) => {
-                    self.core.open();
-                    return Poll::Ready(Ok(theirs));
+                let written = self.poll_write(cx)?;
+                match theirs {
+                    Some(theirs) if written.is_ready() => {
+                        self.core.open();
+                        return Poll::Ready(Ok(theirs));
+                    }
+                    None if self.poll_read(cx)?.is_ready() => {}
+                    _ => ready!(self.poll_timer(cx))?,
                 }
-                None => {}
             }
-            let _ = self.poll_write(cx)?;
-            if self.poll_read(cx)?.is_pending() {
-                ready!(self.poll_timer(cx))?;
-            }
-        }
-    }
-
-    fn check_not_ourselves(&self, ours: &Handshake, theirs: &Handshake) -> Result<(), CloseReason> {
-        if ours.peer_id == theirs.peer_id { Err(CloseReason::Ourselves) } else { Ok(()) }
+        })
+        .await
     }
 
     /// Closes gracefully: writes what waits, ends our side of the stream, then waits for the end of the peer's,
@@ -357,6 +351,10 @@ pub enum SendError {
     /// It cannot be framed.
     #[error(transparent)]
     Unframeable(Error),
+}
+
+fn check_not_ourselves(ours: &Handshake, theirs: &Handshake) -> Result<(), CloseReason> {
+    if ours.peer_id == theirs.peer_id { Err(CloseReason::Ourselves) } else { Ok(()) }
 }
 
 /// The clock of the connection: tokio's, so that tests can hold it.
