@@ -89,15 +89,13 @@ impl Decoder for PeerCodec {
             src.reserve(missing.min(src.len().max(RESERVED_AHEAD_BYTES_MAX)));
             return Ok(None);
         };
-        let (mut message, payload_bytes) = Message::parse(frame)?;
-        match message.payload_mut() {
-            Some(payload) => {
-                src.advance(end - payload_bytes);
-                *payload = src.split_to(payload_bytes).freeze();
-            }
-            None => src.advance(end),
+        let message = Message::decode_fixed(frame)?;
+        if message.is_some() {
+            src.advance(end);
+            return Ok(message);
         }
-        Ok(Some(message))
+        src.advance(PREFIX_BYTES);
+        Message::decode(src.split_to(end - PREFIX_BYTES).freeze()).map(Some)
     }
 
     fn decode_eof(&mut self, src: &mut BytesMut) -> Result<Option<Message>, Error> {
@@ -110,6 +108,14 @@ impl Encoder<Message> for PeerCodec {
     type Error = Error;
 
     fn encode(&mut self, message: Message, dst: &mut BytesMut) -> Result<(), Error> {
+        self.encode(&message, dst)
+    }
+}
+
+impl Encoder<&Message> for PeerCodec {
+    type Error = Error;
+
+    fn encode(&mut self, message: &Message, dst: &mut BytesMut) -> Result<(), Error> {
         let head = message.head()?;
         let payload = message.payload().map_or(&[][..], |payload| payload);
         dst.reserve(head.as_ref().len() + payload.len());

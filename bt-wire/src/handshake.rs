@@ -1,7 +1,3 @@
-use nom::bytes::complete::{tag, take};
-use nom::sequence::preceded;
-use nom::{IResult, Parser};
-
 use crate::{Capability, Error, InfoHash, PeerId, Reserved};
 
 /// Length of the protocol's name, and the name.
@@ -50,7 +46,17 @@ impl Handshake {
     /// # Errors
     /// [`Error::NotBitTorrent`].
     pub fn decode(bytes: &[u8; Self::BYTES]) -> Result<Self, Error> {
-        handshake(bytes).map(|(_, handshake)| handshake).map_err(|_| Error::NotBitTorrent)
+        let (protocol, fields) = bytes.split_at(PROTOCOL.len());
+        if protocol != PROTOCOL {
+            return Err(Error::NotBitTorrent);
+        }
+        let (reserved, ids) = fields.split_at(8);
+        let (info_hash, peer_id) = ids.split_at(20);
+        Ok(Self {
+            reserved: Reserved::from_bytes(array(reserved)),
+            info_hash: InfoHash::from_bytes(array(info_hash)),
+            peer_id: PeerId::from_bytes(array(peer_id)),
+        })
     }
 
     /// Reads one off the front, and returns what follows. `None` if it is not complete.
@@ -67,17 +73,9 @@ impl Handshake {
     }
 }
 
-fn handshake(input: &[u8]) -> IResult<&[u8], Handshake> {
-    let fields = (array, array, array).map(|(reserved, info_hash, peer_id)| Handshake {
-        reserved: Reserved::from_bytes(reserved),
-        info_hash: InfoHash::from_bytes(info_hash),
-        peer_id: PeerId::from_bytes(peer_id),
-    });
-    preceded(tag(&PROTOCOL[..]), fields).parse(input)
-}
-
-fn array<const N: usize>(input: &[u8]) -> IResult<&[u8], [u8; N]> {
-    take(N).map(|bytes: &[u8]| bytes.try_into().expect("just taken")).parse(input)
+/// A field of this length.
+fn array<const N: usize>(field: &[u8]) -> [u8; N] {
+    field.try_into().expect("the handshake was cut where its fields end")
 }
 
 /// The first part of a [`Handshake`], which is there 20 bytes before the rest: some peers send their id only

@@ -9,24 +9,21 @@ pub struct Head {
 }
 
 impl Head {
-    /// With nothing in it but room for the length prefix.
-    pub(crate) fn new() -> Self {
-        Self { bytes: [0; HEAD_BYTES_MAX], len: 4 }
+    /// With the length of all that follows the length prefix, and nothing of that.
+    pub(crate) fn new(length: u32) -> Self {
+        let mut bytes = [0; HEAD_BYTES_MAX];
+        bytes[..4].copy_from_slice(&length.to_be_bytes());
+        Self { bytes, len: 4 }
     }
 
-    /// With the length of all that follows the length prefix.
-    pub(crate) fn with_length(mut self, length: u32) -> Self {
-        self.bytes[..4].copy_from_slice(&length.to_be_bytes());
-        self
-    }
-
-    pub(crate) fn put(&mut self, bytes: &[u8]) {
+    /// Of a known length, so that it is a store and no call.
+    pub(crate) fn put<const N: usize>(&mut self, bytes: &[u8; N]) {
         let len = usize::from(self.len);
-        self.bytes[len..][..bytes.len()].copy_from_slice(bytes);
-        self.len += bytes.len() as u8;
+        self.bytes[len..len + N].copy_from_slice(bytes);
+        self.len += N as u8;
     }
 
-    pub(crate) fn put_u32s(&mut self, numbers: &[u32]) {
+    pub(crate) fn put_u32s<const N: usize>(&mut self, numbers: [u32; N]) {
         numbers.iter().for_each(|number| self.put(&number.to_be_bytes()));
     }
 }

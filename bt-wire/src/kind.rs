@@ -1,5 +1,10 @@
 //! The kinds of messages: their ids, names and lengths.
 
+/// Bytes of a hash (BEP 52).
+pub(crate) const HASH_BYTES: u32 = 32;
+/// Bytes of what says which hashes.
+pub(crate) const HASH_FIELDS_BYTES: usize = 48;
+
 pub(crate) const CHOKE: u8 = 0;
 pub(crate) const UNCHOKE: u8 = 1;
 pub(crate) const INTERESTED: u8 = 2;
@@ -46,6 +51,15 @@ pub(crate) enum Shape {
     Exactly(u32),
     /// What stands before the payload.
     AtLeast(u32),
+}
+
+/// Bytes from the id to the payload, of the kinds that have one.
+pub(crate) fn fields_before_payload(id: u8) -> Option<u32> {
+    match shape(id) {
+        Some(Shape::AtLeast(fields)) => Some(fields),
+        Some(Shape::Exactly(_)) => None,
+        None => Some(1),
+    }
 }
 
 pub(crate) fn name(id: u8) -> &'static str {

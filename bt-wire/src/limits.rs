@@ -1,4 +1,4 @@
-use crate::kind::{BITFIELD, EXTENDED, HASHES, PIECE, Shape, name, shape};
+use crate::kind::{BITFIELD, EXTENDED, HASH_BYTES, HASHES, PIECE, Shape, name, shape};
 use crate::{Error, Pieces};
 
 /// What is refused from a peer. Begin with `default()` and assign.
@@ -59,7 +59,7 @@ impl Limits {
             BITFIELD => self.pieces.map_or(self.bitfield_bytes_max, |pieces| pieces.bitfield_bytes()),
             PIECE => self.block_bytes_max,
             EXTENDED => self.extended_bytes_max,
-            HASHES => self.hashes_max.saturating_mul(32),
+            HASHES => self.hashes_max.saturating_mul(HASH_BYTES),
             _ => self.unknown_bytes_max,
         };
         match shape(id) {
@@ -77,15 +77,13 @@ impl Limits {
             let max = kinds.map(|id| self.frame_bytes_max(id)).into_iter().fold(0, u32::max);
             return if bytes > max { Err(Error::FrameTooLarge { bytes, max }) } else { Ok(()) };
         };
-        let body = bytes.saturating_sub(1) as usize;
-        match shape(id) {
-            Some(Shape::Exactly(exactly)) if bytes != exactly => {
-                return Err(Error::MessageLength { name: name(id), id, bytes: body });
-            }
-            Some(Shape::AtLeast(least)) if bytes < least => {
-                return Err(Error::MessageLength { name: name(id), id, bytes: body });
-            }
-            _ => {}
+        let fits = match shape(id) {
+            Some(Shape::Exactly(exactly)) => bytes == exactly,
+            Some(Shape::AtLeast(least)) => bytes >= least,
+            None => true,
+        };
+        if !fits {
+            return Err(Error::MessageLength { name: name(id), id, bytes: bytes.saturating_sub(1) as usize });
         }
         let max = self.frame_bytes_max(id);
         if bytes > max {

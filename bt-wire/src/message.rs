@@ -1,8 +1,4 @@
-use bytes::Bytes;
-use nom::bytes::complete::take;
-use nom::combinator::{all_consuming, rest, success, verify};
-use nom::number::complete::{be_u8, be_u16, be_u32};
-use nom::{IResult, Parser};
+use bytes::{Buf as _, Bytes};
 
 use crate::kind::*;
 use crate::{Error, Head};
@@ -122,46 +118,65 @@ impl Message {
     /// # Errors
     /// [`Error::MessageLength`]; an id that is not known is none.
     pub fn decode(frame: Bytes) -> Result<Self, Error> {
-        let (mut message, payload_bytes) = Self::parse(&frame)?;
-        if let Some(payload) = message.payload_mut() {
-            *payload = frame.slice(frame.len() - payload_bytes..);
+        match Self::decode_fixed(&frame)? {
+            Some(message) => Ok(message),
+            None => Self::decode_with_payload(frame),
+        }
+    }
+
+    /// Reads a frame of a kind that has no payload. `None` if the kind has one.
+    #[inline]
+    pub(crate) fn decode_fixed(frame: &[u8]) -> Result<Option<Self>, Error> {
+        let Some((&id, body)) = frame.split_first() else { return Ok(Some(Self::KeepAlive)) };
+        let message = match id {
+            CHOKE if body.is_empty() => Some(Self::Choke),
+            UNCHOKE if body.is_empty() => Some(Self::Unchoke),
+            INTERESTED if body.is_empty() => Some(Self::Interested),
+            NOT_INTERESTED if body.is_empty() => Some(Self::NotInterested),
+            HAVE => number(body).map(|piece| Self::Have { piece }),
+            REQUEST => block(body).map(Self::Request),
+            CANCEL => block(body).map(Self::Cancel),
+            PORT => body.try_into().ok().map(|port| Self::Port(u16::from_be_bytes(port))),
+            SUGGEST_PIECE => number(body).map(|piece| Self::SuggestPiece { piece }),
+            HAVE_ALL if body.is_empty() => Some(Self::HaveAll),
+            HAVE_NONE if body.is_empty() => Some(Self::HaveNone),
+            REJECT_REQUEST => block(body).map(Self::RejectRequest),
+            ALLOWED_FAST => number(body).map(|piece| Self::AllowedFast { piece }),
+            HASH_REQUEST => body.try_into().ok().map(|fields| Self::HashRequest(hash_range(fields))),
+            HASH_REJECT => body.try_into().ok().map(|fields| Self::HashReject(hash_range(fields))),
+            CHOKE | UNCHOKE | INTERESTED | NOT_INTERESTED | HAVE_ALL | HAVE_NONE => None,
+            _ => return Ok(None),
+        };
+        if message.is_none() {
+            return Err(length_error(frame));
         }
         Ok(message)
     }
 
-    /// Reads a frame but leaves the payload out: says only how many bytes of it end the frame.
-    pub(crate) fn parse(frame: &[u8]) -> Result<(Self, usize), Error> {
-        let Some((&id, body)) = frame.split_first() else { return Ok((Self::KeepAlive, 0)) };
-        let payload = Bytes::new();
-        let parsed: IResult<&[u8], (Self, &[u8])> = match id {
-            CHOKE => fixed(success(Self::Choke)).parse(body),
-            UNCHOKE => fixed(success(Self::Unchoke)).parse(body),
-            INTERESTED => fixed(success(Self::Interested)).parse(body),
-            NOT_INTERESTED => fixed(success(Self::NotInterested)).parse(body),
-            HAVE => fixed(be_u32.map(|piece| Self::Have { piece })).parse(body),
-            BITFIELD => Ok((&[], (Self::Bitfield(payload), body))),
-            REQUEST => fixed(block.map(Self::Request)).parse(body),
+    /// Reads a frame of a kind that has a payload, which becomes what is left of the frame.
+    fn decode_with_payload(mut frame: Bytes) -> Result<Self, Error> {
+        let Some((&id, body)) = frame.split_first() else { return Ok(Self::KeepAlive) };
+        let (message, fields) = match id {
+            BITFIELD => (Some(Self::Bitfield(Bytes::new())), 0),
             PIECE => {
-                let head = (be_u32, be_u32).map(|(piece, begin)| Self::Piece { piece, begin, data: Bytes::new() });
-                (head, rest).parse(body)
+                let fields = body.first_chunk::<8>().map(|fields| numbers(fields));
+                (fields.map(|[piece, begin]| Self::Piece { piece, begin, data: Bytes::new() }), 8)
             }
-            CANCEL => fixed(block.map(Self::Cancel)).parse(body),
-            PORT => fixed(be_u16.map(Self::Port)).parse(body),
-            SUGGEST_PIECE => fixed(be_u32.map(|piece| Self::SuggestPiece { piece })).parse(body),
-            HAVE_ALL => fixed(success(Self::HaveAll)).parse(body),
-            HAVE_NONE => fixed(success(Self::HaveNone)).parse(body),
-            REJECT_REQUEST => fixed(block.map(Self::RejectRequest)).parse(body),
-            ALLOWED_FAST => fixed(be_u32.map(|piece| Self::AllowedFast { piece })).parse(body),
-            HASH_REQUEST => fixed(hash_range.map(Self::HashRequest)).parse(body),
-            HASHES => (hash_range.map(|range| Self::Hashes { range, hashes: Bytes::new() }), whole_hashes).parse(body),
-            HASH_REJECT => fixed(hash_range.map(Self::HashReject)).parse(body),
-            EXTENDED => (be_u8.map(|id| Self::Extended { id, payload: Bytes::new() }), rest).parse(body),
-            id => Ok((&[], (Self::Unknown { id, payload }, body))),
+            EXTENDED => (body.first().map(|id| Self::Extended { id: *id, payload: Bytes::new() }), 1),
+            HASHES => {
+                let whole = body.len() % HASH_BYTES as usize == HASH_FIELDS_BYTES % HASH_BYTES as usize;
+                let fields = body.first_chunk::<HASH_FIELDS_BYTES>().filter(|_| whole);
+                let range = fields.map(hash_range);
+                (range.map(|range| Self::Hashes { range, hashes: Bytes::new() }), HASH_FIELDS_BYTES)
+            }
+            id => (Some(Self::Unknown { id, payload: Bytes::new() }), 0),
         };
-        match parsed {
-            Ok((_, (message, payload))) => Ok((message, payload.len())),
-            Err(_) => Err(Error::MessageLength { name: name(id), id, bytes: body.len() }),
+        let mut message = message.ok_or_else(|| length_error(&frame))?;
+        frame.advance(1 + fields);
+        if let Some(payload) = message.payload_mut() {
+            *payload = frame;
         }
+        Ok(message)
     }
 
     /// The id; `None` for a keep-alive, which has none.
@@ -214,7 +229,7 @@ impl Message {
         self.payload_mut().map(std::mem::take)
     }
 
-    pub(crate) fn payload_mut(&mut self) -> Option<&mut Bytes> {
+    fn payload_mut(&mut self) -> Option<&mut Bytes> {
         match self {
             Self::Bitfield(payload)
             | Self::Piece { data: payload, .. }
@@ -230,29 +245,31 @@ impl Message {
     /// # Errors
     /// [`Error::Unframeable`] if the payload is about 4 GiB or more.
     pub fn head(&self) -> Result<Head, Error> {
-        let mut head = Head::new();
-        if let Some(id) = self.id() {
-            head.put(&[id]);
-        }
+        let Some(id) = self.id() else { return Ok(Head::new(0)) };
+        let fields = match shape(id) {
+            Some(Shape::Exactly(bytes) | Shape::AtLeast(bytes)) => bytes as usize,
+            None => 1,
+        };
+        let bytes = fields + self.payload().map_or(0, Bytes::len);
+        let mut head = Head::new(u32::try_from(bytes).map_err(|_| Error::Unframeable { bytes })?);
+        head.put(&[id]);
         match self {
             Self::Have { piece } | Self::SuggestPiece { piece } | Self::AllowedFast { piece } => {
-                head.put_u32s(&[*piece])
+                head.put_u32s([*piece])
             }
             Self::Request(block) | Self::Cancel(block) | Self::RejectRequest(block) => {
-                head.put_u32s(&[block.piece, block.begin, block.length])
+                head.put_u32s([block.piece, block.begin, block.length])
             }
-            Self::Piece { piece, begin, .. } => head.put_u32s(&[*piece, *begin]),
+            Self::Piece { piece, begin, .. } => head.put_u32s([*piece, *begin]),
             Self::Port(port) => head.put(&port.to_be_bytes()),
             Self::Extended { id, .. } => head.put(&[*id]),
             Self::HashRequest(range) | Self::Hashes { range, .. } | Self::HashReject(range) => {
                 head.put(&range.pieces_root);
-                head.put_u32s(&[range.base_layer, range.index, range.length, range.proof_layers]);
+                head.put_u32s([range.base_layer, range.index, range.length, range.proof_layers]);
             }
             _ => {}
         }
-        let bytes = head.as_ref().len() - 4 + self.payload().map_or(0, Bytes::len);
-        let length = u32::try_from(bytes).map_err(|_| Error::Unframeable { bytes })?;
-        Ok(head.with_length(length))
+        Ok(head)
     }
 
     /// The whole frame, with its length prefix. Copies the payload; to send a large one, write
@@ -265,32 +282,35 @@ impl Message {
     }
 }
 
-/// A body that is nothing but this.
-fn fixed<'a>(
-    body: impl Parser<&'a [u8], Output = Message, Error = nom::error::Error<&'a [u8]>>,
-) -> impl Parser<&'a [u8], Output = (Message, &'a [u8]), Error = nom::error::Error<&'a [u8]>> {
-    all_consuming(body).map(|message| (message, &[][..]))
+#[cold]
+fn length_error(frame: &[u8]) -> Error {
+    let id = frame.first().copied().unwrap_or_default();
+    Error::MessageLength { name: name(id), id, bytes: frame.len().saturating_sub(1) }
+}
+
+/// `N` numbers of four bytes.
+fn numbers<const N: usize>(bytes: &[u8]) -> [u32; N] {
+    let mut numbers = [0; N];
+    for (number, bytes) in numbers.iter_mut().zip(bytes.as_chunks().0) {
+        *number = u32::from_be_bytes(*bytes);
+    }
+    numbers
+}
+
+fn number(body: &[u8]) -> Option<u32> {
+    body.try_into().ok().map(u32::from_be_bytes)
 }
 
 /// `piece: u32, begin: u32, length: u32`
-fn block(input: &[u8]) -> IResult<&[u8], Block> {
-    (be_u32, be_u32, be_u32).map(|(piece, begin, length)| Block { piece, begin, length }).parse(input)
+fn block(body: &[u8]) -> Option<Block> {
+    let body: &[u8; 12] = body.try_into().ok()?;
+    let [piece, begin, length] = numbers(body);
+    Some(Block { piece, begin, length })
 }
 
 /// `pieces_root: 32 bytes, base_layer: u32, index: u32, length: u32, proof_layers: u32`
-fn hash_range(input: &[u8]) -> IResult<&[u8], HashRange> {
-    let fields = (take(32_usize), be_u32, be_u32, be_u32, be_u32);
-    let range = |(root, base_layer, index, length, proof_layers): (&[u8], _, _, _, _)| HashRange {
-        pieces_root: root.try_into().expect("just taken"),
-        base_layer,
-        index,
-        length,
-        proof_layers,
-    };
-    fields.map(range).parse(input)
-}
-
-/// All that is left, which is hashes of 32 bytes.
-fn whole_hashes(input: &[u8]) -> IResult<&[u8], &[u8]> {
-    verify(rest, |hashes: &[u8]| hashes.len().is_multiple_of(32)).parse(input)
+fn hash_range(fields: &[u8; HASH_FIELDS_BYTES]) -> HashRange {
+    let (root, fields) = fields.split_at(32);
+    let [base_layer, index, length, proof_layers] = numbers(fields);
+    HashRange { pieces_root: root.try_into().expect("32 of 48 bytes"), base_layer, index, length, proof_layers }
 }

@@ -149,13 +149,14 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn config() -> ConnectionConfig {
-        let mut config = ConnectionConfig::default();
-        config.handshake_within = 10 * SECOND;
-        config.idle_after = 100 * SECOND;
-        config.stalled_after = 30 * SECOND;
-        config.keep_alive_every = 60 * SECOND;
-        config.close_within = 5 * SECOND;
-        config
+        ConnectionConfig {
+            handshake_within: 10 * SECOND,
+            idle_after: 100 * SECOND,
+            stalled_after: 30 * SECOND,
+            keep_alive_every: 60 * SECOND,
+            close_within: 5 * SECOND,
+            ..ConnectionConfig::default()
+        }
     }
 
     #[expect(clippy::disallowed_methods, reason = "there is no other way to make an instant")]

@@ -7,7 +7,7 @@ use bytes::{Buf as _, Bytes};
 
 use super::Event;
 use crate::buffer_pool::{BUFFER_BYTES, Buffer, BufferPool, PoolHandle};
-use crate::kind::{BITFIELD, EXTENDED, PIECE, Shape, shape};
+use crate::kind::{HASHES, fields_before_payload};
 use crate::{Error, Handshake, HandshakeDecoder, HandshakeStage, Limits, Message};
 
 const PREFIX_BYTES: usize = 4;
@@ -129,14 +129,14 @@ impl Inbox {
                 Err(error) => return Poll::Ready(Err(error)),
                 Ok(Front::Incomplete { .. }) => return Poll::Ready(Ok(None)),
                 Ok(Front::Large { head, payload }) => return Poll::Ready(self.begin_payload(head, payload).map(Some)),
-                Ok(Front::Whole(end)) => match Message::parse(&self.buffer.bytes()[PREFIX_BYTES..end]) {
+                Ok(Front::Whole(end)) => match Message::decode_fixed(&self.buffer.bytes()[PREFIX_BYTES..end]) {
                     Err(error) => return Poll::Ready(Err(error)),
-                    Ok((message, 0)) => {
+                    Ok(Some(message)) => {
                         self.buffer.bytes_mut().advance(end);
                         self.messages += 1;
                         return Poll::Ready(Ok(Some(Event::Message(message))));
                     }
-                    Ok(_) => {
+                    Ok(None) => {
                         let whole = self.whole_frames(end);
                         self.batch = ready!(self.pool.poll_cut(cx, &mut self.buffer, whole));
                     }
@@ -148,21 +148,13 @@ impl Inbox {
 
     fn next_of_batch(&mut self) -> Result<Event, Error> {
         let end = self.batch.first_chunk().map_or(0, |prefix| PREFIX_BYTES + u32::from_be_bytes(*prefix) as usize);
-        let (mut message, payload_bytes) = Message::parse(&self.batch[PREFIX_BYTES..end])?;
-        if payload_bytes > 0
-            && let Some(payload) = message.payload_mut()
-        {
-            self.frame_bytes = end;
-            *payload = self.batch.slice(end - payload_bytes..end);
-        }
-        if end == self.batch.len() {
-            // Lets go of the buffer with the last payload.
-            self.batch = Bytes::new();
-        } else {
-            self.batch.advance(end);
-        }
+        self.frame_bytes = end;
+        // The last one lets go of the buffer.
+        let mut frame =
+            if end == self.batch.len() { std::mem::take(&mut self.batch) } else { self.batch.split_to(end) };
+        frame.advance(PREFIX_BYTES);
         self.messages += 1;
-        Ok(Event::Message(message))
+        Message::decode(frame).map(Event::Message)
     }
 
     fn front(&self) -> Result<Front, Error> {
@@ -177,6 +169,7 @@ impl Inbox {
         let whole = PREFIX_BYTES + length as usize;
         if length > self.whole_bytes_max
             && let Some(id) = id
+            && id != HASHES
             && let Some(fields) = fields_before_payload(id)
         {
             let head = PREFIX_BYTES + fields as usize;
@@ -199,7 +192,7 @@ impl Inbox {
     }
 
     fn begin_payload(&mut self, head: usize, payload: u32) -> Result<Event, Error> {
-        let (message, _) = Message::parse(&self.buffer.bytes()[PREFIX_BYTES..head])?;
+        let message = Message::decode(Bytes::copy_from_slice(&self.buffer.bytes()[PREFIX_BYTES..head]))?;
         self.buffer.bytes_mut().advance(head);
         self.stage = Stage::Payload { left: payload };
         self.messages += 1;
@@ -225,14 +218,5 @@ impl Inbox {
             Stage::Payload { .. } => Some(("a message", held)),
             Stage::Messages => (held > 0).then_some(("a message", held)),
         }
-    }
-}
-
-/// Bytes from the id to the payload, of the kinds that can be delivered in parts.
-fn fields_before_payload(id: u8) -> Option<u32> {
-    match (id, shape(id)) {
-        (BITFIELD | PIECE | EXTENDED, Some(Shape::AtLeast(fields))) => Some(fields),
-        (_, None) => Some(1),
-        _ => None,
     }
 }
