@@ -3,6 +3,7 @@
 use bytes::{Buf, BytesMut};
 use tokio_util::codec::{Decoder, Encoder};
 
+use crate::head::HEAD_BYTES_MAX;
 use crate::{Error, Handshake, Limits, Message};
 
 /// Bytes of the length prefix.
@@ -116,11 +117,14 @@ impl Encoder<&Message> for PeerCodec {
     type Error = Error;
 
     fn encode(&mut self, message: &Message, dst: &mut BytesMut) -> Result<(), Error> {
-        let head = message.head()?;
-        let payload = message.payload().map_or(&[][..], |payload| payload);
-        dst.reserve(head.as_ref().len() + payload.len());
-        dst.extend_from_slice(head.as_ref());
-        dst.extend_from_slice(payload);
+        let at = dst.len();
+        dst.resize(at + HEAD_BYTES_MAX, 0);
+        let head = dst[at..].first_chunk_mut().map_or(Ok(0), |out| message.write_head(out));
+        dst.truncate(at + head.as_ref().copied().unwrap_or_default());
+        head?;
+        if let Some(payload) = message.payload() {
+            dst.extend_from_slice(payload);
+        }
         Ok(())
     }
 }

@@ -70,6 +70,7 @@ impl Limits {
     }
 
     /// Checks a frame of which the length is known, and the id if it has one and that has come.
+    #[inline]
     pub(crate) fn check_frame(&self, bytes: u32, id: Option<u8>) -> Result<(), Error> {
         let Some(id) = id else {
             // No other kind is larger than all of these.

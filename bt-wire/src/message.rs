@@ -1,5 +1,6 @@
 use bytes::{Buf as _, Bytes};
 
+use crate::head::{HEAD_BYTES_MAX, HeadWriter};
 use crate::kind::*;
 use crate::{Error, Head};
 
@@ -125,7 +126,7 @@ impl Message {
     }
 
     /// Reads a frame of a kind that has no payload. `None` if the kind has one.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn decode_fixed(frame: &[u8]) -> Result<Option<Self>, Error> {
         let Some((&id, body)) = frame.split_first() else { return Ok(Some(Self::KeepAlive)) };
         let message = match id {
@@ -245,13 +246,21 @@ impl Message {
     /// # Errors
     /// [`Error::Unframeable`] if the payload is about 4 GiB or more.
     pub fn head(&self) -> Result<Head, Error> {
-        let Some(id) = self.id() else { return Ok(Head::new(0)) };
+        let mut bytes = [0; HEAD_BYTES_MAX];
+        let len = self.write_head(&mut bytes)?;
+        Ok(Head::new(bytes, len))
+    }
+
+    /// Writes the head to the front of `out`, and says how long it is.
+    #[inline]
+    pub(crate) fn write_head(&self, out: &mut [u8; HEAD_BYTES_MAX]) -> Result<usize, Error> {
+        let Some(id) = self.id() else { return Ok(HeadWriter::new(out, 0).len()) };
         let fields = match shape(id) {
             Some(Shape::Exactly(bytes) | Shape::AtLeast(bytes)) => bytes as usize,
             None => 1,
         };
         let bytes = fields + self.payload().map_or(0, Bytes::len);
-        let mut head = Head::new(u32::try_from(bytes).map_err(|_| Error::Unframeable { bytes })?);
+        let mut head = HeadWriter::new(out, u32::try_from(bytes).map_err(|_| Error::Unframeable { bytes })?);
         head.put(&[id]);
         match self {
             Self::Have { piece } | Self::SuggestPiece { piece } | Self::AllowedFast { piece } => {
@@ -269,7 +278,7 @@ impl Message {
             }
             _ => {}
         }
-        Ok(head)
+        Ok(head.len())
     }
 
     /// The whole frame, with its length prefix. Copies the payload; to send a large one, write

@@ -118,6 +118,7 @@ impl Inbox {
     }
 
     /// What comes next of what was read. `Pending` only for the pool; `None` if more has to be read.
+    #[inline]
     pub(crate) fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Event>, Error>> {
         match self.stage {
             Stage::Handshake(_) => return Poll::Ready(Ok(None)),
@@ -146,6 +147,7 @@ impl Inbox {
         Poll::Ready(self.next_of_batch().map(Some))
     }
 
+    #[inline]
     fn next_of_batch(&mut self) -> Result<Event, Error> {
         let end = self.batch.first_chunk().map_or(0, |prefix| PREFIX_BYTES + u32::from_be_bytes(*prefix) as usize);
         self.frame_bytes = end;
@@ -157,10 +159,12 @@ impl Inbox {
         Message::decode(frame).map(Event::Message)
     }
 
+    #[inline]
     fn front(&self) -> Result<Front, Error> {
         self.frame_at(self.buffer.bytes())
     }
 
+    #[inline]
     fn frame_at(&self, bytes: &[u8]) -> Result<Front, Error> {
         let Some(prefix) = bytes.first_chunk() else { return Ok(Front::Incomplete { whole: None }) };
         let length = u32::from_be_bytes(*prefix);

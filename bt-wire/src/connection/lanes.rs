@@ -134,9 +134,7 @@ impl Lanes {
     /// The first bytes of a connection.
     pub(crate) fn push_handshake(&mut self, handshake: &Handshake) {
         let payload = Bytes::copy_from_slice(&handshake.encode());
-        let head = Head::new(0);
-        let head_written = head.as_ref().len();
-        self.control.push(Frame { head, head_written, payload });
+        self.control.push(Frame { head: Head::EMPTY, head_written: 0, payload });
     }
 
     pub(crate) fn push(&mut self, lane: Lane, message: Message) -> Result<(), PushError> {
