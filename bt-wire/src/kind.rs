@@ -54,6 +54,7 @@ pub(crate) enum Shape {
 }
 
 /// Bytes from the id to the payload, of the kinds that have one.
+#[cfg(feature = "net")]
 pub(crate) fn fields_before_payload(id: u8) -> Option<u32> {
     match shape(id) {
         Some(Shape::AtLeast(fields)) => Some(fields),

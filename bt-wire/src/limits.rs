@@ -69,27 +69,44 @@ impl Limits {
         }
     }
 
-    /// Checks a frame of which the length is known, and the id if it has one and that has come.
+    /// Checks a frame of which the length is known, its length prefix not counted, and the id if it has one and
+    /// that has come: before any more of it is waited for. The error is the same with and without the id, unless
+    /// only the id tells.
+    ///
+    /// # Errors
+    /// [`Error::FrameTooLarge`], [`Error::MessageTooLarge`], [`Error::MessageLength`].
     #[inline]
-    pub(crate) fn check_frame(&self, bytes: u32, id: Option<u8>) -> Result<(), Error> {
-        let Some(id) = id else {
-            // No other kind is larger than all of these.
-            let kinds = [BITFIELD, PIECE, EXTENDED, HASHES, u8::MAX];
-            let max = kinds.map(|id| self.frame_bytes_max(id)).into_iter().fold(0, u32::max);
-            return if bytes > max { Err(Error::FrameTooLarge { bytes, max }) } else { Ok(()) };
+    pub fn check_frame(&self, bytes: u32, id: Option<u8>) -> Result<(), Error> {
+        let fits = match id {
+            None => bytes <= self.frame_bytes_max_of_all(),
+            Some(id) => self.fits(bytes, id),
         };
-        let fits = match shape(id) {
+        if fits { Ok(()) } else { Err(self.frame_error(bytes, id)) }
+    }
+
+    #[inline]
+    fn fits(&self, bytes: u32, id: u8) -> bool {
+        match shape(id) {
             Some(Shape::Exactly(exactly)) => bytes == exactly,
-            Some(Shape::AtLeast(least)) => bytes >= least,
-            None => true,
-        };
-        if !fits {
-            return Err(Error::MessageLength { name: name(id), id, bytes: bytes.saturating_sub(1) as usize });
+            Some(Shape::AtLeast(least)) => (least..=self.frame_bytes_max(id)).contains(&bytes),
+            None => bytes <= self.frame_bytes_max(id),
         }
-        let max = self.frame_bytes_max(id);
-        if bytes > max {
-            return Err(Error::MessageTooLarge { name: name(id), id, bytes, max });
+    }
+
+    /// No kind that is not among these is larger than all of them.
+    fn frame_bytes_max_of_all(&self) -> u32 {
+        let kinds = [BITFIELD, PIECE, EXTENDED, HASHES, u8::MAX];
+        kinds.map(|id| self.frame_bytes_max(id)).into_iter().fold(0, u32::max)
+    }
+
+    #[cold]
+    fn frame_error(&self, bytes: u32, id: Option<u8>) -> Error {
+        let max = self.frame_bytes_max_of_all();
+        let Some(id) = id.filter(|_| bytes <= max) else { return Error::FrameTooLarge { bytes, max } };
+        let (name, max) = (name(id), self.frame_bytes_max(id));
+        match shape(id) {
+            Some(Shape::AtLeast(_)) | None if bytes > max => Error::MessageTooLarge { name, id, bytes, max },
+            _ => Error::MessageLength { name, id, bytes: bytes.saturating_sub(1) as usize },
         }
-        Ok(())
     }
 }

@@ -110,7 +110,7 @@ mod codec {
         // 100 MB for ten pieces.
         let mut buffer = BytesMut::from(&[&100_000_001_u32.to_be_bytes()[..], b"\x05"].concat()[..]);
         let error = of_pieces(10).decode(&mut buffer).unwrap_err();
-        assert!(matches!(error, Error::MessageTooLarge { bytes: 100_000_001, max: 3, .. }), "{error}");
+        assert!(matches!(error, Error::FrameTooLarge { bytes: 100_000_001, .. }), "{error}");
         buffer.truncate(4);
         let error = of_pieces(10).decode(&mut buffer).unwrap_err();
         assert!(matches!(error, Error::FrameTooLarge { bytes: 100_000_001, .. }), "{error}");
