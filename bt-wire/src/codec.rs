@@ -3,6 +3,7 @@
 use bytes::{Buf, BytesMut};
 use tokio_util::codec::{Decoder, Encoder};
 
+use crate::head::HEAD_BYTES_MAX;
 use crate::{Error, Handshake, Limits, Message};
 
 /// Bytes of the length prefix.
@@ -79,25 +80,23 @@ impl Decoder for PeerCodec {
 
     fn decode(&mut self, src: &mut BytesMut) -> Result<Option<Message>, Error> {
         let Some(prefix) = src.first_chunk() else { return Ok(None) };
-        let (bytes, max) = (u32::from_be_bytes(*prefix), self.limits.frame_bytes_max);
-        if bytes > max {
-            return Err(Error::FrameTooLarge { bytes, max });
-        }
+        let bytes = u32::from_be_bytes(*prefix);
+        // The byte behind an empty frame is of the next one.
+        let id = src.get(PREFIX_BYTES).copied().filter(|_| bytes > 0);
+        self.limits.check_frame(bytes, id)?;
         let end = PREFIX_BYTES + bytes as usize;
         let Some(frame) = src.get(PREFIX_BYTES..end) else {
             let missing = end - src.len();
             src.reserve(missing.min(src.len().max(RESERVED_AHEAD_BYTES_MAX)));
             return Ok(None);
         };
-        let (mut message, payload_bytes) = Message::parse(frame)?;
-        match message.payload_mut() {
-            Some(payload) => {
-                src.advance(end - payload_bytes);
-                *payload = src.split_to(payload_bytes).freeze();
-            }
-            None => src.advance(end),
+        let message = Message::decode_fixed(frame)?;
+        if message.is_some() {
+            src.advance(end);
+            return Ok(message);
         }
-        Ok(Some(message))
+        src.advance(PREFIX_BYTES);
+        Message::decode(src.split_to(end - PREFIX_BYTES).freeze()).map(Some)
     }
 
     fn decode_eof(&mut self, src: &mut BytesMut) -> Result<Option<Message>, Error> {
@@ -110,11 +109,22 @@ impl Encoder<Message> for PeerCodec {
     type Error = Error;
 
     fn encode(&mut self, message: Message, dst: &mut BytesMut) -> Result<(), Error> {
-        let head = message.head()?;
-        let payload = message.payload().map_or(&[][..], |payload| payload);
-        dst.reserve(head.as_ref().len() + payload.len());
-        dst.extend_from_slice(head.as_ref());
-        dst.extend_from_slice(payload);
+        self.encode(&message, dst)
+    }
+}
+
+impl Encoder<&Message> for PeerCodec {
+    type Error = Error;
+
+    fn encode(&mut self, message: &Message, dst: &mut BytesMut) -> Result<(), Error> {
+        let at = dst.len();
+        dst.resize(at + HEAD_BYTES_MAX, 0);
+        let head = dst[at..].first_chunk_mut().map_or(Ok(0), |out| message.write_head(out));
+        dst.truncate(at + head.as_ref().copied().unwrap_or_default());
+        head?;
+        if let Some(payload) = message.payload() {
+            dst.extend_from_slice(payload);
+        }
         Ok(())
     }
 }

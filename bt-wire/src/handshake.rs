@@ -1,10 +1,4 @@
-use std::fmt;
-
-use nom::bytes::complete::{tag, take};
-use nom::sequence::preceded;
-use nom::{IResult, Parser};
-
-use crate::{Error, InfoHash, PeerId};
+use crate::{Capability, Error, InfoHash, PeerId, Reserved};
 
 /// Length of the protocol's name, and the name.
 const PROTOCOL: &[u8; 20] = b"\x13BitTorrent protocol";
@@ -52,7 +46,17 @@ impl Handshake {
     /// # Errors
     /// [`Error::NotBitTorrent`].
     pub fn decode(bytes: &[u8; Self::BYTES]) -> Result<Self, Error> {
-        handshake(bytes).map(|(_, handshake)| handshake).map_err(|_| Error::NotBitTorrent)
+        let (protocol, fields) = bytes.split_at(PROTOCOL.len());
+        if protocol != PROTOCOL {
+            return Err(Error::NotBitTorrent);
+        }
+        let (reserved, ids) = fields.split_at(8);
+        let (info_hash, peer_id) = ids.split_at(20);
+        Ok(Self {
+            reserved: Reserved::from_bytes(array(reserved)),
+            info_hash: InfoHash::from_bytes(array(info_hash)),
+            peer_id: PeerId::from_bytes(array(peer_id)),
+        })
     }
 
     /// Reads one off the front, and returns what follows. `None` if it is not complete.
@@ -69,80 +73,80 @@ impl Handshake {
     }
 }
 
-fn handshake(input: &[u8]) -> IResult<&[u8], Handshake> {
-    let fields = (array, array, array).map(|(reserved, info_hash, peer_id)| Handshake {
-        reserved: Reserved::from_bytes(reserved),
-        info_hash: InfoHash::from_bytes(info_hash),
-        peer_id: PeerId::from_bytes(peer_id),
-    });
-    preceded(tag(&PROTOCOL[..]), fields).parse(input)
+/// A field of this length.
+fn array<const N: usize>(field: &[u8]) -> [u8; N] {
+    field.try_into().expect("the handshake was cut where its fields end")
 }
 
-fn array<const N: usize>(input: &[u8]) -> IResult<&[u8], [u8; N]> {
-    take(N).map(|bytes: &[u8]| bytes.try_into().expect("just taken")).parse(input)
-}
-
-/// What the reserved bits of a handshake say that its sender understands.
+/// The first part of a [`Handshake`], which is there 20 bytes before the rest: some peers send their id only
+/// after they have seen ours, and a swarm that is not known here can be refused at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Capability {
-    /// A node of the DHT, which takes `port` messages (BEP 5).
-    Dht,
-    /// The fast extension (BEP 6).
-    Fast,
-    /// Version 2 torrents (BEP 52).
-    V2,
-    /// The extension protocol (BEP 10).
-    ExtensionProtocol,
+pub struct HandshakeStart {
+    /// What the sender is capable of.
+    pub reserved: Reserved,
+    /// The swarm.
+    pub info_hash: InfoHash,
 }
 
-impl Capability {
-    const ALL: [Self; 4] = [Self::Dht, Self::Fast, Self::V2, Self::ExtensionProtocol];
+/// What a [`HandshakeDecoder`] has come to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HandshakeStage {
+    /// All but the peer id: told once.
+    Start(HandshakeStart),
+    /// All of it: told once, after [`Start`](Self::Start).
+    Complete(Handshake),
+}
 
-    /// Counted from the right, the least bit of the last byte being 0.
-    const fn bit(self) -> u64 {
-        match self {
-            Self::Dht => 0,
-            Self::Fast => 2,
-            Self::V2 => 4,
-            Self::ExtensionProtocol => 20,
+/// Reads a handshake that comes in pieces, and tells each stage as soon as it is there.
+#[derive(Debug, Clone)]
+pub struct HandshakeDecoder {
+    received: [u8; Handshake::BYTES],
+    len: usize,
+}
+
+impl Default for HandshakeDecoder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl HandshakeDecoder {
+    /// Bytes up to the end of the info hash.
+    const START_BYTES: usize = 48;
+
+    /// Before the first byte.
+    pub const fn new() -> Self {
+        Self { received: [0; Handshake::BYTES], len: 0 }
+    }
+
+    /// Takes bytes off the front of the input, up to the end of the stage that is next and never beyond the
+    /// handshake. Call it until it returns `None`, which says that it wants more input or is done.
+    ///
+    /// # Errors
+    /// [`Error::NotBitTorrent`] as soon as that shows, however little there is.
+    pub fn decode(&mut self, input: &mut &[u8]) -> Result<Option<HandshakeStage>, Error> {
+        let end = if self.len < Self::START_BYTES { Self::START_BYTES } else { Handshake::BYTES };
+        let (taken, rest) = input.split_at(input.len().min(end - self.len));
+        self.received[self.len..][..taken.len()].copy_from_slice(taken);
+        self.len += taken.len();
+        *input = rest;
+        let known = self.len.min(PROTOCOL.len());
+        if self.received[..known] != PROTOCOL[..known] {
+            return Err(Error::NotBitTorrent);
         }
-    }
-}
-
-/// The eight reserved bytes of a handshake. Bits without a name are kept.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct Reserved([u8; 8]);
-
-impl Reserved {
-    /// Takes the bytes as they are on the wire.
-    pub const fn from_bytes(bytes: [u8; 8]) -> Self {
-        Self(bytes)
-    }
-
-    /// The bytes as they are on the wire.
-    pub const fn as_bytes(&self) -> &[u8; 8] {
-        &self.0
-    }
-
-    /// Sets a bit.
-    #[must_use]
-    pub const fn with(self, capability: Capability) -> Self {
-        Self((u64::from_be_bytes(self.0) | 1 << capability.bit()).to_be_bytes())
-    }
-
-    /// Whether a bit is set.
-    pub const fn has(self, capability: Capability) -> bool {
-        u64::from_be_bytes(self.0) >> capability.bit() & 1 == 1
-    }
-}
-
-impl fmt::Debug for Reserved {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Reserved({:016x}", u64::from_be_bytes(self.0))?;
-        for capability in Capability::ALL.into_iter().filter(|capability| self.has(*capability)) {
-            write!(f, " {capability:?}")?;
+        if taken.is_empty() || self.len < end {
+            return Ok(None);
         }
-        f.write_str(")")
+        let handshake = Handshake::decode(&self.received)?;
+        Ok(Some(if end == Handshake::BYTES {
+            HandshakeStage::Complete(handshake)
+        } else {
+            HandshakeStage::Start(HandshakeStart { reserved: handshake.reserved, info_hash: handshake.info_hash })
+        }))
+    }
+
+    /// Bytes of the handshake that have come.
+    pub fn bytes(&self) -> usize {
+        self.len
     }
 }

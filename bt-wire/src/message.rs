@@ -1,12 +1,11 @@
-use bytes::Bytes;
-use nom::combinator::{all_consuming, rest, success};
-use nom::number::complete::{be_u8, be_u16, be_u32};
-use nom::{IResult, Parser};
+use bytes::{Buf as _, Bytes};
 
-use crate::Error;
+use crate::head::{HEAD_BYTES_MAX, HeadWriter};
+use crate::kind::*;
+use crate::{Error, Head};
 
-/// What travels after the handshake (BEP 3, BEP 5, BEP 10): a length of four bytes, an id, a body. Integers are
-/// big-endian.
+/// What travels after the handshake (BEP 3, 5, 6, 10 and 52): a length of four bytes, an id, a body. Integers
+/// are big-endian.
 ///
 /// Payloads are slices of the buffer they were read into and keep all of it alive: copy what is small and kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +43,22 @@ pub enum Message {
     Cancel(Block),
     /// 9: the UDP port of the sender's DHT node (BEP 5).
     Port(u16),
+    /// 13: a piece that the sender would like to be asked for (BEP 6).
+    SuggestPiece {
+        /// Index of the piece.
+        piece: u32,
+    },
+    /// 14: the sender has all pieces; in place of a bitfield (BEP 6).
+    HaveAll,
+    /// 15: the sender has no piece; in place of a bitfield (BEP 6).
+    HaveNone,
+    /// 16: a request that will not be answered (BEP 6).
+    RejectRequest(Block),
+    /// 17: a piece that may be asked for while choked (BEP 6).
+    AllowedFast {
+        /// Index of the piece.
+        piece: u32,
+    },
     /// 20: a message of an extension (BEP 10).
     Extended {
         /// The number under which the *receiver* announced the extension, or
@@ -52,6 +67,17 @@ pub enum Message {
         /// The extension's.
         payload: Bytes,
     },
+    /// 21: asks for hashes of a file's tree (BEP 52).
+    HashRequest(HashRange),
+    /// 22: hashes of a file's tree (BEP 52).
+    Hashes {
+        /// As in the request.
+        range: HashRange,
+        /// 32 bytes each: those of the base layer, then those that prove them, bottom up.
+        hashes: Bytes,
+    },
+    /// 23: a request for hashes that will not be answered (BEP 52).
+    HashReject(HashRange),
     /// Any other id. Not an error: it may be of an extension that is not known here.
     Unknown {
         /// The id.
@@ -72,17 +98,20 @@ pub struct Block {
     pub length: u32,
 }
 
-const CHOKE: u8 = 0;
-const UNCHOKE: u8 = 1;
-const INTERESTED: u8 = 2;
-const NOT_INTERESTED: u8 = 3;
-const HAVE: u8 = 4;
-const BITFIELD: u8 = 5;
-const REQUEST: u8 = 6;
-const PIECE: u8 = 7;
-const CANCEL: u8 = 8;
-const PORT: u8 = 9;
-const EXTENDED: u8 = 20;
+/// Hashes of a file's tree, side by side, and how far up to prove them (BEP 52).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct HashRange {
+    /// The root of the tree: which file it is.
+    pub pieces_root: [u8; 32],
+    /// The layer that the hashes are in; that of the leaves is 0.
+    pub base_layer: u32,
+    /// Where in the layer they begin, hashes. A multiple of the length.
+    pub index: u32,
+    /// How many there are: a power of two, at least 2.
+    pub length: u32,
+    /// Layers above the base layer to prove them with.
+    pub proof_layers: u32,
+}
 
 impl Message {
     /// Reads a frame, without its length prefix. An empty one is a keep-alive.
@@ -90,38 +119,97 @@ impl Message {
     /// # Errors
     /// [`Error::MessageLength`]; an id that is not known is none.
     pub fn decode(frame: Bytes) -> Result<Self, Error> {
-        let (mut message, payload_bytes) = Self::parse(&frame)?;
-        if let Some(payload) = message.payload_mut() {
-            *payload = frame.slice(frame.len() - payload_bytes..);
+        match Self::decode_fixed(&frame)? {
+            Some(message) => Ok(message),
+            None => Self::decode_with_payload(frame),
+        }
+    }
+
+    /// Reads a frame of a kind that has no payload. `None` if the kind has one.
+    #[inline(always)]
+    pub(crate) fn decode_fixed(frame: &[u8]) -> Result<Option<Self>, Error> {
+        let Some((&id, body)) = frame.split_first() else { return Ok(Some(Self::KeepAlive)) };
+        let message = match id {
+            CHOKE if body.is_empty() => Some(Self::Choke),
+            UNCHOKE if body.is_empty() => Some(Self::Unchoke),
+            INTERESTED if body.is_empty() => Some(Self::Interested),
+            NOT_INTERESTED if body.is_empty() => Some(Self::NotInterested),
+            HAVE => number(body).map(|piece| Self::Have { piece }),
+            REQUEST => block(body).map(Self::Request),
+            CANCEL => block(body).map(Self::Cancel),
+            PORT => body.try_into().ok().map(|port| Self::Port(u16::from_be_bytes(port))),
+            SUGGEST_PIECE => number(body).map(|piece| Self::SuggestPiece { piece }),
+            HAVE_ALL if body.is_empty() => Some(Self::HaveAll),
+            HAVE_NONE if body.is_empty() => Some(Self::HaveNone),
+            REJECT_REQUEST => block(body).map(Self::RejectRequest),
+            ALLOWED_FAST => number(body).map(|piece| Self::AllowedFast { piece }),
+            HASH_REQUEST => body.try_into().ok().map(|fields| Self::HashRequest(hash_range(fields))),
+            HASH_REJECT => body.try_into().ok().map(|fields| Self::HashReject(hash_range(fields))),
+            CHOKE | UNCHOKE | INTERESTED | NOT_INTERESTED | HAVE_ALL | HAVE_NONE => None,
+            _ => return Ok(None),
+        };
+        if message.is_none() {
+            return Err(length_error(frame));
         }
         Ok(message)
     }
 
-    /// Reads a frame but leaves the payload out: says only how many bytes of it end the frame.
-    pub(crate) fn parse(frame: &[u8]) -> Result<(Self, usize), Error> {
-        let Some((&id, body)) = frame.split_first() else { return Ok((Self::KeepAlive, 0)) };
-        let payload = Bytes::new();
-        let parsed: IResult<&[u8], (Self, &[u8])> = match id {
-            CHOKE => fixed(success(Self::Choke)).parse(body),
-            UNCHOKE => fixed(success(Self::Unchoke)).parse(body),
-            INTERESTED => fixed(success(Self::Interested)).parse(body),
-            NOT_INTERESTED => fixed(success(Self::NotInterested)).parse(body),
-            HAVE => fixed(be_u32.map(|piece| Self::Have { piece })).parse(body),
-            BITFIELD => Ok((&[], (Self::Bitfield(payload), body))),
-            REQUEST => fixed(block.map(Self::Request)).parse(body),
+    /// Reads a frame of a kind that has a payload, which becomes what is left of the frame.
+    fn decode_with_payload(mut frame: Bytes) -> Result<Self, Error> {
+        let Some((&id, body)) = frame.split_first() else { return Ok(Self::KeepAlive) };
+        let (message, fields) = match id {
+            BITFIELD => (Some(Self::Bitfield(Bytes::new())), 0),
             PIECE => {
-                let head = (be_u32, be_u32).map(|(piece, begin)| Self::Piece { piece, begin, data: Bytes::new() });
-                (head, rest).parse(body)
+                let fields = body.first_chunk::<8>().map(|fields| numbers(fields));
+                (fields.map(|[piece, begin]| Self::Piece { piece, begin, data: Bytes::new() }), 8)
             }
-            CANCEL => fixed(block.map(Self::Cancel)).parse(body),
-            PORT => fixed(be_u16.map(Self::Port)).parse(body),
-            EXTENDED => (be_u8.map(|id| Self::Extended { id, payload: Bytes::new() }), rest).parse(body),
-            id => Ok((&[], (Self::Unknown { id, payload }, body))),
+            EXTENDED => (body.first().map(|id| Self::Extended { id: *id, payload: Bytes::new() }), 1),
+            HASHES => {
+                let whole = body.len() % HASH_BYTES as usize == HASH_FIELDS_BYTES % HASH_BYTES as usize;
+                let fields = body.first_chunk::<HASH_FIELDS_BYTES>().filter(|_| whole);
+                let range = fields.map(hash_range);
+                (range.map(|range| Self::Hashes { range, hashes: Bytes::new() }), HASH_FIELDS_BYTES)
+            }
+            id => (Some(Self::Unknown { id, payload: Bytes::new() }), 0),
         };
-        match parsed {
-            Ok((_, (message, payload))) => Ok((message, payload.len())),
-            Err(_) => Err(Error::MessageLength { name: name(id), id, bytes: body.len() }),
+        let mut message = message.ok_or_else(|| length_error(&frame))?;
+        frame.advance(1 + fields);
+        if let Some(payload) = message.payload_mut() {
+            *payload = frame;
         }
+        Ok(message)
+    }
+
+    /// The id; `None` for a keep-alive, which has none.
+    pub fn id(&self) -> Option<u8> {
+        Some(match self {
+            Self::KeepAlive => return None,
+            Self::Choke => CHOKE,
+            Self::Unchoke => UNCHOKE,
+            Self::Interested => INTERESTED,
+            Self::NotInterested => NOT_INTERESTED,
+            Self::Have { .. } => HAVE,
+            Self::Bitfield(_) => BITFIELD,
+            Self::Request(_) => REQUEST,
+            Self::Piece { .. } => PIECE,
+            Self::Cancel(_) => CANCEL,
+            Self::Port(_) => PORT,
+            Self::SuggestPiece { .. } => SUGGEST_PIECE,
+            Self::HaveAll => HAVE_ALL,
+            Self::HaveNone => HAVE_NONE,
+            Self::RejectRequest(_) => REJECT_REQUEST,
+            Self::AllowedFast { .. } => ALLOWED_FAST,
+            Self::Extended { .. } => EXTENDED,
+            Self::HashRequest(_) => HASH_REQUEST,
+            Self::Hashes { .. } => HASHES,
+            Self::HashReject(_) => HASH_REJECT,
+            Self::Unknown { id, .. } => *id,
+        })
+    }
+
+    /// What the kind is called in errors.
+    pub(crate) fn name(&self) -> &'static str {
+        self.id().map_or("keep-alive", name)
     }
 
     /// The payload, which is the end of the message. `None` if its kind has none.
@@ -129,16 +217,24 @@ impl Message {
         match self {
             Self::Bitfield(payload)
             | Self::Piece { data: payload, .. }
+            | Self::Hashes { hashes: payload, .. }
             | Self::Extended { payload, .. }
             | Self::Unknown { payload, .. } => Some(payload),
             _ => None,
         }
     }
 
-    pub(crate) fn payload_mut(&mut self) -> Option<&mut Bytes> {
+    /// The payload, without the rest.
+    #[cfg(feature = "net")]
+    pub(crate) fn into_payload(mut self) -> Option<Bytes> {
+        self.payload_mut().map(std::mem::take)
+    }
+
+    fn payload_mut(&mut self) -> Option<&mut Bytes> {
         match self {
             Self::Bitfield(payload)
             | Self::Piece { data: payload, .. }
+            | Self::Hashes { hashes: payload, .. }
             | Self::Extended { payload, .. }
             | Self::Unknown { payload, .. } => Some(payload),
             _ => None,
@@ -150,36 +246,39 @@ impl Message {
     /// # Errors
     /// [`Error::Unframeable`] if the payload is about 4 GiB or more.
     pub fn head(&self) -> Result<Head, Error> {
-        let mut head = Head { bytes: [0; HEAD_BYTES_MAX], len: 4 };
+        let mut bytes = [0; HEAD_BYTES_MAX];
+        let len = self.write_head(&mut bytes)?;
+        Ok(Head::new(bytes, len))
+    }
+
+    /// Writes the head to the front of `out`, and says how long it is.
+    #[inline]
+    pub(crate) fn write_head(&self, out: &mut [u8; HEAD_BYTES_MAX]) -> Result<usize, Error> {
+        let Some(id) = self.id() else { return Ok(HeadWriter::new(out, 0).len()) };
+        let fields = match shape(id) {
+            Some(Shape::Exactly(bytes) | Shape::AtLeast(bytes)) => bytes as usize,
+            None => 1,
+        };
+        let bytes = fields + self.payload().map_or(0, Bytes::len);
+        let mut head = HeadWriter::new(out, u32::try_from(bytes).map_err(|_| Error::Unframeable { bytes })?);
+        head.put(&[id]);
         match self {
-            Self::KeepAlive => {}
-            Self::Choke => head.put(&[CHOKE]),
-            Self::Unchoke => head.put(&[UNCHOKE]),
-            Self::Interested => head.put(&[INTERESTED]),
-            Self::NotInterested => head.put(&[NOT_INTERESTED]),
-            Self::Have { piece } => {
-                head.put(&[HAVE]);
-                head.put(&piece.to_be_bytes());
+            Self::Have { piece } | Self::SuggestPiece { piece } | Self::AllowedFast { piece } => {
+                head.put_u32s([*piece])
             }
-            Self::Bitfield(_) => head.put(&[BITFIELD]),
-            Self::Request(block) => head.put_block(REQUEST, block),
-            Self::Piece { piece, begin, .. } => {
-                head.put(&[PIECE]);
-                head.put(&piece.to_be_bytes());
-                head.put(&begin.to_be_bytes());
+            Self::Request(block) | Self::Cancel(block) | Self::RejectRequest(block) => {
+                head.put_u32s([block.piece, block.begin, block.length])
             }
-            Self::Cancel(block) => head.put_block(CANCEL, block),
-            Self::Port(port) => {
-                head.put(&[PORT]);
-                head.put(&port.to_be_bytes());
+            Self::Piece { piece, begin, .. } => head.put_u32s([*piece, *begin]),
+            Self::Port(port) => head.put(&port.to_be_bytes()),
+            Self::Extended { id, .. } => head.put(&[*id]),
+            Self::HashRequest(range) | Self::Hashes { range, .. } | Self::HashReject(range) => {
+                head.put(&range.pieces_root);
+                head.put_u32s([range.base_layer, range.index, range.length, range.proof_layers]);
             }
-            Self::Extended { id, .. } => head.put(&[EXTENDED, *id]),
-            Self::Unknown { id, .. } => head.put(&[*id]),
+            _ => {}
         }
-        let bytes = usize::from(head.len) - 4 + self.payload().map_or(0, Bytes::len);
-        let length = u32::try_from(bytes).map_err(|_| Error::Unframeable { bytes })?;
-        head.bytes[..4].copy_from_slice(&length.to_be_bytes());
-        Ok(head)
+        Ok(head.len())
     }
 
     /// The whole frame, with its length prefix. Copies the payload; to send a large one, write
@@ -192,62 +291,35 @@ impl Message {
     }
 }
 
-fn name(id: u8) -> &'static str {
-    match id {
-        CHOKE => "choke",
-        UNCHOKE => "unchoke",
-        INTERESTED => "interested",
-        NOT_INTERESTED => "not interested",
-        HAVE => "have",
-        BITFIELD => "bitfield",
-        REQUEST => "request",
-        PIECE => "piece",
-        CANCEL => "cancel",
-        PORT => "port",
-        EXTENDED => "extended",
-        _ => "unknown",
-    }
+#[cold]
+fn length_error(frame: &[u8]) -> Error {
+    let id = frame.first().copied().unwrap_or_default();
+    Error::MessageLength { name: name(id), id, bytes: frame.len().saturating_sub(1) }
 }
 
-/// A body that is nothing but this.
-fn fixed<'a>(
-    body: impl Parser<&'a [u8], Output = Message, Error = nom::error::Error<&'a [u8]>>,
-) -> impl Parser<&'a [u8], Output = (Message, &'a [u8]), Error = nom::error::Error<&'a [u8]>> {
-    all_consuming(body).map(|message| (message, &[][..]))
+/// `N` numbers of four bytes.
+fn numbers<const N: usize>(bytes: &[u8]) -> [u32; N] {
+    let mut numbers = [0; N];
+    for (number, bytes) in numbers.iter_mut().zip(bytes.as_chunks().0) {
+        *number = u32::from_be_bytes(*bytes);
+    }
+    numbers
+}
+
+fn number(body: &[u8]) -> Option<u32> {
+    body.try_into().ok().map(u32::from_be_bytes)
 }
 
 /// `piece: u32, begin: u32, length: u32`
-fn block(input: &[u8]) -> IResult<&[u8], Block> {
-    (be_u32, be_u32, be_u32).map(|(piece, begin, length)| Block { piece, begin, length }).parse(input)
+fn block(body: &[u8]) -> Option<Block> {
+    let body: &[u8; 12] = body.try_into().ok()?;
+    let [piece, begin, length] = numbers(body);
+    Some(Block { piece, begin, length })
 }
 
-/// Length, id and block.
-const HEAD_BYTES_MAX: usize = 4 + 1 + 12;
-
-/// The beginning of a frame, up to its payload.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Head {
-    bytes: [u8; HEAD_BYTES_MAX],
-    len: u8,
-}
-
-impl Head {
-    fn put(&mut self, bytes: &[u8]) {
-        let len = usize::from(self.len);
-        self.bytes[len..][..bytes.len()].copy_from_slice(bytes);
-        self.len += bytes.len() as u8;
-    }
-
-    fn put_block(&mut self, id: u8, block: &Block) {
-        self.put(&[id]);
-        self.put(&block.piece.to_be_bytes());
-        self.put(&block.begin.to_be_bytes());
-        self.put(&block.length.to_be_bytes());
-    }
-}
-
-impl AsRef<[u8]> for Head {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes[..usize::from(self.len)]
-    }
+/// `pieces_root: 32 bytes, base_layer: u32, index: u32, length: u32, proof_layers: u32`
+fn hash_range(fields: &[u8; HASH_FIELDS_BYTES]) -> HashRange {
+    let (root, fields) = fields.split_at(32);
+    let [base_layer, index, length, proof_layers] = numbers(fields);
+    HashRange { pieces_root: root.try_into().expect("32 of 48 bytes"), base_layer, index, length, proof_layers }
 }

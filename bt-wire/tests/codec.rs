@@ -5,7 +5,9 @@ mod messages;
 
 #[cfg(test)]
 mod codec {
-    use bt_wire::{Error, ExtensionHandshake, Handshake, HandshakeCodec, InfoHash, Limits, Message, PeerCodec, PeerId};
+    use bt_wire::{
+        Error, ExtensionHandshake, Handshake, HandshakeCodec, InfoHash, Limits, Message, PeerCodec, PeerId, Pieces,
+    };
     use bytes::{BufMut, Bytes, BytesMut};
     use futures::{SinkExt, StreamExt};
     use proptest::collection::vec;
@@ -15,9 +17,17 @@ mod codec {
 
     use crate::messages::{any_message, golden, unhex};
 
-    fn limited(frame_bytes_max: u32) -> PeerCodec {
+    /// Refuses bitfields beyond so many bytes.
+    fn limited(bitfield_bytes_max: u32) -> PeerCodec {
         let mut limits = Limits::default();
-        limits.frame_bytes_max = frame_bytes_max;
+        limits.bitfield_bytes_max = bitfield_bytes_max;
+        PeerCodec::new(limits)
+    }
+
+    /// For a torrent of so many pieces.
+    fn of_pieces(count: u32) -> PeerCodec {
+        let mut limits = Limits::default();
+        limits.pieces = Pieces::new(u64::from(count) * 16_384, 16_384);
         PeerCodec::new(limits)
     }
 
@@ -79,30 +89,74 @@ mod codec {
         let capacity = buffer.capacity();
         let error = PeerCodec::default().decode(&mut buffer).unwrap_err();
 
-        assert!(matches!(error, Error::FrameTooLarge { bytes: u32::MAX, max } if max == 1024 * 1024 + 64));
+        assert!(matches!(error, Error::FrameTooLarge { bytes: u32::MAX, max } if max == 1024 * 1024 + 66));
         assert!(error.is_peer_fault());
         assert_eq!(capacity, buffer.capacity());
     }
 
     #[test]
     fn given_frames_at_and_beyond_the_limit_when_decoded_then_only_the_latter_is_refused() {
-        let mut buffer = BytesMut::from(&b"\0\0\0\x05\x04\0\0\0\x01\0\0\0\x06"[..]);
-        let mut codec = limited(5);
+        let mut buffer = BytesMut::from(&b"\0\0\0\x05\x05abcd\0\0\0\x06\x05"[..]);
+        let mut codec = limited(4);
 
-        assert_eq!(Some(Message::Have { piece: 1 }), codec.decode(&mut buffer).unwrap());
-        assert!(matches!(codec.decode(&mut buffer), Err(Error::FrameTooLarge { bytes: 6, max: 5 })));
+        assert_eq!(Some(Message::Bitfield(Bytes::from_static(b"abcd"))), codec.decode(&mut buffer).unwrap());
+        let error = codec.decode(&mut buffer).unwrap_err();
+        assert!(matches!(error, Error::MessageTooLarge { name: "bitfield", id: 5, bytes: 6, max: 5 }));
+        assert!(error.is_peer_fault());
+    }
+
+    #[test]
+    fn given_the_piece_count_when_a_bitfield_comes_then_its_length_follows_from_it() {
+        // 100 MB for ten pieces.
+        let mut buffer = BytesMut::from(&[&100_000_001_u32.to_be_bytes()[..], b"\x05"].concat()[..]);
+        let error = of_pieces(10).decode(&mut buffer).unwrap_err();
+        assert!(matches!(error, Error::FrameTooLarge { bytes: 100_000_001, .. }), "{error}");
+        buffer.truncate(4);
+        let error = of_pieces(10).decode(&mut buffer).unwrap_err();
+        assert!(matches!(error, Error::FrameTooLarge { bytes: 100_000_001, .. }), "{error}");
+        // Less than other messages may have.
+        let mut buffer = BytesMut::from(&b"\0\0\0\x04\x05"[..]);
+        assert!(matches!(of_pieces(10).decode(&mut buffer), Err(Error::MessageTooLarge { bytes: 4, max: 3, .. })));
+
+        for count in [1_000_000, 40_000_000] {
+            let bits = vec![0xff; count as usize / 8];
+            let mut buffer = encode(&[Message::Bitfield(bits.clone().into())]);
+            let mut codec = of_pieces(count);
+            let decoded = codec.decode(&mut buffer).unwrap();
+            assert_eq!(Some(Message::Bitfield(bits.into())), decoded);
+        }
+    }
+
+    #[test]
+    fn given_a_length_that_a_kind_cannot_have_when_only_the_id_has_come_then_it_is_refused() {
+        for (length, id) in [(0x10_0000, 4), (2, 0), (12, 6), (14, 8), (8, 7), (1, 20), (48, 22), (4, 17), (50, 21)] {
+            let mut buffer = BytesMut::new();
+            buffer.put_u32(length);
+            assert_eq!(None, PeerCodec::default().decode(&mut buffer).unwrap());
+            buffer.put_u8(id);
+            let error = PeerCodec::default().decode(&mut buffer).unwrap_err();
+            assert!(matches!(error, Error::MessageLength { id: of, .. } if of == id), "{error}");
+        }
+        for (length, id) in [(131_082, 7), (1_048_643, 20), (262_194, 22), (131_074, 12), (131_074, 255)] {
+            let frame = |length: u32| BytesMut::from(&[&length.to_be_bytes()[..], &[id]].concat()[..]);
+            assert_eq!(None, PeerCodec::default().decode(&mut frame(length - 1)).unwrap());
+            let error = PeerCodec::default().decode(&mut frame(length)).unwrap_err();
+            assert!(
+                matches!(error, Error::MessageTooLarge { bytes, .. } | Error::FrameTooLarge { bytes, .. } if bytes == length)
+            );
+        }
     }
 
     #[test]
     fn given_a_limit_that_is_changed_while_running_when_decoded_then_it_counts_at_once() {
-        let mut buffer = BytesMut::from(&b"\0\0\0\x06"[..]);
-        let mut codec = limited(6);
+        let mut buffer = BytesMut::from(&b"\0\0\0\x06\x05"[..]);
+        let mut codec = limited(5);
         assert_eq!(None, codec.decode(&mut buffer).unwrap());
 
-        codec.limits_mut().frame_bytes_max = 5;
+        codec.limits_mut().bitfield_bytes_max = 4;
         assert!(codec.decode(&mut buffer).is_err());
-        codec.limits_mut().frame_bytes_max = 6;
-        buffer.extend_from_slice(b"\x05abcde");
+        codec.limits_mut().bitfield_bytes_max = 5;
+        buffer.extend_from_slice(b"abcde");
         assert_eq!(Some(Message::Bitfield(Bytes::from_static(b"abcde"))), codec.decode(&mut buffer).unwrap());
     }
 

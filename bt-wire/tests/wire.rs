@@ -41,15 +41,21 @@ mod wire {
     #[test]
     fn given_reserved_bits_when_read_then_each_capability_is_its_own_and_unknown_ones_stay() {
         let bit = |bytes: [u8; 8]| Reserved::from_bytes(bytes);
-        let all = [Capability::Dht, Capability::Fast, Capability::V2, Capability::ExtensionProtocol];
-        let of =
-            |reserved: Reserved| all.into_iter().filter(|capability| reserved.has(*capability)).collect::<Vec<_>>();
+        let of = |reserved: Reserved| reserved.capabilities().collect::<Vec<_>>();
 
         assert_eq!(vec![Capability::ExtensionProtocol], of(bit([0, 0, 0, 0, 0, 0x10, 0, 0])));
         assert_eq!(vec![Capability::Dht], of(bit([0, 0, 0, 0, 0, 0, 0, 0x01])));
         assert_eq!(vec![Capability::Fast], of(bit([0, 0, 0, 0, 0, 0, 0, 0x04])));
         assert_eq!(vec![Capability::V2], of(bit([0, 0, 0, 0, 0, 0, 0, 0x10])));
-        assert_eq!(Vec::<Capability>::new(), of(bit([0xff, 0xff, 0xff, 0xff, 0xff, 0xef, 0xff, 0xea])));
+        assert_eq!(vec![Capability::XbtPeerExchange], of(bit([0, 0, 0, 0, 0, 0, 0, 0x02])));
+        assert_eq!(vec![Capability::NatTraversal], of(bit([0, 0, 0, 0, 0, 0, 0, 0x08])));
+        assert_eq!(vec![Capability::LocationAware], of(bit([0, 0, 0x08, 0, 0, 0, 0, 0])));
+        assert_eq!(vec![Capability::AzureusMessaging], of(bit([0x80, 0, 0, 0, 0, 0, 0, 0])));
+        assert_eq!(Vec::<Capability>::new(), of(bit([0x7f, 0xff, 0xf7, 0xff, 0xff, 0xef, 0xff, 0xe0])));
+        assert_eq!(8, of(bit([0xff; 8])).len());
+        let ours = Reserved::default().with(Capability::Fast).with(Capability::Dht);
+        assert_eq!(vec![Capability::Fast], of(ours.without(Capability::Dht)));
+        assert_eq!(vec![Capability::Dht], of(ours.common(bit([0, 0, 0, 0, 0, 0x10, 0, 0x01]))));
         assert_eq!(&[0x80, 0, 0, 0, 0, 0, 0, 0x04], bit([0x80, 0, 0, 0, 0, 0, 0, 0]).with(Capability::Fast).as_bytes());
         assert_eq!("Reserved(0000000000100001 Dht ExtensionProtocol)", format!("{:?}", bit([0, 0, 0, 0, 0, 16, 0, 1])));
     }

@@ -1,6 +1,8 @@
 use std::collections::BTreeSet;
 
-use bt_wire::{ExtensionHandshake, HandshakeCodec, Limits, Message, PeerCodec};
+use bt_wire::{
+    DontHave, ExtensionHandshake, HandshakeCodec, Limits, Message, MetadataMessage, PeerCodec, PeerExchange,
+};
 use bytes::BytesMut;
 use tokio_util::codec::Decoder;
 use zest_fuzz::BtWireRecipe;
@@ -35,7 +37,22 @@ fn given_the_bt_wire_seeds_when_decoded_then_every_message_field_and_fault_is_am
     let handshakes = check_messages(&messages);
     outcomes.extend(handshakes.iter().filter_map(|result| variant(result.as_ref().err()?)));
 
-    let expected = ["Ended", "ExtensionHandshake", "FrameTooLarge", "MessageLength", "NotADictionary", "NotBitTorrent"];
+    outcomes.extend(check_extensions(&messages));
+    let expected = [
+        "Ended",
+        "Extension",
+        "ExtensionField",
+        "ExtensionHandshake",
+        "ExtensionLength",
+        "FrameTooLarge",
+        "MessageLength",
+        "MessageTooLarge",
+        "Metadata",
+        "MetadataSize",
+        "NotADictionary",
+        "NotBitTorrent",
+        "PexTooManyPeers",
+    ];
     assert_eq!(BTreeSet::from(expected.map(str::to_owned)), outcomes);
     check_every_field(handshakes.into_iter().flatten());
 }
@@ -48,6 +65,7 @@ fn given_the_bt_wire_recipes_when_built_then_every_message_and_field_is_among_th
     let large = |message: &Message| message.payload().is_some_and(|payload| payload.len() >= 10_000);
 
     check_messages(&messages);
+    assert_eq!(None, check_extensions(&messages).pop());
     assert!(messages.iter().any(large));
     check_every_field(recipes.iter().flat_map(|recipe| recipe.extension_handshakes.clone()));
     assert!(recipes.iter().any(|recipe| recipe.messages.is_empty()));
@@ -57,17 +75,25 @@ fn given_the_bt_wire_recipes_when_built_then_every_message_and_field_is_among_th
 fn check_messages(messages: &[Message]) -> Vec<Result<ExtensionHandshake, bt_wire::Error>> {
     let kinds: BTreeSet<String> = messages.iter().filter_map(variant).collect();
     let expected = [
+        "AllowedFast",
         "Bitfield",
         "Cancel",
         "Choke",
         "Extended",
+        "HashReject",
+        "HashRequest",
+        "Hashes",
         "Have",
+        "HaveAll",
+        "HaveNone",
         "Interested",
         "KeepAlive",
         "NotInterested",
         "Piece",
         "Port",
+        "RejectRequest",
         "Request",
+        "SuggestPiece",
         "Unchoke",
         "Unknown",
     ];
@@ -77,6 +103,33 @@ fn check_messages(messages: &[Message]) -> Vec<Result<ExtensionHandshake, bt_wir
         _ => None,
     };
     messages.iter().filter_map(payload).collect()
+}
+
+/// Every kind of message of every extension is there. Returns the names of what is wrong with the others.
+fn check_extensions(messages: &[Message]) -> Vec<String> {
+    let (mut kinds, mut faults) = (BTreeSet::new(), Vec::new());
+    for message in messages {
+        let decoded = match message {
+            Message::Extended { id: 2, payload } => {
+                MetadataMessage::decode(payload.clone(), &Limits::default()).map(|message| variant(&message))
+            }
+            Message::Extended { id: 3, payload } => PeerExchange::decode(payload, &Limits::default()).map(|message| {
+                let v4 = message.added.iter().any(|peer| peer.address.is_ipv4());
+                let v6 = message.dropped.iter().any(|address| address.is_ipv6());
+                Some(format!("pex {v4} {v6}"))
+            }),
+            Message::Extended { id: 4, payload } => DontHave::decode(payload).map(|message| variant(&message)),
+            _ => continue,
+        };
+        match decoded {
+            Ok(kind) => kinds.extend(kind),
+            Err(fault) => faults.extend(variant(&fault)),
+        }
+    }
+    for expected in ["Request", "Reject", "Data", "Unknown", "pex true true", "DontHave"] {
+        assert!(kinds.contains(expected), "{expected}: {kinds:?}");
+    }
+    faults
 }
 
 fn check_every_field(handshakes: impl IntoIterator<Item = ExtensionHandshake>) {
