@@ -3,6 +3,8 @@
 mod link;
 use link::Link;
 
+mod frames;
+
 mod session;
 
 mod leeching;

@@ -50,6 +50,9 @@ pub(crate) async fn leech(name: &str, context: Leech, undecided: Undecided) -> R
         config.window_bytes = WINDOW_BYTES;
         match Link::dial(address, context.swarm, config, deadline).await {
             Ok((link, session)) => {
+                if session.exchange.dialect().is_legacy() {
+                    return Err(PeerError::NoXet);
+                }
                 let leeching = Leeching::new(session, deadline);
                 return Driver::new(link, leeching, address, context, undecided).run().await;
             }

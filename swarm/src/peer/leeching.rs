@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 use bep_xet::{
     Deadlines, Event, HaveEntry, HaveState, Manifest, ManifestQuery, Object, Range, RequestId, Sibling, Status,
 };
-use bt_wire::Message;
 use bytes::Bytes;
 use xet_cas::proof::{Node, Outline, ProofLevel, RunProof, Standing};
 use xet_cas::xorb::RecordHeader;
 use xet_cas::{ByteRange, FileHash, Leaf};
 
 use super::PeerError;
+use super::frames::Frame;
 use super::session::{Protocol, Session};
 use crate::ledger::{BLOCK_BYTES, BlockTask, Task};
 
@@ -306,7 +306,7 @@ impl Leeching {
 impl Protocol for Leeching {
     type Event = LeechEvent;
 
-    fn handle_message(&mut self, message: Message, now: Instant) -> Result<(), PeerError> {
+    fn handle_message(&mut self, message: Frame, now: Instant) -> Result<(), PeerError> {
         self.session.handle_message(message, now)?;
         self.handle_events()
     }
@@ -316,8 +316,8 @@ impl Protocol for Leeching {
         self.handle_events()
     }
 
-    fn poll_message(&mut self) -> Option<Message> {
-        self.session.poll_message()
+    fn poll_message(&mut self, now: Instant) -> Option<Frame> {
+        self.session.poll_message(now)
     }
 
     fn poll_event(&mut self) -> Option<LeechEvent> {

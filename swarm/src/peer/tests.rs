@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use bep_xet::{Exchange, XetHandshake};
+use bep_xet::{Exchange, ObjectKind, XetHandshake};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use xet_cas::proof::{Outline, Tree};
 use xet_cas::xorb::RecordHeader;
@@ -10,7 +10,7 @@ use xet_cas::{ByteRange, ChunkRange, Leaf, Scheme, Term, XorbHash};
 
 use super::PeerError;
 use super::leeching::{LeechEvent, Leeching, WantedFile};
-use super::seeding::{Found, Job, List, NoList, Run, Seeding};
+use super::seeding::{Found, Job, List, NoList, Run, Seeding, Whole};
 use super::session::{OUR_UT_XET, Protocol, Session};
 use crate::ledger::{Ledger, Source, Task};
 use crate::plan::FilePlan;
@@ -47,7 +47,7 @@ fn ledger() -> Ledger {
 fn session(now: Instant) -> Session {
     let limits = bep_xet::Limits::default();
     let handshake = XetHandshake::new(&limits, None);
-    Session::new(Exchange::new(bep_xet::Config::default(), limits, &handshake, now), OUR_UT_XET)
+    Session::new(Exchange::new(bep_xet::Config::default(), limits, &handshake, now), OUR_UT_XET, now)
 }
 
 /// A file as a seeder has it: here, whether reading works.
@@ -69,6 +69,20 @@ fn find(job: Job<Handle>, is_readable: bool) -> Found<Handle> {
         Job::Range { id, range } => {
             let chunks = tree.chunks_in(ByteRange { start: range.start, end: range.end }).unwrap();
             Found::Range { id, run: Some(Run { file: is_readable, first: 0, chunks }), start: range.start }
+        }
+        Job::Whole { id, object } => {
+            let chunks = match object.kind {
+                ObjectKind::Xorb => (tree.xorb_hash().as_bytes() == &object.hash).then_some(0..CHUNKS),
+                _ => (0..CHUNKS).find(|at| Leaf::of(&chunk(*at)).hash.as_bytes() == &object.hash).map(|at| at..at + 1),
+            };
+            let whole = chunks.map(|chunks| {
+                let is_raw = object.kind == ObjectKind::Chunk;
+                let header = if is_raw { 0 } else { RecordHeader::BYTES as u32 };
+                let chunks = ChunkRange { start: chunks.start, end: chunks.end };
+                let bytes = u64::from(chunks.count() * (header + CHUNK_BYTES));
+                Whole { file: is_readable, chunks, bytes, is_raw }
+            });
+            Found::Whole { id, whole }
         }
         Job::Read { file, chunks } => {
             let record = |index| {
@@ -111,7 +125,7 @@ impl Pair {
     fn settle(&mut self, is_readable: bool) -> Result<(), PeerError> {
         loop {
             let mut moved = false;
-            while let Some(message) = self.leeching.poll_message() {
+            while let Some(message) = self.leeching.poll_message(self.now) {
                 self.seeding.handle_message(message, self.now)?;
                 moved = true;
             }
@@ -120,7 +134,7 @@ impl Pair {
                 self.seeding.handle_found(find(job, is_readable), self.now)?;
                 moved = true;
             }
-            while let Some(message) = self.seeding.poll_message() {
+            while let Some(message) = self.seeding.poll_message(self.now) {
                 self.leeching.handle_message(message, self.now)?;
                 self.events.extend(std::iter::from_fn(|| self.leeching.poll_event()));
                 moved = true;
@@ -227,7 +241,7 @@ fn given_a_list_too_long_when_asked_for_then_the_peer_is_left_without_blame() {
     pair.settle(true).unwrap();
     pair.ask(&mut ledger);
 
-    while let Some(message) = pair.leeching.poll_message() {
+    while let Some(message) = pair.leeching.poll_message(pair.now) {
         pair.seeding.handle_message(message, pair.now).unwrap();
     }
     while let Some(job) = pair.seeding.poll_event() {
