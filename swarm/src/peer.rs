@@ -10,7 +10,7 @@ mod session;
 mod leeching;
 
 mod leech;
-pub(crate) use leech::{Leech, Undecided, leech};
+pub(crate) use leech::{Collecting, Leech, Undecided, leech};
 
 mod seeding;
 

@@ -1,18 +1,20 @@
 //! The two sides of a session, tied together without a connection and without a clock.
 
+mod legacy;
+
 use std::time::{Duration, Instant};
 
 use bep_xet::{Exchange, ObjectKind, XetHandshake};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use xet_cas::proof::{Outline, Tree};
 use xet_cas::xorb::RecordHeader;
-use xet_cas::{ByteRange, ChunkRange, Leaf, Scheme, Term, XorbHash};
+use xet_cas::{ByteRange, ChunkRange, Leaf, Scheme, Term};
 
 use super::PeerError;
-use super::leeching::{LeechEvent, Leeching, WantedFile};
+use super::leeching::{Asking, LeechEvent, Leeching, Proving, WantedFile};
 use super::seeding::{Found, Job, List, NoList, Run, Seeding, Whole};
 use super::session::{OUR_UT_XET, Protocol, Session};
-use crate::ledger::{Ledger, Source, Task};
+use crate::ledger::{Claim, Ledger, Source, Task};
 use crate::plan::FilePlan;
 
 const CHUNKS: u32 = 60;
@@ -28,7 +30,7 @@ fn tree() -> Tree {
 }
 
 fn terms() -> Vec<Term> {
-    let (xorb, chunks) = (XorbHash::from_bytes([1; 32]), ChunkRange { start: 0, end: CHUNKS });
+    let (xorb, chunks) = (tree().xorb_hash(), ChunkRange { start: 0, end: CHUNKS });
     vec![Term { xorb, chunks, unpacked_length: CHUNKS * CHUNK_BYTES }]
 }
 
@@ -97,15 +99,22 @@ fn find(job: Job<Handle>, is_readable: bool) -> Found<Handle> {
     }
 }
 
-struct Pair {
+struct Pair<A> {
     now: Instant,
-    leeching: Leeching,
+    leeching: Leeching<A>,
     seeding: Seeding<Handle>,
     events: Vec<LeechEvent>,
 }
 
-impl Pair {
+impl Pair<Proving> {
     fn new() -> Self {
+        Self::with(session)
+    }
+}
+
+impl<A: Asking> Pair<A> {
+    /// A file is wanted of a peer that serves it.
+    fn with(session: impl Fn(Instant) -> Session) -> Self {
         #[expect(clippy::disallowed_methods, reason = "an origin for fake time; nothing reads the clock again")]
         let now = Instant::now();
         let mut pair = Self {
@@ -149,7 +158,7 @@ impl Pair {
         let mut asked = 0;
         while self.leeching.holds(7)
             && self.leeching.has_room()
-            && let Some(task) = ledger.claim(1, 1)
+            && let Some(task) = self.leeching.claim(7, ledger, 1, 1)
         {
             assert!(self.leeching.request(7, task, self.now).unwrap());
             asked += 1;
@@ -175,8 +184,8 @@ fn given_a_file_that_the_peer_has_when_asked_for_then_every_chunk_comes_once_and
                         ledger.written(received.offset, Source::Lan);
                     }
                 }
-                LeechEvent::Released { range, .. } => ledger.release(1, range),
-                LeechEvent::Decided { .. } | LeechEvent::Left { .. } => {}
+                LeechEvent::Released { claim, .. } => ledger.release(1, claim),
+                LeechEvent::Decided { .. } | LeechEvent::Left { .. } | LeechEvent::OfXorb { .. } => {}
             }
         }
     }
@@ -214,12 +223,13 @@ fn given_a_silent_peer_when_time_passes_then_what_it_was_asked_is_released_and_t
     pair.events.clear();
 
     let Some(task) = ledger.claim(1, 1) else { panic!("nothing to claim") };
-    let range = task.range();
+    let Task::List(range) = task else { panic!("not a list: {task:?}") };
     assert!(pair.leeching.request(7, task, pair.now).unwrap());
     pair.now += DEADLINE;
     pair.leeching.handle_timeout(pair.now).unwrap();
 
-    assert_eq!(Some(LeechEvent::Released { file: 7, range }), pair.leeching.poll_event());
+    let claim = Claim::Range(range);
+    assert_eq!(Some(LeechEvent::Released { file: 7, claim }), pair.leeching.poll_event());
     assert!(pair.leeching.request(7, Task::List(range), pair.now).unwrap());
     pair.now += DEADLINE;
     assert!(matches!(pair.leeching.handle_timeout(pair.now), Err(PeerError::TooSlow)));
