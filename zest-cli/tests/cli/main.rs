@@ -5,6 +5,8 @@
 
 mod bad_input;
 mod lab;
+mod legacy_peers;
+mod legacy_serving;
 mod listing;
 mod network;
 mod peers;

@@ -25,15 +25,15 @@ const MEMORY_BYTES_MAX: u64 = 100_000_000;
 const FILE: &str = "model-00001-of-00002.safetensors";
 
 /// A machine that has pulled the model and serves it.
-struct Machine {
+pub(crate) struct Machine {
     home: PathBuf,
     child: Child,
     stdout: Lines<BufReader<ChildStdout>>,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 impl Machine {
-    async fn start(lab: &Lab, token: Option<&str>) -> Self {
+    pub(crate) async fn start(lab: &Lab, token: Option<&str>) -> Self {
         let home = lab.folder.path().join("server");
         let command = |args: &[&str]| {
             let mut command = lab.command_at(&home, args);
@@ -56,7 +56,7 @@ impl Machine {
     }
 
     /// Stops it, and returns what it says in the end. Fails if it has died or grown before.
-    async fn stop(mut self) -> Value {
+    pub(crate) async fn stop(mut self) -> Value {
         let peak_bytes = peak_memory_bytes(self.child.id().unwrap());
         assert!(peak_bytes < MEMORY_BYTES_MAX, "peak memory: {peak_bytes} bytes");
         kill_process(Pid::from_raw(self.child.id().unwrap() as i32).unwrap(), Signal::TERM).unwrap();
@@ -78,19 +78,19 @@ fn peak_memory_bytes(process: u32) -> u64 {
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
 }
 
-async fn within<T>(future: impl Future<Output = T>) -> T {
+pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
     timeout(DEADLINE, future).await.expect("the server does nothing")
 }
 
-fn swarm(lab: &Lab) -> [u8; 20] {
+pub(crate) fn swarm(lab: &Lab) -> [u8; 20] {
     PeerClient::repo_swarm(&lab.faulty.address().to_string(), "model", REPO)
 }
 
-fn content(lab: &Lab) -> Vec<u8> {
+pub(crate) fn content(lab: &Lab) -> Vec<u8> {
     std::fs::read(lab.model().join(FILE)).unwrap()
 }
 
-fn hash(content: &[u8]) -> [u8; 32] {
+pub(crate) fn hash(content: &[u8]) -> [u8; 32] {
     let leaves: Vec<Leaf> = chunks(content).map(Leaf::of).collect();
     let hash: FileHash = Leaf::file_hash(&leaves);
     *hash.as_bytes()
@@ -105,7 +105,7 @@ impl Lab {
     }
 
     /// That the whole model comes from a peer, while the origin has no data.
-    async fn assert_served_by(&self, server: SocketAddr) {
+    pub(crate) async fn assert_served_by(&self, server: SocketAddr) {
         self.faulty.add(Rule::path_contains(ENTRY_PATH, Fault::status(503)));
         let said = self.pull_from_server(server).await;
         said.assert_ok();
