@@ -5,10 +5,14 @@
 //! Before blocks can be cut, a peer has to prove the region's chunk list, so that every chunk of a peer
 //! is checked before it is written.
 
+mod of_xorbs;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use xet_cas::{ByteRange, Leaf};
+use xet_cas::{ByteRange, ChunkRange, Leaf, XorbHash};
+
+pub(crate) use self::of_xorbs::XorbTask;
 
 use crate::plan::FilePlan;
 use crate::present::Present;
@@ -47,6 +51,8 @@ pub(crate) struct Ledger {
     first_places: HashMap<[u8; 8], u64>,
     /// Where a chunk belongs besides, and is in no block.
     recurrences: HashMap<u64, Vec<u64>>,
+    /// Peers that are asked for whole xorbs.
+    xorb_claims: HashMap<XorbHash, Vec<PeerNumber>>,
     /// Bytes by source: LAN, WAN, origin, local.
     by_source: [u64; 4],
 }
@@ -69,6 +75,9 @@ struct Written {
 struct Region {
     entry: usize,
     range: ByteRange,
+    /// The same as chunks of a xorb.
+    xorb: XorbHash,
+    chunks: ChunkRange,
     /// Where the same chunks recur in the file.
     copies: Vec<u64>,
     missing_bytes: u64,
@@ -110,16 +119,28 @@ pub(crate) enum Task {
     List(ByteRange),
     /// Send the chunks of these bytes.
     Block(BlockTask),
+    /// Send all of a xorb.
+    Xorb(XorbTask),
 }
 
 impl Task {
-    /// The bytes of the file that it is about.
-    pub(crate) fn range(&self) -> ByteRange {
+    /// What it claims.
+    pub(crate) fn claim(&self) -> Claim {
         match self {
-            Self::List(range) => *range,
-            Self::Block(block) => block.range,
+            Self::List(range) => Claim::Range(*range),
+            Self::Block(block) => Claim::Range(block.range),
+            Self::Xorb(task) => Claim::Xorb(task.xorb),
         }
     }
+}
+
+/// What a peer is at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// The list of these bytes of the file, or their chunks.
+    Range(ByteRange),
+    /// A xorb.
+    Xorb(XorbHash),
 }
 
 /// Chunks that are asked of a peer, in order.
@@ -157,6 +178,7 @@ impl Ledger {
             starts: BTreeMap::new(),
             first_places: HashMap::new(),
             recurrences: HashMap::new(),
+            xorb_claims: HashMap::new(),
             by_source: [0, 0, 0, present.bytes()],
         };
         for (entry, plan) in plan.entries.iter().enumerate() {
@@ -169,7 +191,8 @@ impl Ledger {
                 if is_first {
                     let missing_bytes = range.length().saturating_sub(present.bytes_in(range));
                     let list = List::Unknown { asked: Vec::new() };
-                    ledger.regions.push(Region { entry, range, copies: Vec::new(), missing_bytes, list });
+                    let (xorb, copies) = (plan.entry.xorb, Vec::new());
+                    ledger.regions.push(Region { entry, range, xorb, chunks, copies, missing_bytes, list });
                 } else {
                     ledger.regions[number].copies.push(range.start);
                 }
@@ -281,8 +304,21 @@ impl Ledger {
     /// others are not doing. Works from the back.
     /// `claims_max`: take nothing that so many are doing; [`CLAIMS_MAX`] is for when all else is done.
     pub(crate) fn claim(&mut self, peer: PeerNumber, claims_max: usize) -> Option<Task> {
-        for region in self.regions.iter_mut().rev().filter(|region| region.missing_bytes > 0) {
+        self.claim_what(peer, claims_max, true)
+    }
+
+    /// The same for a peer that cannot prove lists: something whose list others have proved.
+    pub(crate) fn claim_listed(&mut self, peer: PeerNumber, claims_max: usize) -> Option<Task> {
+        self.claim_what(peer, claims_max, false)
+    }
+
+    fn claim_what(&mut self, peer: PeerNumber, claims_max: usize, can_list: bool) -> Option<Task> {
+        let Self { regions, xorb_claims, .. } = self;
+        for region in regions.iter_mut().rev().filter(|region| region.missing_bytes > 0) {
+            let of_xorb = xorb_claims.get(&region.xorb).map_or(0, Vec::len);
+            let claims_max = claims_max.saturating_sub(of_xorb);
             match &mut region.list {
+                List::Unknown { .. } if !can_list => {}
                 List::Unknown { asked } => {
                     if asked.len() < claims_max && !asked.contains(&peer) {
                         asked.push(peer);
@@ -306,6 +342,7 @@ impl Ledger {
 
     /// Gives back everything that a peer claimed: it is gone, or too late.
     pub(crate) fn release_all(&mut self, peer: PeerNumber) {
+        self.xorb_claims.values_mut().for_each(|claims| claims.retain(|claim| *claim != peer));
         for region in &mut self.regions {
             match &mut region.list {
                 List::Unknown { asked } => asked.retain(|claim| *claim != peer),
@@ -314,8 +351,12 @@ impl Ledger {
         }
     }
 
-    /// Gives back one block.
-    pub(crate) fn release(&mut self, peer: PeerNumber, range: ByteRange) {
+    /// Gives back one claim.
+    pub(crate) fn release(&mut self, peer: PeerNumber, claim: Claim) {
+        let range = match claim {
+            Claim::Range(range) => range,
+            Claim::Xorb(xorb) => return self.release_xorb(peer, xorb),
+        };
         let Some((_, (number, _))) = self.starts.range(..=range.start).next_back() else { return };
         match &mut self.regions[*number].list {
             List::Unknown { asked } => asked.retain(|claim| *claim != peer),
@@ -438,7 +479,7 @@ impl Ledger {
 mod tests {
     use xet_cas::{ByteRange, ChunkHash, ChunkRange, FetchEntry, Leaf, Reconstruction, Term, XorbHash};
 
-    use super::{BLOCK_BYTES, CLAIMS_MAX, Ledger, Recurrence, Reserved, Source, Task};
+    use super::{BLOCK_BYTES, CLAIMS_MAX, Claim, Ledger, Recurrence, Reserved, Source, Task};
     use crate::plan::FilePlan;
     use crate::present::Present;
 
@@ -530,7 +571,7 @@ mod tests {
         assert_eq!(Some(Vec::new()), ledger.take_list(range, list(range, 0)));
         let Some(Task::Block(block)) = ledger.claim(2, CLAIMS_MAX) else { panic!("no block was wanted") };
 
-        ledger.release(2, block.range);
+        ledger.release(2, Claim::Range(block.range));
 
         assert_eq!(Some(Task::Block(block)), ledger.claim(3, CLAIMS_MAX));
     }
@@ -566,6 +607,7 @@ mod tests {
                         }
                     }
                 }
+                Task::Xorb(task) => panic!("nobody asked for xorbs: {task:?}"),
             }
         }
 
@@ -613,8 +655,8 @@ mod tests {
 
         ledger.cannot_copy(&copies[1..3]);
 
-        let claimed: Vec<_> = std::iter::from_fn(|| ledger.claim(1, CLAIMS_MAX)).map(|task| task.range()).collect();
-        let expected = [700_000, 600_000].map(|start| ByteRange { start, end: start + 100_000 });
+        let claimed: Vec<_> = std::iter::from_fn(|| ledger.claim(1, CLAIMS_MAX)).map(|task| task.claim()).collect();
+        let expected = [700_000, 600_000].map(|start| Claim::Range(ByteRange { start, end: start + 100_000 }));
         assert_eq!(expected, claimed[..]);
     }
 

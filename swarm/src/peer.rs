@@ -3,12 +3,14 @@
 mod link;
 use link::Link;
 
+mod frames;
+
 mod session;
 
 mod leeching;
 
 mod leech;
-pub(crate) use leech::{Leech, Undecided, leech};
+pub(crate) use leech::{Collecting, Leech, Undecided, leech};
 
 mod seeding;
 

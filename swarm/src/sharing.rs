@@ -10,4 +10,4 @@ mod scope;
 pub(crate) use scope::{Scope, is_local};
 
 mod swarm_id;
-pub(crate) use swarm_id::repo_swarm;
+pub(crate) use swarm_id::{repo_swarm, xorb_swarm};

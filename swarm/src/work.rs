@@ -11,6 +11,7 @@ use xet_cas::{ByteRange, FileHash, Reconstruction, XorbHash};
 
 use crate::Error;
 use crate::ledger::{Ledger, Recurrence, Reserved, Source};
+use crate::peer::Collecting;
 use crate::plan::{EntryPlan, FilePlan, TermRun};
 use crate::present::Present;
 use crate::store::Partial;
@@ -153,7 +154,9 @@ impl FileWork {
 pub(crate) struct Board {
     files: Mutex<Vec<Arc<FileWork>>>,
     /// A file came or went, or a claim was given back.
-    pub(crate) changed: Notify,
+    pub(crate) changed: Arc<Notify>,
+    /// Xorbs that are held until they have proved themselves.
+    pub(crate) collecting: Collecting,
     /// Peers that have not said yet what they have.
     pub(crate) undecided: AtomicUsize,
     /// Where sources say that a file may be complete: its number.
@@ -162,7 +165,9 @@ pub(crate) struct Board {
 
 impl Board {
     pub(crate) fn new(progress: mpsc::Sender<usize>) -> Self {
-        Self { files: Mutex::default(), changed: Notify::new(), undecided: AtomicUsize::new(0), progress }
+        let changed = Arc::new(Notify::new());
+        let collecting = Collecting::new(changed.clone());
+        Self { files: Mutex::default(), changed, collecting, undecided: AtomicUsize::new(0), progress }
     }
 
     pub(crate) fn add(&self, file: Arc<FileWork>) {

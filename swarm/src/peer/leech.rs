@@ -1,23 +1,29 @@
 //! Fetching from one peer: claims work from the board, and has what arrives checked and written.
 
+mod collecting;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bep_xet::{Dialect, ProvenChunk};
 use bt_wire::InfoHash;
 use tokio::net::lookup_host;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
+use xet_cas::XorbHash;
 use xet_cas::xorb::{Record, RecordHeader};
 
-use super::leeching::{LeechEvent, Leeching, ReceivedRecord, WantedFile};
+pub(crate) use self::collecting::Collecting;
+use self::collecting::Permit;
+use super::leeching::{Asking, BATCH_BYTES, ByHash, LeechEvent, Leeching, Proving, ReceivedRecord, WantedFile, Xorbs};
 use super::link::now;
-use super::session::Protocol as _;
+use super::session::{Protocol as _, Session};
 use super::{Link, PeerError};
 use crate::fetch::Shared;
-use crate::ledger::{CLAIMS_MAX, PeerNumber, Source};
+use crate::ledger::{CLAIMS_MAX, Claim, PeerNumber, Source, Task};
 use crate::sharing::is_local;
 use crate::verified::HashedChunk;
 use crate::work::{Board, FileWork};
@@ -50,8 +56,11 @@ pub(crate) async fn leech(name: &str, context: Leech, undecided: Undecided) -> R
         config.window_bytes = WINDOW_BYTES;
         match Link::dial(address, context.swarm, config, deadline).await {
             Ok((link, session)) => {
-                let leeching = Leeching::new(session, deadline);
-                return Driver::new(link, leeching, address, context, undecided).run().await;
+                return match session.exchange.dialect() {
+                    Dialect::V2 => Driver::<Proving>::new(link, session, address, context, undecided).run().await,
+                    Dialect::Ranged => Driver::<Xorbs>::new(link, session, address, context, undecided).run().await,
+                    Dialect::Base => Driver::<ByHash>::new(link, session, address, context, undecided).run().await,
+                };
             }
             Err(error) => failure = error,
         }
@@ -59,13 +68,15 @@ pub(crate) async fn leech(name: &str, context: Leech, undecided: Undecided) -> R
     Err(failure)
 }
 
-struct Driver {
+struct Driver<A> {
     link: Link,
-    leeching: Leeching,
+    leeching: Leeching<A>,
     source: Source,
     context: Leech,
     files: BTreeMap<usize, File>,
     batches: JoinSet<Result<usize, PeerError>>,
+    /// The right to hold the xorb that was asked for until it has proved itself.
+    collecting: Option<Arc<Permit>>,
     /// Until the peer has said for the first time what it has.
     undecided: Option<Undecided>,
 }
@@ -113,11 +124,12 @@ impl Drop for Undecided {
     }
 }
 
-impl Driver {
-    fn new(link: Link, leeching: Leeching, address: SocketAddr, context: Leech, undecided: Undecided) -> Self {
+impl<A: Asking> Driver<A> {
+    fn new(link: Link, session: Session, address: SocketAddr, context: Leech, undecided: Undecided) -> Self {
         let source = if is_local(address.ip()) { Source::Lan } else { Source::Wan };
+        let leeching = Leeching::new(session, context.deadline);
         let (files, batches) = (BTreeMap::new(), JoinSet::new());
-        Self { link, leeching, source, context, files, batches, undecided: Some(undecided) }
+        Self { link, leeching, source, context, files, batches, collecting: None, undecided: Some(undecided) }
     }
 
     async fn run(mut self) -> Result<(), PeerError> {
@@ -138,6 +150,11 @@ impl Driver {
             }
             self.look_at_board()?;
             self.ask()?;
+            // To ask can show that there is nothing to ask for.
+            if let Some(event) = self.leeching.poll_event() {
+                self.handle(event)?;
+                continue;
+            }
             let is_free = self.batches.len() < BATCHES_MAX;
             tokio::select! {
                 turn = self.link.turn(&mut self.leeching), if is_free => turn?,
@@ -181,11 +198,22 @@ impl Driver {
         for claims_max in [1, CLAIMS_MAX] {
             for (number, File { work, .. }) in self.files.iter().rev() {
                 while self.leeching.holds(*number) && self.leeching.has_room() {
-                    let Some(task) = work.ledger().claim(self.context.number, claims_max) else { break };
-                    let range = task.range();
+                    let peer = self.context.number;
+                    let Some(task) = self.leeching.claim(*number, &mut work.ledger(), peer, claims_max) else { break };
+                    let claim = task.claim();
+                    if let Task::Xorb(task) = &task
+                        && task.whole_list().is_none()
+                    {
+                        let Some(permit) = self.context.board.collecting.try_begin() else {
+                            work.ledger().release(peer, claim);
+                            return Ok(());
+                        };
+                        self.collecting = Some(Arc::new(permit));
+                    }
                     let asked = self.leeching.request(*number, task, now());
                     if !matches!(asked, Ok(true)) {
-                        work.ledger().release(self.context.number, range);
+                        self.collecting = None;
+                        work.ledger().release(peer, claim);
                         return asked.map(drop);
                     }
                 }
@@ -217,20 +245,62 @@ impl Driver {
                     let source = self.source;
                     self.start_batch(file, move |work| work.copy_within(&recurrences, source).map_err(PeerError::Ours));
                 }
+                // Peers that cannot prove it may bring what it lists.
+                self.context.board.changed.notify_waiters();
             }
             LeechEvent::Received { file, records } => {
                 let (shared, source) = (&self.context.shared, self.source);
                 shared.received(source, records.iter().map(|received| received.record.len() as u64).sum());
-                self.start_batch(file, move |work| write_batch(work, &records, source));
+                self.start_batch(file, move |work| write_batch(work, &records, PlacedBy::Proof, source));
             }
-            LeechEvent::Released { file, range } => {
+            LeechEvent::OfXorb { xorb, starts, chunks } => self.place(xorb, &starts, &chunks),
+            LeechEvent::Released { file, claim } => {
                 if let Some(File { work, .. }) = self.files.get(&file) {
-                    work.ledger().release(self.context.number, range);
+                    work.ledger().release(self.context.number, claim);
+                }
+                if let Claim::Xorb(_) = claim {
+                    self.collecting = None;
                 }
                 self.context.board.changed.notify_waiters();
             }
         }
         Ok(())
+    }
+
+    /// Has chunks of a xorb written in every file on the board that needs them. What the plan says about them is not
+    /// the peer's word, so that it is not to blame where it is wrong.
+    fn place(&mut self, xorb: XorbHash, starts: &[u64], chunks: &[ProvenChunk]) {
+        let bytes = chunks.iter().map(|chunk| chunk.record().len() as u64).sum();
+        self.context.shared.received(self.source, bytes);
+        let files: Vec<_> = self.files.iter().map(|(number, file)| (*number, file.work.clone())).collect();
+        for (number, work) in files {
+            let places = work.ledger().places_of(xorb, starts);
+            let (mut batch, mut batch_bytes) = (Vec::new(), 0);
+            for (range, offset) in places {
+                let inside = chunks.iter().filter(|chunk| (range.start..range.end).contains(&chunk.index()));
+                for chunk in inside {
+                    let offset = offset + starts[chunk.index() as usize] - starts[range.start as usize];
+                    batch_bytes += chunk.record().len();
+                    batch.push(ReceivedRecord { offset, leaf: chunk.leaf(), record: chunk.record().clone() });
+                    if batch_bytes >= BATCH_BYTES {
+                        batch_bytes = 0;
+                        self.start_placed(number, std::mem::take(&mut batch));
+                    }
+                }
+            }
+            if !batch.is_empty() {
+                self.start_placed(number, batch);
+            }
+        }
+    }
+
+    fn start_placed(&mut self, file: usize, records: Vec<ReceivedRecord>) {
+        let (permit, source) = (self.collecting.clone(), self.source);
+        self.start_batch(file, move |work| {
+            let written = write_batch(work, &records, PlacedBy::Plan, source);
+            drop((records, permit));
+            written
+        });
     }
 
     /// Checks and writes chunks on a worker; `write` tells how many bytes it has written.
@@ -263,8 +333,22 @@ impl Driver {
     }
 }
 
+/// By whose word chunks belong where they are to be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum PlacedBy {
+    /// A list that the peer, or another one, has proved.
+    Proof,
+    /// What the origin says that the file is made of.
+    Plan,
+}
+
 /// Decodes, checks and writes chunks.
-fn write_batch(work: &FileWork, records: &[ReceivedRecord], source: Source) -> Result<u64, PeerError> {
+fn write_batch(
+    work: &FileWork,
+    records: &[ReceivedRecord],
+    placed_by: PlacedBy,
+    source: Source,
+) -> Result<u64, PeerError> {
     let (mut bytes, mut scratch) = (0, Vec::new());
     for ReceivedRecord { offset, leaf, record } in records {
         let lied = |what: String| PeerError::Lied(format!("the chunk at byte {offset} of {}: {what}", work.hash));
@@ -279,6 +363,8 @@ fn write_batch(work: &FileWork, records: &[ReceivedRecord], source: Source) -> R
         }
         match work.write(&chunk, *offset, source).map_err(PeerError::Ours)? {
             Some(written) => bytes += written,
+            // The origin may be wrong about xorbs.
+            None if placed_by == PlacedBy::Plan => {}
             None => return Err(lied("another chunk was proved to belong there".into())),
         }
     }

@@ -16,9 +16,10 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::timeout;
-use tokio_util::codec::{Encoder as _, FramedRead};
+use tokio_util::codec::{Decoder, Encoder as _, FramedRead};
 
 use super::PeerError;
+use super::frames::FrameDecoder;
 use super::session::{OUR_UT_XET, Protocol, Session, UT_XET};
 
 /// Room for what is read at once: two chunks.
@@ -30,7 +31,7 @@ const SLICES_MAX: usize = 16;
 /// A connection whose handshakes are done.
 #[derive(Debug)]
 pub(crate) struct Link {
-    reader: FramedRead<OwnedReadHalf, PeerCodec>,
+    reader: FramedRead<OwnedReadHalf, FrameDecoder>,
     writer: OwnedWriteHalf,
     /// Heads of frames and payloads, in turn. Never written together: a chunk is not copied to join its head.
     outgoing: VecDeque<Bytes>,
@@ -110,14 +111,12 @@ impl Link {
             return Err(PeerError::NoXet);
         };
         let theirs = ExtensionHandshake::decode(&payload, codec.limits())?;
-        let (Some(id), Some(xet)) = (theirs.m.id(UT_XET), theirs.other.get(XetHandshake::KEY.as_bytes())) else {
-            return Err(PeerError::NoXet);
-        };
-        let xet = XetHandshake::from_value(xet, &limits)?;
-        if !xet.speaks_v2() {
-            return Err(PeerError::NoXet);
-        }
-        let session = Session::new(Exchange::new(config, limits, &xet, now()), id.get());
+        let Some(id) = theirs.m.id(UT_XET) else { return Err(PeerError::NoXet) };
+        let xet = theirs.other.get(XetHandshake::KEY.as_bytes());
+        let exchange = Exchange::for_peer(config, limits, theirs.v.as_deref(), xet, now())?;
+        let is_piecewise = exchange.dialect().is_legacy();
+        let reader = reader.map_decoder(|codec| FrameDecoder::new(codec, is_piecewise));
+        let session = Session::new(exchange, id.get(), now());
         let (outgoing, written_at) = (VecDeque::new(), now());
         Ok((Self { reader, writer, outgoing, outgoing_bytes: 0, written_at, swarm, stall }, session))
     }
@@ -152,11 +151,11 @@ impl Link {
 
     fn fill_outgoing(&mut self, session: &mut impl Protocol) -> Result<(), PeerError> {
         while self.outgoing_bytes < OUTGOING_BYTES_MAX {
-            let Some(message) = session.poll_message() else { break };
-            let head = Bytes::copy_from_slice(message.head()?.as_ref());
-            let payload = message.payload().cloned().unwrap_or_default();
-            self.outgoing_bytes += head.len() + payload.len();
-            self.outgoing.extend([head, payload]);
+            let Some(message) = session.poll_message(now()) else { break };
+            for part in message.encode()? {
+                self.outgoing_bytes += part.len();
+                self.outgoing.push_back(part);
+            }
         }
         Ok(())
     }
@@ -185,7 +184,10 @@ async fn write_some(writer: &mut OwnedWriteHalf, outgoing: &VecDeque<Bytes>) -> 
     writer.write_vectored(&slices).await
 }
 
-async fn next_frame(reader: &mut FramedRead<OwnedReadHalf, PeerCodec>) -> Result<Message, PeerError> {
+async fn next_frame<D>(reader: &mut FramedRead<OwnedReadHalf, D>) -> Result<D::Item, PeerError>
+where
+    D: Decoder<Error = bt_wire::Error>,
+{
     match reader.next().await {
         Some(frame) => Ok(frame?),
         None => Err(PeerError::Closed),

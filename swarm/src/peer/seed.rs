@@ -4,15 +4,17 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use bep_xet::{
-    ManifestForm, ManifestQuery, Object, ObjectKind, PeerRequestId, Proof, ProofLevel, Range, Sibling, Unit,
+    ChunkResponse, ManifestForm, ManifestQuery, Object, ObjectKind, PeerRequestId, Proof, ProofLevel, Range, Sibling,
+    Unit,
 };
 use bt_wire::InfoHash;
 use tokio::task::{JoinError, JoinSet};
 use xet_cas::proof::{Node, RunProof};
-use xet_cas::{ByteRange, ChunkRange};
+use xet_cas::xorb::RecordHeader;
+use xet_cas::{ByteRange, ChunkHash, ChunkRange};
 
 use super::link::now;
-use super::seeding::{Found, Job, List, NoList, Run, Seeding};
+use super::seeding::{Found, Job, List, NoList, Run, Seeding, Whole};
 use super::session::{Protocol as _, Session};
 use super::{Link, PeerError, SeedCounters};
 use crate::library::{Held, Library, OpenFile};
@@ -44,6 +46,7 @@ pub(super) async fn seed(
                 Job::Have { id, objects } => drop(jobs.spawn(shelf.have(id, objects))),
                 Job::Manifest { id, query } => drop(jobs.spawn(shelf.list(id, query))),
                 Job::Range { id, range } => drop(jobs.spawn(shelf.run(id, range))),
+                Job::Whole { id, object } => drop(jobs.spawn(shelf.whole(id, object))),
             }
         }
         tokio::select! {
@@ -90,6 +93,22 @@ impl Shelf {
             Some(Run { file: held.file, first, chunks })
         });
         Found::Range { id, run, start: range.start }
+    }
+
+    /// A xorb as records, or a chunk as it is: what the legacy dialects ask for.
+    async fn whole(self, id: PeerRequestId, object: Object) -> FoundFile {
+        let is_raw = object.kind == ObjectKind::Chunk;
+        let held = match is_raw {
+            true => self.library.find_chunk(self.swarm, ChunkHash::from_bytes(object.hash), self.to).await,
+            false => self.find(object).await,
+        };
+        let whole = held.and_then(|Held { file, chunks }| {
+            let leaves = file.tree.leaves().get(chunks.start as usize..chunks.end as usize)?;
+            let header = if is_raw { 0 } else { RecordHeader::BYTES as u64 };
+            let bytes = leaves.iter().map(|leaf| header + u64::from(leaf.length)).sum();
+            (bytes <= ChunkResponse::DATA_BYTES_MAX).then_some(Whole { file, chunks, bytes, is_raw })
+        });
+        Found::Whole { id, whole }
     }
 
     async fn find(&self, object: Object) -> Option<Held> {

@@ -1,16 +1,21 @@
 //! What is answered to one peer, and in which turn. Pure: no I/O, no clock. What has to be looked up or read is
 //! given to the owner as a job, whose finding comes back.
 
+mod responding;
+
 use std::collections::VecDeque;
 use std::time::Instant;
 
 use bep_xet::{Event, Exchange, HaveEntry, HaveState, ManifestQuery, Object, PeerRequestId, Proof, Range, Status};
-use bt_wire::Message;
 use bytes::Bytes;
 use xet_cas::xorb::RecordHeader;
 use xet_cas::{ChunkRange, Leaf};
 
+use responding::Responding;
+pub(super) use responding::Whole;
+
 use super::PeerError;
+use super::frames::Frame;
 use super::session::{Protocol, Session};
 
 /// Jobs of one peer that are open; it is not listened to while there are more.
@@ -31,6 +36,8 @@ pub(super) struct Seeding<F> {
     open_jobs: usize,
     /// The request whose chunks are being read.
     reading: Option<Sending<F>>,
+    /// What is answered in a legacy dialect.
+    responding: Responding<F>,
     sent_bytes: u64,
 }
 
@@ -43,6 +50,8 @@ pub(super) enum Job<F> {
     Manifest { id: PeerRequestId, query: ManifestQuery },
     /// Where the chunks of a range are.
     Range { id: PeerRequestId, range: Range },
+    /// Where all of a xorb or a chunk is, in a legacy dialect.
+    Whole { id: PeerRequestId, object: Object },
     /// Chunks, as records.
     Read { file: F, chunks: ChunkRange },
 }
@@ -63,6 +72,11 @@ pub(super) enum Found<F> {
         id: PeerRequestId,
         run: Option<Run<F>>,
         start: u64,
+    },
+    /// `None` if there is nothing of it for the peer.
+    Whole {
+        id: PeerRequestId,
+        whole: Option<Whole<F>>,
     },
     /// In order; `None` where the file has changed.
     Read {
@@ -119,6 +133,7 @@ impl<F: Clone> Seeding<F> {
             jobs: VecDeque::new(),
             open_jobs: 0,
             reading: None,
+            responding: Responding::new(),
             sent_bytes: 0,
         }
     }
@@ -150,6 +165,10 @@ impl<F: Clone> Seeding<F> {
                 self.sendings.push_back(Sending { id, left, read: VecDeque::new() });
             }
             Found::Range { id, run: None, start } => self.session.end(id, Status::NotFound, start)?,
+            Found::Whole { id, whole } => self.responding.found(id, whole, &mut self.session.exchange)?,
+            Found::Read { records } if self.responding.is_reading() => {
+                self.responding.read(records, &mut self.session.exchange)?;
+            }
             Found::Read { records } => {
                 if let Some(mut sending) = self.reading.take() {
                     sending.read = records.into();
@@ -157,7 +176,7 @@ impl<F: Clone> Seeding<F> {
                 }
             }
         }
-        Ok(())
+        self.handle_events()
     }
 
     fn handle_events(&mut self) -> Result<(), PeerError> {
@@ -170,7 +189,10 @@ impl<F: Clone> Seeding<F> {
                     self.session.end(id, Status::Unsupported, range.start)?;
                 }
                 Event::RangeAsked { id, range } => self.begin(Job::Range { id, range }),
+                Event::XorbAsked { id, xorb, .. } => self.responding.ask(id, Object::xorb(xorb)),
+                Event::ChunkAsked { id, chunk } => self.responding.ask(id, Object::chunk(chunk)),
                 Event::Stopped { id, .. } => {
+                    self.responding.stop(id);
                     self.sendings.retain(|sending| sending.id != id);
                     self.lists.retain(|(list, _)| *list != id);
                 }
@@ -206,6 +228,10 @@ impl<F: Clone> Seeding<F> {
             let chunks = ChunkRange { start, end: end.min(start + CHUNKS_READ_MAX) };
             self.begin(Job::Read { file: sending.left.file.clone(), chunks });
             self.reading = Some(sending);
+        }
+        let Self { session, responding, sent_bytes, .. } = self;
+        if let Some(job) = responding.go_on(&mut session.exchange, sent_bytes, now)? {
+            self.begin(job);
         }
         Ok(())
     }
@@ -263,7 +289,7 @@ impl<F: Clone> Seeding<F> {
 impl<F: Clone> Protocol for Seeding<F> {
     type Event = Job<F>;
 
-    fn handle_message(&mut self, message: Message, now: Instant) -> Result<(), PeerError> {
+    fn handle_message(&mut self, message: Frame, now: Instant) -> Result<(), PeerError> {
         self.session.handle_message(message, now)?;
         self.handle_events()
     }
@@ -273,8 +299,8 @@ impl<F: Clone> Protocol for Seeding<F> {
         self.handle_events()
     }
 
-    fn poll_message(&mut self) -> Option<Message> {
-        self.session.poll_message()
+    fn poll_message(&mut self, now: Instant) -> Option<Frame> {
+        self.session.poll_message(now)
     }
 
     fn poll_event(&mut self) -> Option<Job<F>> {

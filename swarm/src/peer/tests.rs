@@ -1,18 +1,20 @@
 //! The two sides of a session, tied together without a connection and without a clock.
 
+mod legacy;
+
 use std::time::{Duration, Instant};
 
-use bep_xet::{Exchange, XetHandshake};
+use bep_xet::{Exchange, ObjectKind, XetHandshake};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use xet_cas::proof::{Outline, Tree};
 use xet_cas::xorb::RecordHeader;
-use xet_cas::{ByteRange, ChunkRange, Leaf, Scheme, Term, XorbHash};
+use xet_cas::{ByteRange, ChunkRange, Leaf, Scheme, Term};
 
 use super::PeerError;
-use super::leeching::{LeechEvent, Leeching, WantedFile};
-use super::seeding::{Found, Job, List, NoList, Run, Seeding};
+use super::leeching::{Asking, LeechEvent, Leeching, Proving, WantedFile};
+use super::seeding::{Found, Job, List, NoList, Run, Seeding, Whole};
 use super::session::{OUR_UT_XET, Protocol, Session};
-use crate::ledger::{Ledger, Source, Task};
+use crate::ledger::{Claim, Ledger, Source, Task};
 use crate::plan::FilePlan;
 
 const CHUNKS: u32 = 60;
@@ -28,7 +30,7 @@ fn tree() -> Tree {
 }
 
 fn terms() -> Vec<Term> {
-    let (xorb, chunks) = (XorbHash::from_bytes([1; 32]), ChunkRange { start: 0, end: CHUNKS });
+    let (xorb, chunks) = (tree().xorb_hash(), ChunkRange { start: 0, end: CHUNKS });
     vec![Term { xorb, chunks, unpacked_length: CHUNKS * CHUNK_BYTES }]
 }
 
@@ -47,7 +49,7 @@ fn ledger() -> Ledger {
 fn session(now: Instant) -> Session {
     let limits = bep_xet::Limits::default();
     let handshake = XetHandshake::new(&limits, None);
-    Session::new(Exchange::new(bep_xet::Config::default(), limits, &handshake, now), OUR_UT_XET)
+    Session::new(Exchange::new(bep_xet::Config::default(), limits, &handshake, now), OUR_UT_XET, now)
 }
 
 /// A file as a seeder has it: here, whether reading works.
@@ -70,6 +72,20 @@ fn find(job: Job<Handle>, is_readable: bool) -> Found<Handle> {
             let chunks = tree.chunks_in(ByteRange { start: range.start, end: range.end }).unwrap();
             Found::Range { id, run: Some(Run { file: is_readable, first: 0, chunks }), start: range.start }
         }
+        Job::Whole { id, object } => {
+            let chunks = match object.kind {
+                ObjectKind::Xorb => (tree.xorb_hash().as_bytes() == &object.hash).then_some(0..CHUNKS),
+                _ => (0..CHUNKS).find(|at| Leaf::of(&chunk(*at)).hash.as_bytes() == &object.hash).map(|at| at..at + 1),
+            };
+            let whole = chunks.map(|chunks| {
+                let is_raw = object.kind == ObjectKind::Chunk;
+                let header = if is_raw { 0 } else { RecordHeader::BYTES as u32 };
+                let chunks = ChunkRange { start: chunks.start, end: chunks.end };
+                let bytes = u64::from(chunks.count() * (header + CHUNK_BYTES));
+                Whole { file: is_readable, chunks, bytes, is_raw }
+            });
+            Found::Whole { id, whole }
+        }
         Job::Read { file, chunks } => {
             let record = |index| {
                 let data = chunk(index);
@@ -83,15 +99,22 @@ fn find(job: Job<Handle>, is_readable: bool) -> Found<Handle> {
     }
 }
 
-struct Pair {
+struct Pair<A> {
     now: Instant,
-    leeching: Leeching,
+    leeching: Leeching<A>,
     seeding: Seeding<Handle>,
     events: Vec<LeechEvent>,
 }
 
-impl Pair {
+impl Pair<Proving> {
     fn new() -> Self {
+        Self::with(session)
+    }
+}
+
+impl<A: Asking> Pair<A> {
+    /// A file is wanted of a peer that serves it.
+    fn with(session: impl Fn(Instant) -> Session) -> Self {
         #[expect(clippy::disallowed_methods, reason = "an origin for fake time; nothing reads the clock again")]
         let now = Instant::now();
         let mut pair = Self {
@@ -111,7 +134,7 @@ impl Pair {
     fn settle(&mut self, is_readable: bool) -> Result<(), PeerError> {
         loop {
             let mut moved = false;
-            while let Some(message) = self.leeching.poll_message() {
+            while let Some(message) = self.leeching.poll_message(self.now) {
                 self.seeding.handle_message(message, self.now)?;
                 moved = true;
             }
@@ -120,7 +143,7 @@ impl Pair {
                 self.seeding.handle_found(find(job, is_readable), self.now)?;
                 moved = true;
             }
-            while let Some(message) = self.seeding.poll_message() {
+            while let Some(message) = self.seeding.poll_message(self.now) {
                 self.leeching.handle_message(message, self.now)?;
                 self.events.extend(std::iter::from_fn(|| self.leeching.poll_event()));
                 moved = true;
@@ -135,7 +158,7 @@ impl Pair {
         let mut asked = 0;
         while self.leeching.holds(7)
             && self.leeching.has_room()
-            && let Some(task) = ledger.claim(1, 1)
+            && let Some(task) = self.leeching.claim(7, ledger, 1, 1)
         {
             assert!(self.leeching.request(7, task, self.now).unwrap());
             asked += 1;
@@ -161,8 +184,8 @@ fn given_a_file_that_the_peer_has_when_asked_for_then_every_chunk_comes_once_and
                         ledger.written(received.offset, Source::Lan);
                     }
                 }
-                LeechEvent::Released { range, .. } => ledger.release(1, range),
-                LeechEvent::Decided { .. } | LeechEvent::Left { .. } => {}
+                LeechEvent::Released { claim, .. } => ledger.release(1, claim),
+                LeechEvent::Decided { .. } | LeechEvent::Left { .. } | LeechEvent::OfXorb { .. } => {}
             }
         }
     }
@@ -200,12 +223,13 @@ fn given_a_silent_peer_when_time_passes_then_what_it_was_asked_is_released_and_t
     pair.events.clear();
 
     let Some(task) = ledger.claim(1, 1) else { panic!("nothing to claim") };
-    let range = task.range();
+    let Task::List(range) = task else { panic!("not a list: {task:?}") };
     assert!(pair.leeching.request(7, task, pair.now).unwrap());
     pair.now += DEADLINE;
     pair.leeching.handle_timeout(pair.now).unwrap();
 
-    assert_eq!(Some(LeechEvent::Released { file: 7, range }), pair.leeching.poll_event());
+    let claim = Claim::Range(range);
+    assert_eq!(Some(LeechEvent::Released { file: 7, claim }), pair.leeching.poll_event());
     assert!(pair.leeching.request(7, Task::List(range), pair.now).unwrap());
     pair.now += DEADLINE;
     assert!(matches!(pair.leeching.handle_timeout(pair.now), Err(PeerError::TooSlow)));
@@ -227,7 +251,7 @@ fn given_a_list_too_long_when_asked_for_then_the_peer_is_left_without_blame() {
     pair.settle(true).unwrap();
     pair.ask(&mut ledger);
 
-    while let Some(message) = pair.leeching.poll_message() {
+    while let Some(message) = pair.leeching.poll_message(pair.now) {
         pair.seeding.handle_message(message, pair.now).unwrap();
     }
     while let Some(job) = pair.seeding.poll_event() {

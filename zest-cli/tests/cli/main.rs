@@ -7,6 +7,8 @@ mod bad_input;
 mod cache;
 mod lab;
 mod leaks;
+mod legacy_peers;
+mod legacy_serving;
 mod listing;
 mod network;
 mod peers;

@@ -85,11 +85,11 @@ pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
     timeout(DEADLINE, future).await.expect("the server does nothing")
 }
 
-fn swarm(lab: &Lab) -> [u8; 20] {
+pub(crate) fn swarm(lab: &Lab) -> [u8; 20] {
     PeerClient::repo_swarm(&lab.faulty.address().to_string(), "model", REPO)
 }
 
-fn content(lab: &Lab) -> Vec<u8> {
+pub(crate) fn content(lab: &Lab) -> Vec<u8> {
     std::fs::read(lab.model().join(FILE)).unwrap()
 }
 
@@ -108,7 +108,7 @@ impl Lab {
     }
 
     /// That the whole model comes from a peer, while the origin has no data.
-    async fn assert_served_by(&self, server: SocketAddr) {
+    pub(crate) async fn assert_served_by(&self, server: SocketAddr) {
         self.faulty.add(Rule::path_contains(ENTRY_PATH, Fault::status(503)));
         let said = self.pull_from_server(server).await;
         said.assert_ok();
