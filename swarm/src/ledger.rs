@@ -36,6 +36,8 @@ pub(crate) enum Source {
     Lan,
     Wan,
     Origin,
+    /// Another file on this machine.
+    Local,
 }
 
 /// The state of one file.
@@ -445,7 +447,8 @@ impl Ledger {
         }
     }
 
-    fn is_written(&self, offset: u64) -> bool {
+    /// Whether the chunk that begins at this offset is there.
+    pub(crate) fn is_written(&self, offset: u64) -> bool {
         self.leaves.get(&offset).is_some_and(|written| written.is_done)
     }
 

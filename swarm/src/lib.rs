@@ -16,6 +16,8 @@ mod ledger;
 
 mod work;
 
+mod reuse;
+
 mod fetch;
 
 mod verified;

@@ -10,7 +10,6 @@ mod locking;
 mod peers;
 mod presence;
 mod resume;
-mod reuse;
 #[cfg(test)]
 mod tests;
 

@@ -13,8 +13,8 @@ use bt_wire::InfoHash;
 use tokio::net::lookup_host;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
-use xet_cas::XorbHash;
 use xet_cas::xorb::{Record, RecordHeader};
+use xet_cas::{ByteRange, Leaf, XorbHash};
 
 pub(crate) use self::collecting::Collecting;
 use self::collecting::Permit;
@@ -24,7 +24,9 @@ use super::session::{Protocol as _, Session};
 use super::{Link, PeerError};
 use crate::fetch::Shared;
 use crate::ledger::{CLAIMS_MAX, Claim, PeerNumber, Source, Task};
+use crate::reuse;
 use crate::sharing::is_local;
+use crate::store::Index;
 use crate::verified::HashedChunk;
 use crate::work::{Board, FileWork};
 
@@ -40,6 +42,8 @@ pub(crate) struct Leech {
     pub(crate) swarm: InfoHash,
     pub(crate) board: Arc<Board>,
     pub(crate) shared: Arc<Shared>,
+    /// Where what is listed may be had without asking anybody.
+    pub(crate) index: Index,
     /// For connecting, for shaking hands, and for a request to make progress.
     pub(crate) deadline: Duration,
 }
@@ -237,16 +241,13 @@ impl<A: Asking> Driver<A> {
                 }
             }
             LeechEvent::Listed { file, range, list } => {
-                let Some(File { work, .. }) = self.files.get(&file) else { return Ok(()) };
-                let Some(recurrences) = work.ledger().take_list(range, list) else {
-                    return Err(PeerError::Lied(format!("its list of {} is not that of the plan", work.hash)));
-                };
-                if !recurrences.is_empty() {
-                    let source = self.source;
-                    self.start_batch(file, move |work| work.copy_within(&recurrences, source).map_err(PeerError::Ours));
-                }
-                // Peers that cannot prove it may bring what it lists.
-                self.context.board.changed.notify_waiters();
+                let (source, index, board) = (self.source, self.context.index.clone(), self.context.board.clone());
+                self.start_batch(file, move |work| {
+                    let result = take_list(work, range, list, &index, source);
+                    // Peers that cannot prove it may bring what it lists.
+                    board.changed.notify_waiters();
+                    result
+                });
             }
             LeechEvent::Received { file, records } => {
                 let (shared, source) = (&self.context.shared, self.source);
@@ -340,6 +341,22 @@ enum PlacedBy {
     Proof,
     /// What the origin says that the file is made of.
     Plan,
+}
+
+/// Takes a proved list, after what it lists and is on this machine was copied, so that nobody is asked for that.
+fn take_list(
+    work: &FileWork,
+    range: ByteRange,
+    list: Vec<(u64, Leaf)>,
+    index: &Index,
+    source: Source,
+) -> Result<u64, PeerError> {
+    let copied = reuse::copy_listed(work, &list, index).map_err(PeerError::Ours)?;
+    let taken = work.ledger().take_list(range, list);
+    let Some(recurrences) = taken else {
+        return Err(PeerError::Lied(format!("its list of {} is not that of the plan", work.hash)));
+    };
+    Ok(copied + work.copy_within(&recurrences, source).map_err(PeerError::Ours)?)
 }
 
 /// Decodes, checks and writes chunks.

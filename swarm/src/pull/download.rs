@@ -20,12 +20,13 @@ use super::indexing::Indexing;
 use super::locking::{Claim, Lockouts};
 use super::peers::Peers;
 use super::presence::{Checked, record};
+use super::resume;
 use super::{Config, Group};
-use super::{resume, reuse};
 use crate::fetch::{Shared, fetch_entry, fetch_whole};
 use crate::peer::Leech;
 use crate::plan::{EntryPlan, FilePlan, Need, plan_entries};
 use crate::present::Present;
+use crate::reuse;
 use crate::sharing::{Publicness, repo_swarm};
 use crate::store::{FileRecord, Index, Partial, Place, Remains};
 use crate::verified::VerifiedFile;
@@ -276,7 +277,10 @@ impl Job {
         let swarm = repo_swarm(self.hub.endpoint(), &repo_type.to_string(), repo.as_str());
         for (number, name) in std::mem::take(&mut self.peer_names).into_iter().enumerate() {
             let (board, shared) = (self.board.clone(), self.shared.clone());
-            self.peers.start(&name, Leech { number, swarm, board, shared, deadline: self.peer_deadline });
+            self.peers.start(
+                &name,
+                Leech { number, swarm, board, shared, index: self.index.clone(), deadline: self.peer_deadline },
+            );
         }
     }
 

@@ -223,6 +223,22 @@ impl Index {
         self.with_database(|database| xorb_runs::read(&database.begin_read()?, xorbs))
     }
 
+    /// A file that holds each of these contents, if there is one; it may have changed or gone since.
+    pub(crate) fn records_of(&self, contents: &[FileHash]) -> Result<Vec<Option<Arc<FileRecord>>>, Error> {
+        if contents.is_empty() || !self.database_path().exists() {
+            return Ok(vec![None; contents.len()]);
+        }
+        self.with_database(|database| {
+            let transaction = database.begin_read()?;
+            let by_content = match transaction.open_table(BY_CONTENT) {
+                Err(TableError::TableDoesNotExist(_)) => return Ok(vec![None; contents.len()]),
+                table => table?,
+            };
+            let files = transaction.open_table(FILES)?;
+            contents.iter().map(|content| record_of(&files, &by_content, *content)).collect()
+        })
+    }
+
     /// Keeps the chunk list of a file.
     #[doc(hidden)] // For the bench of the chunk index.
     pub fn store_leaves(&self, hash: FileHash, leaves: &[Leaf]) -> Result<(), Error> {
@@ -316,6 +332,22 @@ impl Index {
     fn error(&self, reason: impl ToString) -> Error {
         Error::Index { path: self.database_path(), reason: reason.to_string() }
     }
+}
+
+type ContentTable = ReadOnlyTable<&'static str, (u64, u64)>;
+
+/// The record of a file that holds this content.
+fn record_of(
+    files: &FilesTable,
+    by_content: &ContentTable,
+    content: FileHash,
+) -> Result<Option<Arc<FileRecord>>, redb::Error> {
+    let name = content.to_string();
+    let Some(identity) = by_content.get(name.as_str())? else { return Ok(None) };
+    let Some(value) = files.get(identity.value())? else { return Ok(None) };
+    let record = serde_json::from_slice::<FileRecord>(value.value()).ok();
+    // Another file may have the place of the one that is meant.
+    Ok(record.filter(|record| record.xet_hash == Some(name)).map(Arc::new))
 }
 
 enum OpenFailure {

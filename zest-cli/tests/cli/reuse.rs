@@ -92,3 +92,29 @@ async fn given_files_of_other_tools_when_seeded_then_a_pull_copies_from_them() {
     assert!(bytes(&summary, "file_bytes", "local") > 5_000_000, "{summary}");
     lab.assert_identical(&local_dir);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_a_peer_that_proves_a_list_when_another_file_holds_its_chunks_then_they_are_copied() {
+    let lab = Lab::new().await;
+    // The same content again, after other bytes: in other xorbs, so that only the hashes of chunks tell.
+    let content = std::fs::read(lab.model().join("model-00001-of-00002.safetensors")).unwrap();
+    let folder = lab.folder.path().join("other");
+    std::fs::create_dir(&folder).unwrap();
+    let head: Vec<u8> = (0..1_000_000_u32).flat_map(|at| at.wrapping_mul(0x9e37_79b9).to_le_bytes()).collect();
+    let file = [head, content].concat();
+    std::fs::write(folder.join("other.safetensors"), &file).unwrap();
+    lab.zest(&["publish", folder.to_str().unwrap(), "other/name"]).await.assert_ok();
+    lab.pull().await.assert_ok();
+    let peer = testkit::FaultyPeer::start(vec![file.clone()], testkit::PeerFault::Honest).await.unwrap();
+
+    lab.faulty.add(testkit::Rule::path_contains(crate::lab::ENTRY_PATH, testkit::Fault::status(503)));
+    let address = peer.address().to_string();
+    let said = lab.zest(&["pull", "other/name", "--format", "json", "--peer", &address]).await;
+
+    let summary = said.summary();
+    let pulled = std::path::Path::new(summary["path"].as_str().unwrap()).join("other.safetensors");
+    assert!(std::fs::read(pulled).unwrap() == file, "other bytes");
+    assert!(bytes(&summary, "file_bytes", "local") > 1_000_000, "{summary}");
+    let all = ["local", "lan", "wan", "cdn"].map(|source| bytes(&summary, "file_bytes", source)).iter().sum::<u64>();
+    assert_eq!(file.len() as u64, all, "{summary}");
+}

@@ -38,7 +38,7 @@ struct File {
 #[derive(Debug)]
 enum Request {
     Have { files: Vec<FileNumber> },
-    List { file: FileNumber, range: ByteRange, is_answered: bool },
+    List { file: FileNumber, range: ByteRange, is_answered: bool, is_listed: bool },
     Block { file: FileNumber, task: BlockTask, next: usize, batch: Vec<ReceivedRecord>, batch_bytes: usize },
 }
 
@@ -95,7 +95,7 @@ impl Asking for Proving {
                 let settling = wanted.outline.settling(range);
                 let query = ManifestQuery::run(object, settling.start, settling.end);
                 let asked = exchange.request_manifest(query, deadlines, now);
-                (asked, Request::List { file, range, is_answered: false })
+                (asked, Request::List { file, range, is_answered: false, is_listed: false })
             }
             Task::Block(task) => {
                 let asked = Range::file_bytes(object, task.range.start, task.range.end);
@@ -149,7 +149,7 @@ impl Proving {
 
     /// Checks a list against the file's hash.
     fn take_list(&mut self, id: RequestId, manifest: Manifest) -> Result<(), PeerError> {
-        let Some(Request::List { file, range, is_answered }) = self.requests.get_mut(&id) else { return Ok(()) };
+        let Some(Request::List { file, range, is_answered, .. }) = self.requests.get_mut(&id) else { return Ok(()) };
         *is_answered = true;
         let (file, range) = (*file, *range);
         let Some(File { wanted, .. }) = self.files.get(&file) else { return Ok(()) };
@@ -168,6 +168,9 @@ impl Proving {
             return Err(lied("it is of other bytes than were asked for".into()));
         }
         self.events.push_back(LeechEvent::Listed { file, range, list });
+        if let Some(Request::List { is_listed, .. }) = self.requests.get_mut(&id) {
+            *is_listed = true;
+        }
         Ok(())
     }
 
@@ -197,11 +200,14 @@ impl Proving {
     fn end(&mut self, id: RequestId, status: Status, is_useful: bool) -> Result<(), PeerError> {
         let Some(request) = self.requests.remove(&id) else { return Ok(()) };
         match request {
-            Request::List { file, is_answered, .. } => {
+            Request::List { file, is_answered, is_listed, .. } => {
                 if !is_useful || (!is_answered && status == Status::Done) {
                     self.leave(file);
                 }
-                self.release(request);
+                // A list that came stays claimed: it may not be taken yet.
+                if !is_listed {
+                    self.release(request);
+                }
             }
             Request::Block { file, ref task, next, .. } => {
                 if !is_useful {

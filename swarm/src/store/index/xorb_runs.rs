@@ -8,7 +8,7 @@ use std::sync::Arc;
 use redb::{ReadTransaction, ReadableTable as _, TableDefinition, TableError, WriteTransaction};
 use xet_cas::{ChunkRange, FileHash, XorbHash};
 
-use super::{BY_CONTENT, FILES, FileRecord};
+use super::{BY_CONTENT, FILES, FileRecord, record_of};
 
 /// Xorb, first chunk of it, file.
 type RunKey = (&'static [u8; 32], u32, &'static [u8; 32]);
@@ -53,14 +53,7 @@ pub(super) fn read(transaction: &ReadTransaction, xorbs: &[XorbHash]) -> Result<
         table => table?,
     };
     let (files, by_content) = (transaction.open_table(FILES)?, transaction.open_table(BY_CONTENT)?);
-    let record = |file: FileHash| {
-        let name = file.to_string();
-        let Some(identity) = by_content.get(name.as_str())? else { return Ok(None) };
-        let Some(value) = files.get(identity.value())? else { return Ok(None) };
-        let record = serde_json::from_slice::<FileRecord>(value.value()).ok();
-        // Another file may have the place of the one that is meant.
-        Ok::<_, redb::Error>(record.filter(|record| record.xet_hash == Some(name)).map(Arc::new))
-    };
+    let record = |file: FileHash| record_of(&files, &by_content, file);
     let mut records: HashMap<FileHash, Option<Arc<FileRecord>>> = HashMap::new();
     let mut held = Vec::with_capacity(xorbs.len());
     for xorb in xorbs {

@@ -1,24 +1,26 @@
-//! Copying what other files on this machine hold: chunks of the same xorbs, by the terms that both files are made of.
-//! Every chunk is read and hashed on the way.
+//! Copying what other files on this machine hold: chunks of the same xorbs, by the terms that both files are made of,
+//! and chunks of the same hash, once a file's chunk list is proved. Every chunk is read and hashed on the way.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 
-use xet_cas::{FileHash, Leaf, XorbHash};
+use xet_cas::{ChunkHash, FileHash, Leaf, XorbHash};
 
 use crate::Error;
+use crate::ledger::Source;
 use crate::plan::FilePlan;
 use crate::present::Present;
 use crate::store::{FileRecord, Identity, Index, Partial};
 use crate::verified::{HashedChunk, chunk_offsets};
+use crate::work::FileWork;
 
 /// Files that are copied from, at most: each is open, and its chunk list was read.
 const SOURCES_MAX: usize = 64;
 
 /// Copies what there is of the plan into the partial file, and adds it to what is `present`. Trouble with the index or
 /// with a source means that there is nothing to copy.
-pub(super) fn copy(partial: &Partial, plan: &FilePlan, index: &Index, present: &mut Present) -> Result<(), Error> {
+pub(crate) fn copy(partial: &Partial, plan: &FilePlan, index: &Index, present: &mut Present) -> Result<(), Error> {
     let held = Held::look(plan, index);
     let mut buffer = Vec::new();
     for (xorb, term) in plan.terms_of_xorbs() {
@@ -37,6 +39,42 @@ pub(super) fn copy(partial: &Partial, plan: &FilePlan, index: &Index, present: &
         }
     }
     Ok(())
+}
+
+/// Copies what there is of a proved list, by the hashes of its chunks. Returns the bytes written.
+pub(crate) fn copy_listed(work: &FileWork, list: &[(u64, Leaf)], index: &Index) -> Result<u64, Error> {
+    let missing: Vec<(u64, Leaf)> = {
+        let ledger = work.ledger();
+        list.iter().filter(|(offset, _)| !ledger.is_written(*offset)).copied().collect()
+    };
+    let hashes: Vec<ChunkHash> = missing.iter().map(|(_, leaf)| leaf.hash).collect();
+    let mut by_file: BTreeMap<[u8; 32], Vec<(u64, Leaf, u32)>> = BTreeMap::new();
+    for ((offset, leaf), places) in missing.into_iter().zip(index.find_chunks(&hashes)) {
+        if let Some((file, at)) = places.first() {
+            by_file.entry(*file.as_bytes()).or_default().push((offset, leaf, *at));
+        }
+    }
+    let files: Vec<FileHash> = by_file.keys().map(|hash| FileHash::from_bytes(*hash)).take(SOURCES_MAX).collect();
+    let records = index.records_of(&files).unwrap_or_else(|error| {
+        tracing::info!(%error, "nothing can be copied from other files");
+        Vec::new()
+    });
+    let (mut bytes, mut buffer) = (0, Vec::new());
+    for (record, wanted) in records.iter().zip(by_file.into_values()) {
+        let Some((file, leaves)) = record.as_ref().and_then(|record| open(record, index)) else { continue };
+        let offsets = chunk_offsets(&leaves);
+        for (offset, leaf, at) in wanted {
+            let from = leaves.get(at as usize).zip(offsets.get(at as usize)).filter(|(held, _)| **held == leaf);
+            let Some((_, from)) = from else { continue };
+            buffer.resize(leaf.length as usize, 0);
+            let read = file.read_exact_at(&mut buffer, *from);
+            let chunk = HashedChunk::new(&buffer);
+            if read.is_ok() && chunk.leaf() == leaf {
+                bytes += work.write(&chunk, offset, Source::Local)?.unwrap_or_default();
+            }
+        }
+    }
+    Ok(bytes)
 }
 
 /// What other files hold of the xorbs of a plan.
