@@ -2,6 +2,9 @@
 
 pub mod model;
 
+mod dice;
+pub use dice::Dice;
+
 mod faulty_origin;
 pub use faulty_origin::{Fault, FaultyOrigin, Rewrite, Rule};
 
@@ -10,6 +13,9 @@ pub use faulty_peer::{Answer, Asked, FaultyPeer, PeerClient, PeerFault, Status};
 
 mod sink;
 pub use sink::Sink;
+
+mod slow_names;
+pub use slow_names::SlowNames;
 
 mod request_log;
 pub use request_log::SeenRequest;
