@@ -71,7 +71,7 @@ pub struct Deadlines {
     pub answer: Duration,
     /// For a body that makes no progress. Default 15 s.
     ///
-    /// Progress is 1,024 bytes, and in bodies of more than 1 MiB at least what 1,100 B/s bring in this time
+    /// Progress is 1,024 bytes, and in bodies of data of more than 1 MiB at least what 1,100 B/s bring in this time
     /// (16 KB by default), so a source that trickles is given up too. The price: over a link so slow that a
     /// fetch gets less than 1,100 B/s, which is 9 KB/s when eight run at once, no large file arrives.
     pub stall: Duration,
