@@ -183,3 +183,20 @@ fn given_a_file_that_was_seen_twice_when_asked_then_each_run_is_told_once() {
 
     assert_eq!([(0, 9, 0, "new".into())], told(&index, 1)[..]);
 }
+
+/// Waits as long as a pull would: 5 s.
+#[test]
+fn given_another_keeps_the_index_when_the_deadline_passes_then_an_error_and_no_hang() {
+    let home = tempfile::tempdir().unwrap();
+    let index = Index::new(home.path());
+    let file = home.path().join("f");
+    std::fs::write(&file, "x").unwrap();
+    index.record(&[record(&file)]).unwrap();
+    let another = Database::open(index.database_path()).unwrap();
+
+    let error = index.all().unwrap_err();
+
+    assert!(error.to_string().contains("does not let go"), "{error}");
+    drop(another);
+    assert_eq!(1, index.all().unwrap().len());
+}
