@@ -4,6 +4,8 @@
 #![expect(clippy::print_stderr, reason = "a test that cannot be tried says so")]
 
 mod bad_input;
+mod deadlines;
+mod kills;
 mod lab;
 mod listing;
 mod network;
