@@ -14,9 +14,10 @@ mod run;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use origin::SharedOrigin;
 use run::{Story, Tally};
