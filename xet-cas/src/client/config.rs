@@ -67,7 +67,7 @@ impl Config {
 pub struct Deadlines {
     /// For a connection, TLS included. Default 10 s: two lost SYNs and a slow resolver.
     pub connect: Duration,
-    /// For the head of an answer after the request was sent. Default 30 s: the Hub lists large trees slowly.
+    /// For the head of an answer, a new connection included. Default 30 s: the Hub lists large trees slowly.
     pub answer: Duration,
     /// For a body that makes no progress. Default 15 s.
     ///

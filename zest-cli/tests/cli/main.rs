@@ -14,4 +14,5 @@ mod privacy;
 mod pull;
 mod reuse;
 mod serving;
+mod slow_names;
 mod stopping;
