@@ -9,18 +9,24 @@ pub(crate) mod seed;
 pub(crate) mod serve;
 pub(crate) mod version;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Ready when the user or the system asks the process to stop.
-async fn interrupt() {
-    let terminate = async {
-        match signal(SignalKind::terminate()) {
-            Ok(mut signal) => drop(signal.recv().await),
-            Err(_) => std::future::pending().await,
+/// Ready when the user or the system asks the process to stop. Signals count from the call on: one that comes before the
+/// future is polled is not lost, and does not end the process unheard.
+fn interrupt() -> impl Future<Output = ()> {
+    let [terminate, interrupt] = [SignalKind::terminate(), SignalKind::interrupt()].map(|kind| signal(kind).ok());
+    async {
+        tokio::select! {
+            () = received(terminate) => {}
+            () = received(interrupt) => {}
         }
-    };
-    tokio::select! {
-        result = tokio::signal::ctrl_c() => if result.is_err() { std::future::pending().await },
-        () = terminate => {}
+    }
+}
+
+/// Never ready if the signal cannot be had.
+async fn received(signal: Option<Signal>) {
+    match signal {
+        Some(mut signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
     }
 }

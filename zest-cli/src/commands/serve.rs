@@ -28,6 +28,8 @@ pub(crate) async fn run_beside(
     })?;
     let (address, counters) = (seeder.local_addr(), seeder.counters());
     let files = seeder.files().await?;
+    // Before it is told that it serves: whoever reads that may ask it to stop.
+    let stop = interrupt();
     output.json(&json!({ "event": "listening", "peer": address.to_string(), "files": files }));
     output.result(format_args!("serving {files} files on {address}"), address);
     if files == 0 {
@@ -40,7 +42,7 @@ pub(crate) async fn run_beside(
         }
     };
     tokio::select! {
-        served = seeder.serve(interrupt()) => served?,
+        served = seeder.serve(stop) => served?,
         failure = failed => return Err(failure),
     }
     let data_bytes = counters.data_bytes();
