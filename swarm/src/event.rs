@@ -71,7 +71,7 @@ pub enum Event {
         /// Why.
         reason: String,
     },
-    /// A source failed and is asked again, or another one is.
+    /// A source failed and is asked again, for a new URL too, or others are.
     Retry {
         /// What was being fetched.
         what: String,

@@ -87,8 +87,11 @@ impl Shared {
 
 /// Pause before attempt `made + 1`: a random part of a time that doubles.
 async fn pause_after(made: u32) {
-    let longest = (ATTEMPT_PAUSE * (1 << made.min(8))).min(ATTEMPT_PAUSE_MAX);
-    tokio::time::sleep(longest.mul_f64(rand::random())).await;
+    tokio::time::sleep(longest_pause(made).mul_f64(rand::random())).await;
+}
+
+fn longest_pause(made: u32) -> Duration {
+    (ATTEMPT_PAUSE * (1 << made.saturating_sub(1).min(8))).min(ATTEMPT_PAUSE_MAX)
 }
 
 /// Fetches one entry into a partial file, again where that may help. Ends early, and well, when other
@@ -121,8 +124,9 @@ async fn fetch_from_origin(file: Arc<FileWork>, plan: EntryPlan, shared: Arc<Sha
         let file = fetch.file.clone();
         generation = file.renew_url(&mut fetch.plan, generation, false).await?;
         let mut body = match file.cas.open(&fetch.plan.entry).await {
-            Err(client::Error::UrlExpired { .. }) if renewals < URL_RENEWALS_MAX => {
+            Err(error @ client::Error::UrlExpired { .. }) if renewals < URL_RENEWALS_MAX => {
                 renewals += 1;
+                fetch.shared.tell_retry(fetch.what(), &error.into()).await;
                 generation = file.renew_url(&mut fetch.plan, generation, true).await?;
                 continue;
             }
@@ -245,8 +249,7 @@ impl EntryFetch {
     }
 
     fn what(&self) -> String {
-        let entry = &self.plan.entry;
-        format!("chunks {}..{} of xorb {}", entry.chunks.start, entry.chunks.end, entry.xorb)
+        self.plan.what()
     }
 }
 
@@ -444,5 +447,17 @@ impl WholeFile {
         self.partial.begin_write_back(range);
         self.offset = range.end;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ATTEMPT_PAUSE, ATTEMPT_PAUSE_MAX, longest_pause};
+
+    #[test]
+    fn given_many_attempts_at_an_entry_when_the_next_one_waits_then_never_longer_than_the_longest_pause() {
+        assert_eq!([ATTEMPT_PAUSE, 2 * ATTEMPT_PAUSE], [longest_pause(1), longest_pause(2)]);
+        assert!((3..1_000).all(|made| longest_pause(made) <= ATTEMPT_PAUSE_MAX));
+        assert_eq!(ATTEMPT_PAUSE_MAX, longest_pause(u32::MAX));
     }
 }

@@ -174,6 +174,12 @@ fn join_close(ranges: Vec<ByteRange>) -> Vec<ByteRange> {
 }
 
 impl EntryPlan {
+    /// For messages.
+    pub(crate) fn what(&self) -> String {
+        let entry = &self.entry;
+        format!("chunks {}..{} of xorb {}", entry.chunks.start, entry.chunks.end, entry.xorb)
+    }
+
     /// Takes the URL of the same entry from a newer answer.
     ///
     /// # Errors

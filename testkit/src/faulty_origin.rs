@@ -5,7 +5,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::StreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::{
     Request, Response, StatusCode,
@@ -14,11 +14,11 @@ use hyper::{
     header::{self, HeaderName, HeaderValue},
 };
 use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, task::JoinSet};
+use tokio::{net::TcpStream, sync::watch, task::JoinSet};
 
 use crate::{
     front::{Answer, Body, BoxError, Ending, Front, full, reply},
-    request_log::{RequestLog, SeenRequest, target},
+    request_log::{Answered, RequestLog, SeenRequest, target},
 };
 
 mod rule;
@@ -49,7 +49,8 @@ impl FaultyOrigin {
         let authority = upstream.trim_end_matches('/').strip_prefix("http://");
         let authority = authority.filter(|rest| rest.contains(':') && !rest.contains('/'));
         let upstream = authority.ok_or(io::ErrorKind::InvalidInput)?.to_owned();
-        let proxy = Arc::new(Proxy { upstream, rules: Mutex::default(), log: RequestLog::new() });
+        let proxy =
+            Arc::new(Proxy { upstream, rules: Mutex::default(), log: RequestLog::new(), sent: watch::Sender::new(0) });
         Ok(Self { front: Front::start(Arc::clone(&proxy)).await?, proxy })
     }
 
@@ -86,6 +87,22 @@ impl FaultyOrigin {
         self.proxy.log.all()
     }
 
+    /// Bytes of bodies that were passed on so far, over all requests. [`SeenRequest::sent_bytes`] says of which.
+    #[must_use]
+    pub fn sent_bytes(&self) -> u64 {
+        *self.proxy.sent.borrow()
+    }
+
+    /// Waits until at least so many bytes of bodies were passed on. It has no deadline of its own.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost.
+    pub async fn until_sent(&self, bytes: u64) {
+        let waited = self.proxy.sent.subscribe().wait_for(|sent| *sent >= bytes).await.map(drop);
+        waited.expect("the sender lives in self");
+    }
+
     /// Waits until the requests so far are `enough`: how a test meets a client without sleeping.
     /// It has no deadline of its own.
     ///
@@ -103,18 +120,22 @@ struct Proxy {
     upstream: String,
     rules: Mutex<Vec<Rule>>,
     log: RequestLog,
+    /// Bytes of bodies, faulted or not.
+    sent: watch::Sender<u64>,
 }
 
 impl Answer for Proxy {
     async fn answer(&self, request: Request<Incoming>, ending: &Arc<Ending>) -> Response<Body> {
         let fault = self.fault_for(&request);
-        self.log.push(SeenRequest::new(&request, fault.is_some()));
+        let seen = SeenRequest::new(&request, fault.is_some());
+        let answered = seen.answered();
+        self.log.push(seen);
         let answer = match fault {
             None => self.exchange(request).await,
             Some(fault) => self.misbehave(fault, request, ending).await,
         };
         match answer {
-            Ok(answer) => answer.map(into_body),
+            Ok(answer) => answer.map(|pieces| into_body(self.counted(pieces, answered))),
             Err(error) => {
                 let text = format!("faulty origin: {error}\n");
                 reply(StatusCode::BAD_GATEWAY, "text/plain", text)
@@ -124,6 +145,16 @@ impl Answer for Proxy {
 }
 
 impl Proxy {
+    /// Counts what is passed on, until it is dropped.
+    fn counted(&self, pieces: Pieces, answered: Answered) -> Pieces {
+        let sent = self.sent.clone();
+        let counted = pieces.inspect_ok(move |piece| {
+            answered.count(piece.len() as u64);
+            sent.send_modify(|sent| *sent += piece.len() as u64);
+        });
+        counted.boxed()
+    }
+
     fn fault_for(&self, request: &Request<Incoming>) -> Option<Fault> {
         let mut rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
         rules.iter_mut().find_map(|rule| rule.apply(request.method(), target(request)))
@@ -137,6 +168,10 @@ impl Proxy {
     ) -> Result<Response<Pieces>, BoxError> {
         match fault {
             Fault::NeverAnswer => std::future::pending().await,
+            Fault::AnswerAfter(pause) => {
+                tokio::time::sleep(pause).await;
+                self.exchange(request).await
+            }
             Fault::Reset => {
                 ending.reset();
                 std::future::pending().await

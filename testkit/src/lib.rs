@@ -2,6 +2,9 @@
 
 pub mod model;
 
+mod dice;
+pub use dice::Dice;
+
 mod faulty_origin;
 pub use faulty_origin::{Fault, FaultyOrigin, Rewrite, Rule};
 
@@ -13,6 +16,9 @@ pub use legacy::{LegacyAnswer, LegacyAsked, LegacyClient, LegacyDialect, LegacyF
 
 mod sink;
 pub use sink::Sink;
+
+mod slow_names;
+pub use slow_names::SlowNames;
 
 mod request_log;
 pub use request_log::SeenRequest;

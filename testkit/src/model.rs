@@ -269,23 +269,28 @@ fn write_pieces(out: &mut File, bytes: u64, piece: &mut [u8], mut refill: impl F
 
 /// Steele, Lea and Flood's generator: its state is a counter, so a stream can be entered at any
 /// word.
-struct SplitMix64 {
+#[derive(Debug, Clone)]
+pub(crate) struct SplitMix64 {
     state: u64,
 }
 
 impl SplitMix64 {
     const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
 
-    fn new(seed: u64, stream: u64, skip_words: u64) -> Self {
+    pub(crate) const fn new(seed: u64, stream: u64, skip_words: u64) -> Self {
         let start = Self::mix(seed ^ Self::mix(stream.wrapping_add(Self::GAMMA)));
         Self { state: start.wrapping_add(skip_words.wrapping_mul(Self::GAMMA)) }
     }
 
     fn fill(&mut self, out: &mut [u8]) {
         for word in out.chunks_mut(8) {
-            self.state = self.state.wrapping_add(Self::GAMMA);
-            word.copy_from_slice(&Self::mix(self.state).to_le_bytes()[..word.len()]);
+            word.copy_from_slice(&self.next().to_le_bytes()[..word.len()]);
         }
+    }
+
+    pub(crate) const fn next(&mut self) -> u64 {
+        self.state = self.state.wrapping_add(Self::GAMMA);
+        Self::mix(self.state)
     }
 
     const fn mix(word: u64) -> u64 {

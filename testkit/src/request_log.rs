@@ -1,3 +1,8 @@
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64, Ordering},
+};
+
 use hyper::{HeaderMap, Method, body::Incoming};
 use tokio::sync::watch;
 
@@ -12,6 +17,29 @@ pub struct SeenRequest {
     pub headers: HeaderMap,
     /// Whether a rule changed the answer.
     pub faulted: bool,
+    sent: Arc<Sent>,
+}
+
+#[derive(Debug, Default)]
+struct Sent {
+    bytes: AtomicU64,
+    is_over: AtomicBool,
+}
+
+/// The answer to a request, while it is under way.
+#[derive(Debug)]
+pub(crate) struct Answered(Arc<Sent>);
+
+impl Answered {
+    pub(crate) fn count(&self, bytes: u64) {
+        self.0.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Answered {
+    fn drop(&mut self) {
+        self.0.is_over.store(true, Ordering::Relaxed);
+    }
 }
 
 impl SeenRequest {
@@ -21,7 +49,24 @@ impl SeenRequest {
             target: target(request).to_owned(),
             headers: request.headers().clone(),
             faulted,
+            sent: Arc::default(),
         }
+    }
+
+    pub(crate) fn answered(&self) -> Answered {
+        Answered(self.sent.clone())
+    }
+
+    /// Bytes of the answer's body that were passed on so far.
+    #[must_use]
+    pub fn sent_bytes(&self) -> u64 {
+        self.sent.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whether the answer is over, well or not.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.sent.is_over.load(Ordering::Relaxed)
     }
 
     /// The first header of this name (case does not matter), if it is text.

@@ -13,10 +13,10 @@ use axum::{
     routing::{get, post},
 };
 use hyper::Method;
-use testkit::{Fault, FaultyOrigin, Rule, Sink};
+use testkit::{Fault, FaultyOrigin, Rule, Sink, SlowNames};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpStream, UdpSocket},
     task::JoinSet,
     time::{Instant, timeout},
 };
@@ -130,6 +130,82 @@ async fn given_skip_and_times_when_asked_again_then_only_those_are_affected() {
     // The second rule saw the first request, which the first rule let pass, and then the fourth.
     assert_eq!(statuses, [200, 503, 503, 418, 200]);
     assert_eq!(lab.origin.requests().iter().filter(|request| request.faulted).count(), 3);
+}
+
+#[tokio::test]
+async fn given_a_burst_when_asked_again_and_again_then_it_comes_back() {
+    let lab = Lab::start().await;
+    lab.origin.add(Rule::path_contains("small", Fault::status(503)).skip(1).times(2).every(4));
+
+    let mut statuses = Vec::new();
+    for _ in 0..9 {
+        statuses.push(lab.get("/small").await.status);
+    }
+
+    assert_eq!(statuses, [200, 503, 503, 200, 200, 503, 503, 200, 200]);
+}
+
+#[tokio::test]
+async fn given_a_chance_when_asked_with_the_same_seed_then_the_same_requests_are_affected() {
+    let mut runs = Vec::new();
+    for seed in [1, 1, 2] {
+        let lab = Lab::start().await;
+        lab.origin.add(Rule::any(Fault::status(503)).chance(50, seed));
+        let mut statuses = Vec::new();
+        for _ in 0..32 {
+            statuses.push(lab.get("/small").await.status);
+        }
+        runs.push(statuses);
+    }
+
+    assert_eq!(runs[0], runs[1]);
+    assert_ne!(runs[0], runs[2]);
+    assert!([200, 503].iter().all(|status| runs[0].contains(status)), "{:?}", runs[0]);
+}
+
+#[tokio::test]
+async fn given_answers_when_they_were_passed_on_then_their_bytes_are_counted() {
+    let lab = Lab::start().await;
+    lab.origin.add(Rule::path_contains("big", Fault::StallAfter(1000)));
+
+    lab.get("/small").await.body().await;
+    let stalled = lab.get("/big").await;
+    timeout(SOON, lab.origin.until_sent(1005)).await.unwrap();
+    lab.origin.until(|seen| seen[0].is_over()).await;
+
+    let seen = lab.origin.requests();
+    assert_eq!([5, 1000], [seen[0].sent_bytes(), seen[1].sent_bytes()]);
+    assert_eq!(1005, lab.origin.sent_bytes());
+    assert!(!seen[1].is_over());
+    drop(stalled);
+}
+
+#[tokio::test]
+async fn given_an_answer_that_is_late_when_asked_then_it_comes_after_the_pause() {
+    let lab = Lab::start().await;
+    lab.origin.add(Rule::any(Fault::AnswerAfter(A_WHILE)));
+    let begun = Instant::now();
+
+    let mut answer = lab.get("/small").await;
+
+    assert_eq!(answer.body().await, b"small");
+    assert!(begun.elapsed() >= A_WHILE);
+}
+
+#[tokio::test]
+async fn given_a_slow_name_server_when_asked_then_every_name_is_loopback_after_the_pause() {
+    let names = SlowNames::start(0, Some(A_WHILE)).await.unwrap();
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let question = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x03hub\x04test\0\0\x01\0\x01";
+    let begun = Instant::now();
+
+    socket.send_to(question, names.address()).await.unwrap();
+    let mut answer = [0; 512];
+    let length = timeout(SOON, socket.recv(&mut answer)).await.unwrap().unwrap();
+
+    assert!(begun.elapsed() >= A_WHILE);
+    assert_eq!(b"\x12\x34\x81\x80\0\x01\0\x01", &answer[..8]);
+    assert!(answer[..length].ends_with(&[0, 4, 127, 0, 0, 1]));
 }
 
 #[tokio::test]

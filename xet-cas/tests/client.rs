@@ -423,3 +423,87 @@ async fn given_a_commit_whose_name_is_no_hash_when_published_then_malformed() {
 
     assert!(matches!(error, Error::Malformed { .. }), "{error}");
 }
+
+/// A client whose deadlines are an hour but for those that are set: a test that waits for another one hangs.
+fn patient_hub(url: &str, set: impl FnOnce(&mut Config)) -> Hub {
+    const HOUR: Duration = Duration::from_secs(3_600);
+    let mut config = Config::new(url).unwrap();
+    config.token = Secret::new(HUB_TOKEN);
+    config.retry.attempts = 1;
+    let deadlines = &mut config.deadlines;
+    (deadlines.connect, deadlines.answer, deadlines.stall) = (HOUR, HOUR, HOUR);
+    (deadlines.metadata_body, deadlines.upload_answer) = (HOUR, HOUR);
+    set(&mut config);
+    Hub::new(&config).unwrap()
+}
+
+/// Long enough for a busy machine.
+const SOON: Duration = Duration::from_secs(60);
+const SHORT: Duration = Duration::from_millis(200);
+
+/// That asking for a commit ends by itself, for this wait.
+async fn assert_late(hub: &Hub, expected: &str) {
+    let resolve = async { hub.resolve(RepoType::Model, &repo(), "main").await.map(drop).unwrap_err() };
+    let error = tokio::time::timeout(SOON, resolve).await.expect("it hangs");
+    assert_eq!(ErrorKind::Network, error.kind(), "{error}");
+    assert!(error.to_string().contains(expected), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_an_answer_that_never_begins_when_its_deadline_passes_then_given_up() {
+    let lab = Lab::new().await;
+    lab.faulty.add(Rule::path_contains("/revision/", Fault::NeverAnswer));
+
+    assert_late(&patient_hub(&lab.faulty.url(), |config| config.deadlines.answer = SHORT), "the answer").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_metadata_that_stalls_when_the_stall_deadline_passes_then_given_up() {
+    let lab = Lab::new().await;
+    for fault in [Fault::StallAfter(5), Fault::Trickle { bytes_per_second: 20 }] {
+        lab.faulty.clear();
+        lab.faulty.add(Rule::path_contains("/revision/", fault));
+
+        assert_late(&patient_hub(&lab.faulty.url(), |config| config.deadlines.stall = SHORT), "more of the body").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_metadata_that_trickles_when_its_deadline_passes_then_given_up() {
+    let lab = Lab::new().await;
+    lab.faulty.add(Rule::path_contains("/revision/", Fault::Trickle { bytes_per_second: 20 }));
+
+    assert_late(&patient_hub(&lab.faulty.url(), |config| config.deadlines.metadata_body = SHORT), "the body").await;
+}
+
+/// A listener whose queue is full lets the system answer no connection more.
+#[tokio::test(flavor = "multi_thread")]
+async fn given_a_connection_that_never_comes_when_its_deadline_passes_then_given_up() {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let listener = socket.listen(0).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut queue = Vec::new();
+    while let Ok(Ok(stream)) = tokio::time::timeout(SHORT, tokio::net::TcpStream::connect(address)).await {
+        queue.push(stream);
+    }
+
+    let hub = patient_hub(&format!("http://{address}"), |config| config.deadlines.connect = SHORT);
+
+    assert_late(&hub, "connect").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_an_upload_that_is_not_answered_when_its_deadline_passes_then_given_up() {
+    let lab = Lab::new().await;
+    let hub = patient_hub(&lab.faulty.url(), |config| config.deadlines.upload_answer = SHORT);
+    lab.faulty.add(Rule::path_contains("/cas/", Fault::NeverAnswer).method(hyper::Method::POST));
+    let other: Vec<u8> = lab.large.iter().map(|byte| byte ^ 1).collect();
+    std::fs::write(lab.source().join("other.bin"), other).unwrap();
+
+    let (source, repo, options) = (lab.source(), repo(), PublishOptions::default());
+    let publish = hub.publish(&source, &repo, &options, |_| {});
+    let error = tokio::time::timeout(SOON, publish).await.expect("it hangs").unwrap_err();
+
+    assert!(error.to_string().contains("the answer"), "{error}");
+}

@@ -11,17 +11,22 @@ pub(crate) mod version;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Ready when the user or the system asks the process to stop, from the moment of the call on.
+/// Ready when the user or the system asks the process to stop. Signals count from the call on: one that comes before the
+/// future is polled is not lost, and does not end the process unheard.
 fn interrupt() -> impl Future<Output = ()> {
-    let [interrupt, terminate] = [SignalKind::interrupt(), SignalKind::terminate()].map(signal);
+    let [terminate, interrupt] = [SignalKind::terminate(), SignalKind::interrupt()].map(|kind| signal(kind).ok());
     async {
-        let wait = async |signal: std::io::Result<Signal>| match signal {
-            Ok(mut signal) => drop(signal.recv().await),
-            Err(_) => std::future::pending().await,
-        };
         tokio::select! {
-            () = wait(interrupt) => {}
-            () = wait(terminate) => {}
+            () = received(terminate) => {}
+            () = received(interrupt) => {}
         }
+    }
+}
+
+/// Never ready if the signal cannot be had.
+async fn received(signal: Option<Signal>) {
+    match signal {
+        Some(mut signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
     }
 }

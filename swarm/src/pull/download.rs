@@ -16,6 +16,7 @@ use tokio::time::MissedTickBehavior;
 use xet_cas::client::{self, Cas, Commit, Content, Hub};
 use xet_cas::{ByteRange, FileHash, Reconstruction};
 
+use self::failing::Idle;
 use super::indexing::Indexing;
 use super::locking::{Claim, Lockouts};
 use super::peers::Peers;
@@ -122,9 +123,8 @@ struct OpenFile {
     is_closing: bool,
     /// Fetches of entries that run.
     fetches: usize,
-    /// Ticks in which nothing ran and nothing came, and what was missing then.
-    idle_ticks: u32,
-    last_missing_bytes: u64,
+    /// How long nothing ran and nothing came.
+    idle: Idle,
     /// For content in the CAS, once it is planned and until it is complete.
     work: Option<Arc<FileWork>>,
 }
@@ -362,15 +362,7 @@ impl Job {
         self.next_number += 1;
         self.open.insert(
             number,
-            OpenFile {
-                group,
-                tasks: Vec::new(),
-                is_closing: false,
-                fetches: 0,
-                idle_ticks: 0,
-                last_missing_bytes: 0,
-                work: None,
-            },
+            OpenFile { group, tasks: Vec::new(), is_closing: false, fetches: 0, idle: Idle::default(), work: None },
         );
         number
     }
@@ -401,7 +393,7 @@ impl Job {
                 self.verify_if_complete(number);
                 Ok(())
             }
-            Step::Entry(entry, Err(error)) => self.stall(entry, error),
+            Step::Entry(entry, Err(error)) => self.stall(entry, error).await,
             Step::Whole(verified) => verified.map(|(verified, left_bytes)| {
                 self.brought.content.local += left_bytes;
                 self.brought.content.cdn += self.open.get(&number).map_or(0, |open| open.group.bytes()) - left_bytes;

@@ -184,4 +184,24 @@ mod tests {
 
         assert!(matches!(taken_up, TakenUp::Nothing));
     }
+
+    /// The wall clock may jump: what is from the future is not old.
+    #[test]
+    fn given_remains_that_no_commit_lists_when_the_clock_has_jumped_then_only_old_ones_are_removed() {
+        let day = std::time::Duration::from_secs(24 * 3_600);
+        let now = std::fs::metadata(tempfile::tempdir().unwrap().path()).unwrap().modified().unwrap();
+        for (written, is_left) in [(now + 365 * day, true), (now, true), (now - 6 * day, true), (now - 8 * day, false)]
+        {
+            let folder = tempfile::tempdir().unwrap();
+            let (partial, _) = Partial::take_up(&left(&folder), folder.path(), "e", 100).unwrap();
+            partial.keep();
+            drop(partial);
+            let path = std::fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path();
+            std::fs::File::options().write(true).open(&path).unwrap().set_modified(written).unwrap();
+
+            Remains::look(folder.path(), |_| false);
+
+            assert_eq!(is_left, path.exists(), "{written:?}");
+        }
+    }
 }

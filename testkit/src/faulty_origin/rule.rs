@@ -1,7 +1,9 @@
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use hyper::Method;
+
+use crate::Dice;
 
 /// What goes wrong with an answer. Offsets count the bytes of its body, as sent.
 #[derive(Debug, Clone)]
@@ -9,6 +11,8 @@ use hyper::Method;
 pub enum Fault {
     /// The request is read, and nothing is ever said. The upstream does not see it.
     NeverAnswer,
+    /// The right answer, this much later.
+    AnswerAfter(Duration),
     /// The connection is reset before the first byte of an answer. The upstream does not see the
     /// request.
     Reset,
@@ -121,7 +125,19 @@ pub struct Rule {
     method: Option<Method>,
     skip: u64,
     times: u64,
+    /// The rule begins anew after so many matching requests, with these numbers.
+    burst: Option<Burst>,
+    /// Of the requests that would be affected, so many in a hundred are.
+    chance: Option<(Dice, u64)>,
     fault: Fault,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Burst {
+    every: u64,
+    matched: u64,
+    skip: u64,
+    times: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -135,7 +151,7 @@ impl Rule {
     /// Every request, for ever.
     #[must_use]
     pub const fn any(fault: Fault) -> Self {
-        Self { target: Target::Any, method: None, skip: 0, times: u64::MAX, fault }
+        Self { target: Target::Any, method: None, skip: 0, times: u64::MAX, burst: None, chance: None, fault }
     }
 
     /// Requests whose path and query contain `part`.
@@ -168,6 +184,20 @@ impl Rule {
         Self { times, ..self }
     }
 
+    /// Begins anew after so many matching requests: `times(3).every(10)` is a burst of three in every ten. To be
+    /// called after [`Self::skip`] and [`Self::times`].
+    #[must_use]
+    pub fn every(self, every: u64) -> Self {
+        let burst = Burst { every: every.max(1), matched: 0, skip: self.skip, times: self.times };
+        Self { burst: Some(burst), ..self }
+    }
+
+    /// Affects only so many in a hundred of the requests that it would affect, as a seed decides.
+    #[must_use]
+    pub fn chance(self, percent: u64, seed: u64) -> Self {
+        Self { chance: Some((Dice::new(seed), percent)), ..self }
+    }
+
     /// Counts the request if it matches, and says what happens to it.
     pub(super) fn apply(&mut self, method: &Method, target: &str) -> Option<Fault> {
         let matches = self.method.as_ref().is_none_or(|only| only == method)
@@ -179,8 +209,19 @@ impl Rule {
         if !matches {
             return None;
         }
+        if let Some(burst) = &mut self.burst {
+            if burst.matched == burst.every {
+                (burst.matched, self.skip, self.times) = (0, burst.skip, burst.times);
+            }
+            burst.matched += 1;
+        }
         if self.skip > 0 {
             self.skip -= 1;
+            return None;
+        }
+        if let Some((dice, percent)) = &mut self.chance
+            && !dice.percent(*percent)
+        {
             return None;
         }
         self.times = self.times.checked_sub(1)?;

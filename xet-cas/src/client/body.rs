@@ -136,7 +136,7 @@ fn progress_bytes(length: u64, stall: Duration) -> u64 {
 }
 
 /// A moment that much later, or as much later as can be said.
-fn later(from: Instant, wait: Duration) -> Instant {
+pub(super) fn later(from: Instant, wait: Duration) -> Instant {
     const YEARS: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
     from.checked_add(wait).unwrap_or_else(|| from + YEARS)
 }

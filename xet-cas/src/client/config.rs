@@ -67,11 +67,11 @@ impl Config {
 pub struct Deadlines {
     /// For a connection, TLS included. Default 10 s: two lost SYNs and a slow resolver.
     pub connect: Duration,
-    /// For the head of an answer after the request was sent. Default 30 s: the Hub lists large trees slowly.
+    /// For the head of an answer, a new connection included. Default 30 s: the Hub lists large trees slowly.
     pub answer: Duration,
     /// For a body that makes no progress. Default 15 s.
     ///
-    /// Progress is 1,024 bytes, and in bodies of more than 1 MiB at least what 1,100 B/s bring in this time
+    /// Progress is 1,024 bytes, and in bodies of data of more than 1 MiB at least what 1,100 B/s bring in this time
     /// (16 KB by default), so a source that trickles is given up too. The price: over a link so slow that a
     /// fetch gets less than 1,100 B/s, which is 9 KB/s when eight run at once, no large file arrives.
     pub stall: Duration,

@@ -16,8 +16,11 @@ use reqwest::header::{
 use reqwest::{Method, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use tokio::sync::Notify;
+use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
 
+use super::body::later;
+use super::config::PROGRESS_BYTES_MIN;
 use super::error::{is_transient_status, without_user};
 use super::{Config, Deadlines, Error, RetryNotice, RetryObserver, RetryPolicy, Secret};
 use crate::ByteRange;
@@ -230,27 +233,30 @@ impl Http {
 
     /// A metadata answer's whole body, bounded in bytes and time.
     async fn read_metadata(&self, what: &str, mut response: Response) -> Result<Bytes, Failure> {
-        let deadline = self.deadlines.metadata_body;
+        let Deadlines { stall, metadata_body, .. } = self.deadlines;
+        let late = |waited_for, deadline| Error::Deadline { what: what.to_owned(), waited_for, deadline };
         let read = async {
-            let mut body = BytesMut::new();
-            while let Some(piece) = response.chunk().await.map_err(|error| transport(what, &error))? {
+            let (mut body, mut begun, mut counted_bytes) = (BytesMut::new(), Instant::now(), 0);
+            loop {
+                let next = timeout_at(later(begun, stall), response.chunk()).await;
+                let next = next.map_err(|_| late("more of the body", stall))?;
+                let Some(piece) = next.map_err(|error| transport(what, &error))? else { return Ok(body.freeze()) };
                 if body.len() + piece.len() > METADATA_BYTES_MAX {
                     let reason = format!("it is longer than {METADATA_BYTES_MAX} bytes");
                     return Err(Failure::final_(Error::Malformed { what: what.to_owned(), reason }));
                 }
                 body.extend_from_slice(&piece);
+                if (body.len() - counted_bytes) as u64 >= PROGRESS_BYTES_MIN {
+                    (begun, counted_bytes) = (Instant::now(), body.len());
+                }
             }
-            Ok(body.freeze())
         };
-        match tokio::time::timeout(deadline, read).await {
-            Ok(result) => result,
-            Err(_) => Err(Error::Deadline { what: what.to_owned(), waited_for: "the body", deadline }.into()),
-        }
+        timeout(metadata_body, read).await.unwrap_or_else(|_| Err(late("the body", metadata_body).into()))
     }
 
     /// The beginning of an error's body, if it is text worth showing.
     async fn error_text(&self, mut response: Response) -> String {
-        let first = tokio::time::timeout(self.deadlines.stall, response.chunk()).await;
+        let first = timeout(self.deadlines.stall, response.chunk()).await;
         let Ok(Ok(Some(piece))) = first else { return String::new() };
         if looks_like_html(&piece) {
             return String::new();
@@ -473,6 +479,17 @@ mod tests {
         let wait = attempts.wait_after(Failure { error: busy(), retry_after: Some(Duration::MAX) });
 
         assert!(tokio::time::timeout(Duration::from_secs(1), wait).await.is_err());
+    }
+
+    #[test]
+    fn given_many_attempts_when_the_next_one_waits_then_never_longer_than_the_longest_wait() {
+        let policy = RetryPolicy::default();
+        for made in 1..100 {
+            let attempts = Attempts { what: "listing", policy, observer: None, made };
+            assert!((0..20).all(|_| attempts.backoff() <= policy.delay_max), "after {made} attempts");
+        }
+        let first = Attempts { what: "listing", policy, observer: None, made: 1 };
+        assert!((0..20).all(|_| first.backoff() <= policy.delay));
     }
 
     /// The deadline is far shorter than the upload takes, and far longer than any piece of it.

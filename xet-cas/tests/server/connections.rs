@@ -166,3 +166,22 @@ async fn given_no_http_when_received_then_that_connection_alone_ends() {
 
     lab.json("/origin/stats").await;
 }
+
+/// With nothing else to do the paused clock jumps to the deadline.
+#[tokio::test]
+async fn given_a_connection_that_asks_for_nothing_when_its_time_is_over_then_it_is_closed() {
+    let lab = Lab::start().await;
+    for half in ["", "GET /origin/stats HTTP/1.1\r\nhost:"] {
+        let mut socket = TcpStream::connect(lab.address).await.unwrap();
+        socket.write_all(half.as_bytes()).await.unwrap();
+        // The server has read it: a later connection was answered.
+        lab.json("/origin/stats").await;
+        tokio::time::pause();
+
+        let mut answer = Vec::new();
+        let _ = socket.read_to_end(&mut answer).await;
+
+        tokio::time::resume();
+        assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 408"), "{}", String::from_utf8_lossy(&answer));
+    }
+}

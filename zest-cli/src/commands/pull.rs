@@ -14,6 +14,8 @@ use crate::settings::{Settings, seconds};
 
 /// Events that wait to be shown. More than a burst of small files brings; the pull waits if it is full.
 const EVENTS_WAITING_MAX: usize = 256;
+/// How much longer than for bytes that stop coming a pull waits for an answer to begin.
+const ANSWER_PER_STALL: u32 = 2;
 
 pub(crate) async fn run(args: PullArgs, output: &Output) -> Result<(), Failure> {
     let settings = Settings::read();
@@ -22,6 +24,8 @@ pub(crate) async fn run(args: PullArgs, output: &Output) -> Result<(), Failure> 
     }
     let mut client = settings.client(&args.hub)?;
     client.deadlines.stall = seconds("--stall-timeout", args.stall_timeout)?;
+    // An answer has as much longer to begin as by default: it is slow where much has to be looked up for it.
+    client.deadlines.answer = ANSWER_PER_STALL * client.deadlines.stall;
     client.retry.attempts = args.attempts.max(1);
     let (events, mut watched) = mpsc::channel(EVENTS_WAITING_MAX);
     // Weak: the channel ends with the pull, whoever still holds a client. A full one has louder things to tell.

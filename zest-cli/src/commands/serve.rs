@@ -26,10 +26,10 @@ pub(crate) async fn run_beside(
     let seeder = Seeder::bind(index, config, args.listen).await.map_err(|error| {
         Failure::new(Exit::Network, error).hint("another program may use the port: --listen 0.0.0.0:0 takes a free one")
     })?;
-    // Whoever reads that it listens may stop it at once.
-    let stop = interrupt();
     let (address, counters) = (seeder.local_addr(), seeder.counters());
     let files = seeder.files().await?;
+    // Before it is told that it serves: whoever reads that may ask it to stop.
+    let stop = interrupt();
     output.json(&json!({ "event": "listening", "peer": address.to_string(), "files": files }));
     output.result(format_args!("serving {files} files on {address}"), address);
     if files == 0 {

@@ -5,6 +5,8 @@
 
 mod bad_input;
 mod cache;
+mod deadlines;
+mod kills;
 mod lab;
 mod leaks;
 mod legacy_peers;
@@ -16,4 +18,5 @@ mod privacy;
 mod pull;
 mod reuse;
 mod serving;
+mod slow_names;
 mod stopping;

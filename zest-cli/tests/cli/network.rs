@@ -234,3 +234,50 @@ async fn given_large_files_without_xet_when_pulled_then_checked_by_their_sha256(
     let said = lab.pull_with("model-00001-of-00002.safetensors", Fault::FlipBit { offset: 1_000_000 }).await;
     lab.assert_failed(&said, 6, "failed verification");
 }
+
+/// Every path that a token is sent on.
+#[tokio::test(flavor = "multi_thread")]
+async fn given_a_redirect_of_any_request_to_another_host_when_pulled_then_no_token_follows() {
+    let lab = Lab::with_token(Some("hf_right")).await;
+    for path in ["/revision/", "/tree/", "/xet-read-token/", "/reconstructions/", ENTRY_PATH] {
+        let elsewhere = testkit::Sink::start().await.unwrap();
+        lab.faulty.clear();
+        lab.faulty.add(Rule::path_contains(path, Fault::redirect_to(format!("{}/x", elsewhere.url()))));
+
+        let mut command = lab.command(&["pull", REPO]);
+        let said = finish(command.env("HF_TOKEN", "hf_right").spawn().unwrap()).await;
+
+        assert_ne!(Some(0), said.code, "{path}");
+        let seen = elsewhere.requests();
+        assert!(!seen.is_empty(), "{path}: {}", said.stderr);
+        assert!(seen.iter().all(|request| request.header("authorization").is_none()), "{path}");
+    }
+}
+
+/// What makes a pull slower than it should be is told with its cause, and shown at `-v`.
+#[tokio::test(flavor = "multi_thread")]
+async fn given_trouble_that_a_pull_stands_when_pulled_with_v_then_every_cause_is_shown() {
+    let wait = [("Retry-After", "1")];
+    for (path, fault, cause) in [
+        ("/tree/", Fault::status_with(429, &wait), "429"),
+        ("/reconstructions/", Fault::status(503), "503"),
+        (ENTRY_PATH, Fault::status(403), "refused"),
+        (ENTRY_PATH, Fault::status(502), "502"),
+        (ENTRY_PATH, Fault::StallAfter(16), "0.5 s"),
+        (ENTRY_PATH, Fault::FlipBit { offset: 12 }, ""),
+        ("/resolve/", Fault::NeverAnswer, "the answer"),
+    ] {
+        let lab = Lab::new().await;
+        lab.faulty.add(Rule::path_contains(path, fault.clone()).times(1));
+
+        let said = lab.zest(&["-v", "pull", REPO, "--format", "json"]).await;
+
+        said.assert_ok();
+        let events = said.events();
+        let retries: Vec<_> = events.iter().filter(|event| event["event"] == "retry").collect();
+        let is_told = retries.iter().any(|event| event["reason"].as_str().unwrap().contains(cause));
+        assert!(is_told, "{path}, {fault:?}: {retries:?}");
+        let reason = said.stderr.lines().any(|line| line.contains(cause) && line.contains("INFO"));
+        assert!(reason, "{path}, {fault:?}: {}", said.stderr);
+    }
+}

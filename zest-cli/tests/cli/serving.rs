@@ -130,6 +130,21 @@ async fn answer_to(server: SocketAddr, bytes: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn given_a_connection_that_says_nothing_when_the_deadline_passes_then_it_is_closed() {
+    let lab = Lab::new().await;
+    let home = lab.home();
+    lab.pull().await.assert_ok();
+    let mut serve = lab.command_at(&home, &["serve", "--listen", "127.0.0.1:0", "--format", "json"]);
+    serve.args(["--peer-timeout", "0.2"]);
+    let server = Machine::serve(home, serve).await;
+
+    assert!(answer_to(server.address, b"").await.is_empty());
+    assert!(answer_to(server.address, b"\x13BitTorrent").await.is_empty());
+
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn given_who_is_no_peer_when_connected_then_closed_without_a_byte() {
     let lab = Lab::new().await;
     let server = Machine::start(&lab, None).await;

@@ -95,3 +95,21 @@ async fn given_remains_that_are_damaged_when_pulled_again_then_only_what_is_righ
 
     lab.assert_pulled();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_an_output_that_nobody_reads_when_a_pull_fails_then_it_ends_all_the_same() {
+    let lab = Lab::new().await;
+    // A pipe that is full, and stays so.
+    let (reader, writer) = std::io::pipe().unwrap();
+    rustix::fs::fcntl_setfl(&writer, rustix::fs::OFlags::NONBLOCK).unwrap();
+    while rustix::io::write(&writer, &[b'\n'; 4096]).is_ok() {}
+    while rustix::io::write(&writer, b"\n").is_ok() {}
+    rustix::fs::fcntl_setfl(&writer, rustix::fs::OFlags::empty()).unwrap();
+    let mut command = lab.command(&["pull", "lab/none", "--format", "json"]);
+    let child = command.stdout(writer).spawn().unwrap();
+
+    let said = finish(child).await;
+
+    assert_eq!(Some(4), said.code, "{}", said.stderr);
+    drop(reader);
+}

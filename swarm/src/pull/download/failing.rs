@@ -22,10 +22,27 @@ const IDLE_ROUNDS_MAX: u32 = 2;
 /// fetching it, under deadlines of their own that are shorter.
 const IDLE_TICKS_MAX: u32 = 150;
 
+/// How long a file has stood still.
+#[derive(Debug, Default)]
+pub(super) struct Idle {
+    ticks: u32,
+    /// When it was last looked at.
+    missing_bytes: u64,
+}
+
+impl Idle {
+    /// Another tick in which nothing was fetched. Whether the file is to be given up.
+    fn is_over(&mut self, missing_bytes: u64) -> bool {
+        self.ticks = if self.missing_bytes == missing_bytes { self.ticks + 1 } else { 0 };
+        self.missing_bytes = missing_bytes;
+        self.ticks > IDLE_TICKS_MAX
+    }
+}
+
 impl Job {
     /// Keeps an entry that the origin did not give for a while, if peers may bring it. Not for ever: peers that
     /// bring nothing do not count.
-    pub(super) fn stall(&mut self, mut entry: WaitingEntry, error: Error) -> Result<(), Error> {
+    pub(super) async fn stall(&mut self, mut entry: WaitingEntry, error: Error) -> Result<(), Error> {
         if self.peers.is_empty() || error.kind() != Some(ErrorKind::Network) {
             return Err(error);
         }
@@ -36,6 +53,8 @@ impl Job {
         if entry.idle_rounds >= IDLE_ROUNDS_MAX {
             return Err(error);
         }
+        let what = format!("{}, from peers or later", entry.plan.what());
+        self.shared.tell(Event::Retry { what, reason: error.to_string() }).await;
         self.stalled.push(Stalled { entry, error, ticks: 0 });
         Ok(())
     }
@@ -70,9 +89,7 @@ impl Job {
             let Some(open) = self.open.get_mut(&number) else { continue };
             let Some(work) = open.work.as_ref().filter(|_| open.fetches == 0 && !is_waiting) else { continue };
             let missing_bytes = work.ledger().missing_bytes();
-            open.idle_ticks = if open.last_missing_bytes == missing_bytes { open.idle_ticks + 1 } else { 0 };
-            open.last_missing_bytes = missing_bytes;
-            if open.idle_ticks > IDLE_TICKS_MAX {
+            if open.idle.is_over(missing_bytes) {
                 let what = open.group.file().path.clone();
                 let reason = format!("no source brought the last {missing_bytes} bytes");
                 let [.., local] = work.ledger().by_source();
@@ -151,5 +168,20 @@ impl Job {
             return Err(first);
         }
         Err(Error::Partial { failed, not_tried: self.not_tried, files, first: Box::new(first), same_kind })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{IDLE_TICKS_MAX, Idle};
+
+    #[test]
+    fn given_a_file_that_gains_nothing_when_its_ticks_are_over_then_given_up() {
+        let mut idle = Idle::default();
+        let mut ticks_until_over = |missing_bytes| (1..1_000).find(|_| idle.is_over(missing_bytes)).unwrap();
+
+        // The first look sees a change; after another one the ticks begin anew.
+        assert_eq!(IDLE_TICKS_MAX + 2, ticks_until_over(7));
+        assert_eq!(IDLE_TICKS_MAX + 2, ticks_until_over(6));
     }
 }

@@ -328,6 +328,22 @@ fn given_another_has_the_lock_when_the_index_is_missing_then_lookups_do_not_wait
 }
 
 #[test]
+fn given_another_keeps_the_lock_when_the_deadline_passes_then_an_error_and_no_hang() {
+    let home = Home::new();
+    let folder = home.path("");
+    std::fs::create_dir_all(&folder).unwrap();
+    let writer = Writer::open(&folder, &View::default(), LOCK_DEADLINE).unwrap();
+
+    let Err(error) = Writer::open(&folder, &View::default(), std::time::Duration::from_millis(50)) else {
+        panic!("two have the lock")
+    };
+
+    assert!(error.to_string().contains("does not let go"), "{error}");
+    drop(writer);
+    assert!(Writer::open(&folder, &View::default(), LOCK_DEADLINE).is_ok());
+}
+
+#[test]
 fn given_a_segment_when_encoded_then_its_bytes_are_as_documented() {
     let folder = tempfile::tempdir().unwrap();
     let file = FileHash::from_bytes([0xf1; 32]);

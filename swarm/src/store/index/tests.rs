@@ -213,3 +213,20 @@ fn given_very_many_files_of_the_same_runs_when_asked_then_a_few_are_told_of_each
     assert_eq!((4, 4), (front.len(), back.len()));
     assert!(front.iter().all(|run| (run.1, run.2) == (5, 0)) && back.iter().all(|run| (run.1, run.2) == (9, 5)));
 }
+
+/// Waits as long as a pull would: 5 s.
+#[test]
+fn given_another_keeps_the_index_when_the_deadline_passes_then_an_error_and_no_hang() {
+    let home = tempfile::tempdir().unwrap();
+    let index = Index::new(home.path());
+    let file = home.path().join("f");
+    std::fs::write(&file, "x").unwrap();
+    index.record(&[record(&file)]).unwrap();
+    let another = Database::open(index.database_path()).unwrap();
+
+    let error = index.all().unwrap_err();
+
+    assert!(error.to_string().contains("does not let go"), "{error}");
+    drop(another);
+    assert_eq!(1, index.all().unwrap().len());
+}
