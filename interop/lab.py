@@ -11,6 +11,17 @@ import threading
 import urllib.request
 from pathlib import Path
 
+STOCK_CLIENT = """
+import json, sys
+import hf_xet
+from huggingface_hub import snapshot_download
+try:
+    answer = {"path": snapshot_download(sys.argv[1])}
+except Exception as error:
+    answer = {"error": type(error).__name__, "text": str(error)}
+print(json.dumps(answer))
+"""
+
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -70,6 +81,15 @@ def run(argv, env, timeout):
         raise Failure(f"{shown}: not done in {timeout} s\n{tail(late.stderr)}") from None
     check(done.returncode == 0, f"{shown}: exit code {done.returncode}\n{tail(done.stderr)}")
     return done.stdout
+
+
+def stock_download(python, repo, env):
+    """`snapshot_download` of the stock client: {"path"}, or {"error", "text"}."""
+    return json.loads(run([python, "-c", STOCK_CLIENT, repo], env, timeout=300).splitlines()[-1])
+
+
+def passed(text):
+    print(f"PASS {text}", flush=True)
 
 
 def tail(text, lines=30):
