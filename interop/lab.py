@@ -161,7 +161,7 @@ class Program:
             try:
                 line = self.lines.get(timeout=max(0, deadline - time.monotonic()))
             except queue.Empty:
-                raise Failure(f"{self.name}: no event {name!r} in {timeout} s") from None
+                raise Failure(f"{self.name}: no event {name!r} in {timeout:.0f} s") from None
             check(line is not None, f"{self.name}: ended without the event {name!r}")
             event = json.loads(line)
             if event["event"] == name:
