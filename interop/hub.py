@@ -8,21 +8,19 @@ import json
 import tempfile
 from pathlib import Path
 
-from lab import Origin, check, check_same, digests, environment, main_with_cleanup, run
+from lab import (
+    Origin,
+    check,
+    check_same,
+    digests,
+    environment,
+    main_with_cleanup,
+    passed,
+    run,
+    stock_download,
+)
 
 REPO = "lab/minilm"
-
-STOCK_CLIENT = """
-import json, sys
-import hf_xet
-from huggingface_hub import snapshot_download
-try:
-    answer = {"path": snapshot_download(sys.argv[1])}
-except Exception as error:
-    answer = {"error": type(error).__name__, "text": str(error)}
-print(json.dumps(answer))
-"""
-
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__)
@@ -53,7 +51,7 @@ def interop(options, model, origin, work):
         return events[-1]
 
     def stock(env):
-        return stock_download(options, REPO, env)
+        return stock_download(options.python, REPO, env)
 
     publish = [options.zest, "publish", options.model, REPO, "--endpoint", origin.url]
     run(publish, ours, timeout=300)
@@ -124,15 +122,10 @@ def demo(options, model, work):
 
     second = environment(stage / "second-machine", "http://127.0.0.1:9") | {"HF_HUB_OFFLINE": "1"}
     second["HF_HOME"] = str(stage / "second-machine/hf")
-    answer = stock_download(options, "demo/model", second)
+    answer = stock_download(options.python, "demo/model", second)
     check(answer.get("path") == told["path"], f"offline on the second machine: {answer}")
     check_same(model, answer["path"], "offline on the second machine")
     passed("stock snapshot_download, offline: finds what came from the peer")
-
-
-def stock_download(options, repo, env):
-    argv = [options.python, "-c", STOCK_CLIENT, repo]
-    return json.loads(run(argv, env, timeout=300).splitlines()[-1])
 
 
 def check_summary(summary, model, work):
@@ -146,10 +139,6 @@ def check_summary(summary, model, work):
     attributed = sum(summary["file_bytes"].values())
     check(attributed == model_bytes, f"summary: {attributed} of {model_bytes} bytes attributed")
     check(summary["seconds"] >= 0 and summary["peak_rss_bytes"] > 0, f"summary: {summary}")
-
-
-def passed(text):
-    print(f"PASS {text}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,11 @@
 use alloc::vec::Vec;
+use core::cmp::Ordering;
 use core::fmt;
 use core::ops::Range;
 
-use crate::token::{Token, token};
+#[cfg(feature = "serde")]
+use crate::Deviation;
+use crate::token::integer;
 use crate::{Deviations, Integer};
 
 /// A decoded value: the input, and a flat list of what is where in it.
@@ -15,6 +18,9 @@ pub struct Document<'a> {
     pub(crate) input: &'a [u8],
     pub(crate) nodes: Vec<Node>,
     pub(crate) deviations: Deviations,
+    /// Most lists and dictionaries inside one another.
+    #[cfg_attr(not(feature = "serde"), expect(dead_code, reason = "what recurses into values asks"))]
+    pub(crate) levels: usize,
 }
 
 /// A token, or the end of the document.
@@ -33,6 +39,13 @@ pub(crate) struct Node {
 // What `Limits` says about memory.
 const _: () = assert!(size_of::<Node>() == 12);
 
+/// The bytes of a string that another node follows.
+#[inline]
+pub(crate) fn key_bytes<'a>(nodes: &[Node], input: &'a [u8], index: usize) -> &'a [u8] {
+    let node = nodes[index];
+    &input[node.offset as usize + usize::from(node.head)..nodes[index + 1].offset as usize]
+}
+
 /// The kinds of values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
@@ -44,6 +57,15 @@ pub enum Kind {
     List,
     /// A dictionary.
     Dict,
+}
+
+/// The order of keys. Most differ in their first byte, which spares a call.
+#[inline]
+pub(crate) fn compare_keys(one: &[u8], other: &[u8]) -> Ordering {
+    match (one.first(), other.first()) {
+        (Some(one), Some(other)) if one != other => one.cmp(other),
+        _ => one.cmp(other),
+    }
 }
 
 impl<'a> Document<'a> {
@@ -97,7 +119,7 @@ impl<'d, 'a> Value<'d, 'a> {
 
     /// The bytes of a string; `None` if it is none.
     pub fn as_bytes(self) -> Option<&'a [u8]> {
-        (self.kind() == Kind::Bytes).then(|| &self.raw()[usize::from(self.node().head)..])
+        (self.kind() == Kind::Bytes).then(|| key_bytes(&self.document.nodes, self.document.input, self.index as usize))
     }
 
     /// The text of a string that is UTF-8; `None` if it is none.
@@ -107,10 +129,10 @@ impl<'d, 'a> Value<'d, 'a> {
 
     /// An integer; `None` if it is none.
     pub fn as_integer(self) -> Option<Integer> {
-        match token(self.raw(), 0) {
-            Ok((_, Token::Integer(integer))) => Some(integer.value),
-            _ => None,
+        if self.kind() != Kind::Integer {
+            return None;
         }
+        integer(self.raw(), 0).ok().map(|(value, _)| value)
     }
 
     /// An integer; `None` if it is none or greater than `i64::MAX`.
@@ -139,6 +161,24 @@ impl<'d, 'a> Value<'d, 'a> {
     /// It looks at the keys one after the other: to read many out of a dictionary that may be large, walk it.
     pub fn get(self, key: &[u8]) -> Option<Self> {
         self.as_dict()?.find(|(candidate, _)| *candidate == key).map(|(_, value)| value)
+    }
+
+    #[cfg(feature = "serde")]
+    pub(crate) fn levels_in_document(self) -> usize {
+        self.document.levels
+    }
+
+    /// Whether keys of a dictionary may be equal.
+    #[cfg(feature = "serde")]
+    pub(crate) fn may_have_equal_keys(self) -> bool {
+        let deviations = &self.document.deviations;
+        [Deviation::DuplicateKey, Deviation::UnsortedKeys].iter().any(|way| deviations.first(*way).is_some())
+    }
+
+    /// Keys and positions that lead to it.
+    #[cfg(feature = "serde")]
+    pub(crate) fn path(self) -> alloc::string::String {
+        crate::path::path(&self.document.nodes, self.document.input, self.index as usize)
     }
 
     /// Nodes, itself and ends included.
@@ -188,27 +228,37 @@ pub struct Dict<'d, 'a> {
     next: Value<'d, 'a>,
 }
 
+impl<'d, 'a> Dict<'d, 'a> {
+    /// The next pair, the key as a value.
+    pub(crate) fn next_values(&mut self) -> Option<(Value<'d, 'a>, Value<'d, 'a>)> {
+        Some((self.next.advance()?, self.next.advance()?))
+    }
+}
+
 impl<'d, 'a> Iterator for Dict<'d, 'a> {
     type Item = (&'a [u8], Value<'d, 'a>);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let key = self.next.advance()?.as_bytes()?;
-        Some((key, self.next.advance()?))
+        let (key, value) = self.next_values()?;
+        Some((key.as_bytes()?, value))
     }
 }
 
 /// The encoded bytes, what is not graphic ASCII escaped; of long values the beginning.
 impl fmt::Debug for Value<'_, '_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const SHOWN_BYTES_MAX: usize = 256;
-        let raw = self.raw();
-        let shown = &raw[..raw.len().min(SHOWN_BYTES_MAX)];
-        write!(f, "Value({}", shown.escape_ascii())?;
-        if shown.len() < raw.len() {
-            write!(f, "... {} bytes", raw.len())?;
-        }
-        f.write_str(")")
+        debug_bytes("Value", self.raw(), f)
     }
+}
+
+pub(crate) fn debug_bytes(name: &str, bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    const SHOWN_BYTES_MAX: usize = 256;
+    let shown = &bytes[..bytes.len().min(SHOWN_BYTES_MAX)];
+    write!(f, "{name}({}", shown.escape_ascii())?;
+    if shown.len() < bytes.len() {
+        write!(f, "... {} bytes", bytes.len())?;
+    }
+    f.write_str(")")
 }
 
 impl fmt::Debug for List<'_, '_> {

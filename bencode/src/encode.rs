@@ -1,9 +1,6 @@
-//! Encoding is bendy's: it checks that what is written is canonical.
-
 use alloc::vec::Vec;
 
-pub use bendy::encoding::{Encoder, SingleItemEncoder, ToBencode};
-
+use crate::integer::write_digits;
 use crate::{Error, OWNED_DEPTH_MAX, OwnedValue};
 
 /// Writes a value in the canonical way.
@@ -11,22 +8,54 @@ use crate::{Error, OWNED_DEPTH_MAX, OwnedValue};
 /// # Errors
 /// It has more than [`OWNED_DEPTH_MAX`] levels; nothing that was decoded has.
 pub fn encode(value: &OwnedValue) -> Result<Vec<u8>, Error> {
-    // The order of keys is the map's, so depth is all that bendy can object to.
-    value.to_bencode().map_err(|_| Error::EncodeTooDeep { max: OWNED_DEPTH_MAX })
+    let mut out = Vec::new();
+    encode_into(value, &mut out)?;
+    Ok(out)
 }
 
-/// Recurses a level at a time, until the encoder refuses.
-impl ToBencode for OwnedValue {
-    const MAX_DEPTH: usize = OWNED_DEPTH_MAX;
+/// Appends a value, written in the canonical way. So one buffer does for many messages.
+///
+/// # Errors
+/// As of [`encode`]; then nothing is appended.
+pub fn encode_into(value: &OwnedValue, out: &mut Vec<u8>) -> Result<(), Error> {
+    let before = out.len();
+    write(value, OWNED_DEPTH_MAX, out).inspect_err(|_| out.truncate(before))
+}
 
-    fn encode(&self, encoder: SingleItemEncoder<'_>) -> Result<(), bendy::encoding::Error> {
-        match self {
-            Self::Integer(integer) => encoder.emit_int(integer.to_i128()),
-            Self::Bytes(bytes) => encoder.emit_bytes(bytes),
-            Self::List(items) => encoder.emit_list(|encoder| items.iter().try_for_each(|item| encoder.emit(item))),
-            Self::Dict(pairs) => {
-                encoder.emit_dict(|mut encoder| pairs.iter().try_for_each(|(key, value)| encoder.emit_pair(key, value)))
+/// Recurses a level at a time. The order of keys is the map's.
+fn write(value: &OwnedValue, levels_left: usize, out: &mut Vec<u8>) -> Result<(), Error> {
+    let inside = levels_left.checked_sub(1).ok_or(Error::EncodeTooDeep { max: OWNED_DEPTH_MAX });
+    match value {
+        OwnedValue::Integer(integer) => {
+            out.push(b'i');
+            integer.write(out);
+        }
+        OwnedValue::Bytes(bytes) => {
+            write_string(bytes, out);
+            return Ok(());
+        }
+        OwnedValue::List(items) => {
+            let levels_left = inside?;
+            out.push(b'l');
+            items.iter().try_for_each(|item| write(item, levels_left, out))?;
+        }
+        OwnedValue::Dict(pairs) => {
+            let levels_left = inside?;
+            out.push(b'd');
+            for (key, value) in pairs {
+                write_string(key, out);
+                write(value, levels_left, out)?;
             }
         }
     }
+    out.push(b'e');
+    Ok(())
+}
+
+/// Appends `string: length ':' bytes`.
+#[inline]
+pub(crate) fn write_string(bytes: &[u8], out: &mut Vec<u8>) {
+    write_digits(bytes.len() as u64, out);
+    out.push(b':');
+    out.extend_from_slice(bytes);
 }

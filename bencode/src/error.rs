@@ -1,5 +1,7 @@
 use alloc::boxed::Box;
 use alloc::string::String;
+#[cfg(feature = "serde")]
+use alloc::string::ToString;
 use core::fmt;
 
 use crate::Deviation;
@@ -20,6 +22,26 @@ pub enum Error {
         /// and paths are shortened, bytes that are not graphic ASCII are escaped.
         path: Box<str>,
     },
+    /// What was decoded is not what the type takes that it was to become.
+    #[cfg(feature = "serde")]
+    #[error("{message}{}", Where(offset, path))]
+    #[non_exhaustive]
+    Mismatch {
+        /// What was expected, and what there is.
+        message: Box<str>,
+        /// Where the value begins, counted from the beginning of the input; `None` if this did not come from input.
+        offset: Option<usize>,
+        /// As of [`Error::Decode`].
+        path: Box<str>,
+    },
+    /// A value of ours has no form in bencode, or its type refused to be written.
+    #[cfg(feature = "serde")]
+    #[error("{message} is not encoded")]
+    #[non_exhaustive]
+    NotEncodable {
+        /// What cannot be written, or what the type said.
+        message: Box<str>,
+    },
     /// A value of ours is nested deeper than is ever written.
     #[error("a value nested deeper than {max} levels is not encoded")]
     EncodeTooDeep {
@@ -31,14 +53,41 @@ pub enum Error {
 impl Error {
     /// Whether the sender of the input is at fault, as opposed to the caller of this crate.
     pub fn is_peer_fault(&self) -> bool {
-        matches!(self, Self::Decode { .. })
+        match self {
+            Self::Decode { .. } => true,
+            #[cfg(feature = "serde")]
+            Self::Mismatch { .. } => true,
+            #[cfg(feature = "serde")]
+            Self::NotEncodable { .. } => false,
+            Self::EncodeTooDeep { .. } => false,
+        }
     }
 
     /// What is wrong with the input.
     pub fn fault(&self) -> Option<Fault> {
         match self {
             Self::Decode { fault, .. } => Some(*fault),
-            Self::EncodeTooDeep { .. } => None,
+            _ => None,
+        }
+    }
+
+    /// Where the input is at fault, counted from its beginning.
+    pub fn offset(&self) -> Option<usize> {
+        match self {
+            Self::Decode { offset, .. } => Some(*offset),
+            #[cfg(feature = "serde")]
+            Self::Mismatch { offset, .. } => *offset,
+            _ => None,
+        }
+    }
+
+    /// Keys and list positions that lead to where the input is at fault, as `info.files[3].length`; empty at the top.
+    pub fn path(&self) -> &str {
+        match self {
+            Self::Decode { path, .. } => path,
+            #[cfg(feature = "serde")]
+            Self::Mismatch { path, .. } => path,
+            _ => "",
         }
     }
 
@@ -49,6 +98,51 @@ impl Error {
 
     pub(crate) fn decode(fault: Fault, offset: usize, path: String) -> Self {
         Self::Decode { fault, offset, path: path.into() }
+    }
+}
+
+#[cfg(feature = "serde")]
+impl Error {
+    /// Says where an error is that does not say so.
+    pub(crate) fn locate(self, place: impl FnOnce() -> (usize, String)) -> Self {
+        match self {
+            Self::Mismatch { message, offset: None, .. } => {
+                let (offset, path) = place();
+                Self::Mismatch { message, offset: Some(offset), path: path.into() }
+            }
+            other => other,
+        }
+    }
+
+    pub(crate) fn not_encodable(what: impl fmt::Display) -> Self {
+        Self::NotEncodable { message: what.to_string().into() }
+    }
+}
+
+#[cfg(feature = "serde")]
+impl serde_core::de::Error for Error {
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        Self::Mismatch { message: message.to_string().into(), offset: None, path: Box::default() }
+    }
+}
+
+#[cfg(feature = "serde")]
+impl serde_core::ser::Error for Error {
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        Self::not_encodable(message)
+    }
+}
+
+#[cfg(feature = "serde")]
+struct Where<'a>(&'a Option<usize>, &'a str);
+
+#[cfg(feature = "serde")]
+impl fmt::Display for Where<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(offset) => write!(f, " at byte {offset}{}", At(self.1)),
+            None => Ok(()),
+        }
     }
 }
 
@@ -114,7 +208,11 @@ pub enum Fault {
         /// Bytes allowed.
         max: usize,
     },
-    /// The value goes on past 4 GiB.
-    #[error("the value is larger than 4 GiB")]
-    TooLarge,
+    /// The value is larger than [`Limits::value_bytes_max`](crate::Limits::value_bytes_max). Said as soon as a length
+    /// announces it.
+    #[error("the value is larger than {max} bytes")]
+    TooLarge {
+        /// Bytes allowed.
+        max: usize,
+    },
 }

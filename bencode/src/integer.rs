@@ -4,6 +4,19 @@ use core::fmt;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Integer(i128);
 
+/// Digits that are read of a number: those of `u64::MAX`. More are refused however many of them are zeros, so that
+/// the beginning of a token is short.
+pub(crate) const DIGITS_MAX: usize = 20;
+
+/// Digits that were read.
+pub(crate) struct Digits {
+    pub(crate) value: u64,
+    /// Offset of what is behind them.
+    pub(crate) end: usize,
+    /// A zero that could be left out.
+    pub(crate) leading_zero: bool,
+}
+
 impl Integer {
     /// The least one.
     pub const MIN: Self = Self(i64::MIN as i128);
@@ -20,22 +33,42 @@ impl Integer {
         self.0.try_into().ok()
     }
 
-    pub(crate) const fn to_i128(self) -> i128 {
-        self.0
-    }
-
-    /// Reads digits, which are nothing else. `None` if the integer is out of range.
-    pub(crate) fn from_digits(negative: bool, digits: &[u8]) -> Option<Self> {
-        let magnitude = from_digits(digits)?;
+    /// `None` if it is less than the least one.
+    #[inline]
+    pub(crate) fn new(negative: bool, magnitude: u64) -> Option<Self> {
         let value = if negative { -i128::from(magnitude) } else { i128::from(magnitude) };
         (value >= Self::MIN.0).then_some(Self(value))
     }
+
+    /// Appends it as digits.
+    pub(crate) fn write(self, out: &mut alloc::vec::Vec<u8>) {
+        if self.0 < 0 {
+            out.push(b'-');
+        }
+        // The magnitude of the least one fits as well.
+        write_digits(self.0.unsigned_abs() as u64, out);
+    }
+
+    #[cfg(feature = "bendy")]
+    pub(crate) fn to_i128(self) -> i128 {
+        self.0
+    }
 }
 
-/// The number that ASCII digits stand for. `None` if it is greater than `u64::MAX`.
-pub(crate) fn from_digits(digits: &[u8]) -> Option<u64> {
-    let step = |number: u64, digit: &u8| number.checked_mul(10)?.checked_add(u64::from(digit - b'0'));
-    digits.iter().try_fold(0, step)
+/// Appends a number as digits.
+#[inline]
+pub(crate) fn write_digits(mut number: u64, out: &mut alloc::vec::Vec<u8>) {
+    if number < 10 {
+        return out.push(b'0' + number as u8);
+    }
+    let mut digits = [0; DIGITS_MAX];
+    let mut begin = DIGITS_MAX;
+    while number > 0 {
+        begin -= 1;
+        digits[begin] = b'0' + (number % 10) as u8;
+        number /= 10;
+    }
+    out.extend_from_slice(&digits[begin..]);
 }
 
 impl fmt::Display for Integer {
@@ -67,3 +100,16 @@ impl From<usize> for Integer {
         Self(value as i128)
     }
 }
+
+impl TryFrom<i128> for Integer {
+    type Error = OutOfRange;
+
+    fn try_from(value: i128) -> Result<Self, OutOfRange> {
+        (Self::MIN.0..=Self::MAX.0).contains(&value).then_some(Self(value)).ok_or(OutOfRange)
+    }
+}
+
+/// The number is less than [`Integer::MIN`] or greater than [`Integer::MAX`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an integer that is out of range")]
+pub struct OutOfRange;

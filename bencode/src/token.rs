@@ -1,124 +1,154 @@
 //! The grammar of single tokens. It never looks further than the token goes, and has no memory.
+//!
+//! What it says of a token depends on the bytes up to where it is certain and on nothing behind them, so input that
+//! arrives in pieces is judged as the whole would be.
 
-use nom::bytes::complete::{tag, take, take_while1};
-use nom::combinator::opt;
-use nom::error::{ErrorKind, ParseError};
-use nom::{IResult, Parser};
+use crate::integer::{DIGITS_MAX, Digits, Integer};
+use crate::{Deviation, Fault};
 
-use crate::integer::from_digits;
-use crate::{Deviation, Fault, Integer};
-
-/// The smallest unit of bencode.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Token<'a> {
-    Integer(Written<Integer>),
-    Bytes(Written<&'a [u8]>),
-    List,
-    Dict,
-    End,
-}
-
-/// What a token says, and whether it says it in the canonical way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Written<T> {
-    pub(crate) value: T,
+/// A string or integer. (The other tokens are one byte.)
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Token {
+    /// Offset of what is behind it.
+    pub(crate) end: usize,
+    /// Bytes of a string's length and colon.
+    pub(crate) head: u8,
+    /// In which way it is not written canonically.
     pub(crate) deviation: Option<Deviation>,
 }
 
-/// Why there is no token, and how many bytes of input were left where it showed.
+/// What there may be of a token.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    pub(crate) string_bytes_max: usize,
+    /// Offset that no token may go beyond.
+    pub(crate) end_max: usize,
+}
+
+/// Why there is no token, and where it showed.
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) fault: Fault,
-    pub(crate) bytes_left: usize,
+    pub(crate) offset: usize,
 }
 
-impl Failure {
-    fn at(input: &[u8], fault: Fault) -> nom::Err<Self> {
-        nom::Err::Error(Self { fault, bytes_left: input.len() })
-    }
-
-    /// Names what a parser that matches one byte wanted.
-    fn expected(self, expected: &'static str) -> Self {
-        match self.fault {
-            Fault::Unexpected { byte, .. } => Self { fault: Fault::Unexpected { expected, byte }, ..self },
-            _ => self,
+/// Most strings: canonical, complete, of less than 100 bytes. What [`string`] would say, in less time; `None` where it
+/// has to be asked.
+#[inline]
+pub(crate) fn short_string(input: &[u8], at: usize, bounds: Bounds) -> Option<Token> {
+    let front = input.get(at..at + 3)?;
+    let tens = usize::from(front[0] - b'0');
+    let (length, head) = if front[1] == b':' {
+        (tens, 2)
+    } else {
+        let ones = front[1].wrapping_sub(b'0');
+        if ones > 9 || tens == 0 || front[2] != b':' {
+            return None;
         }
-    }
+        (tens * 10 + usize::from(ones), 3)
+    };
+    let end = at + usize::from(head) + length;
+    let token = Token { end, head, deviation: None };
+    (length <= bounds.string_bytes_max && end <= input.len()).then_some(token)
 }
 
-impl ParseError<&[u8]> for Failure {
-    fn from_error_kind(input: &[u8], _: ErrorKind) -> Self {
-        let fault = match input.first() {
-            Some(byte) => Fault::Unexpected { expected: "another byte", byte: *byte },
-            None => Fault::Truncated,
-        };
-        Self { fault, bytes_left: input.len() }
+/// Most integers: canonical, complete, not negative, of at most 18 digits. As [`short_string`].
+#[inline]
+pub(crate) fn short_integer(input: &[u8], at: usize) -> Option<(u64, Token)> {
+    const SHORT_DIGITS_MAX: usize = 18;
+    let first = input.get(at + 1)?.wrapping_sub(b'0');
+    let (mut value, mut end) = (u64::from(first), at + 2);
+    loop {
+        let digit = input.get(end)?.wrapping_sub(b'0');
+        if digit > 9 {
+            break;
+        }
+        // What overflows is not short.
+        value = value.wrapping_mul(10).wrapping_add(u64::from(digit));
+        end += 1;
     }
-
-    fn append(_: &[u8], _: ErrorKind, other: Self) -> Self {
-        other
-    }
+    let digits = end - (at + 1);
+    let is_canonical = first <= 9 && (first != 0 || digits == 1);
+    let token = Token { end: end + 1, head: 0, deviation: None };
+    (is_canonical && digits <= SHORT_DIGITS_MAX && input[end] == b'e').then_some((value, token))
 }
 
-type Parsed<'a, T> = IResult<&'a [u8], T, Failure>;
-
-/// Reads one token off the front.
-pub(crate) fn token(input: &[u8], string_bytes_max: usize) -> Parsed<'_, Token<'_>> {
-    match input.first() {
-        Some(b'0'..=b'9') => string(input, string_bytes_max).map(|(rest, string)| (rest, Token::Bytes(string))),
-        Some(b'i') => integer(&input[1..]).map(|(rest, integer)| (rest, Token::Integer(integer))),
-        Some(b'l') => Ok((&input[1..], Token::List)),
-        Some(b'd') => Ok((&input[1..], Token::Dict)),
-        Some(b'e') => Ok((&input[1..], Token::End)),
-        Some(byte) => Err(Failure::at(input, Fault::Unexpected { expected: "a value", byte: *byte })),
-        None => Err(Failure::at(input, Fault::Truncated)),
+/// `integer: 'i' ['-' | '+'] digits 'e'`. (The plus sign is not in the specification.)
+pub(crate) fn integer(input: &[u8], at: usize) -> Result<(Integer, Token), Failure> {
+    let sign = input.get(at + 1).filter(|byte| matches!(byte, b'-' | b'+'));
+    let first = at + 1 + usize::from(sign.is_some());
+    let overflow = Failure { fault: Fault::IntegerOverflow, offset: at };
+    let Ok(digits) = digits(input, first)? else { return Err(overflow) };
+    match input.get(digits.end) {
+        Some(b'e') => {}
+        other => return Err(unexpected("a digit or 'e'", other, digits.end)),
     }
-}
-
-/// `integer: 'i' ['-' | '+'] digits 'e'`, without the `i`. (The plus sign is not in the specification.)
-fn integer(input: &[u8]) -> Parsed<'_, Written<Integer>> {
-    let (rest, sign) = opt(tag(&b"-"[..]).or(tag(&b"+"[..]))).parse(input)?;
-    let (rest, digits) = digits(rest)?;
-    let (rest, _) = byte(rest, b"e", "a digit or 'e'")?;
-    let negative = sign == Some(b"-");
-    let value = Integer::from_digits(negative, digits).ok_or_else(|| Failure::at(input, Fault::IntegerOverflow))?;
+    let Some(value) = Integer::new(sign == Some(&b'-'), digits.value) else { return Err(overflow) };
     let deviation = match sign {
-        Some(b"+") => Some(Deviation::PlusSign),
-        _ if digits[0] == b'0' && digits.len() > 1 => Some(Deviation::LeadingZero),
-        Some(b"-") if digits == b"0" => Some(Deviation::NegativeZero),
+        Some(b'+') => Some(Deviation::PlusSign),
+        _ if digits.leading_zero => Some(Deviation::LeadingZero),
+        Some(b'-') if digits.value == 0 => Some(Deviation::NegativeZero),
         _ => None,
     };
-    Ok((rest, Written { value, deviation }))
+    Ok((value, Token { end: digits.end + 1, head: 0, deviation }))
 }
 
 /// `string: length ':' bytes`
-fn string(input: &[u8], bytes_max: usize) -> Parsed<'_, Written<&[u8]>> {
-    let (rest, digits) = digits(input)?;
-    // More digits than any length has are refused however many of them are zeros: a prefix is short.
-    if digits.len() > LENGTH_DIGITS_MAX {
-        return Err(Failure::at(input, Fault::LengthOverflow));
+pub(crate) fn string(input: &[u8], at: usize, bounds: Bounds) -> Result<Token, Failure> {
+    let Ok(digits) = digits(input, at)? else { return Err(Failure { fault: Fault::LengthOverflow, offset: at }) };
+    match input.get(digits.end) {
+        Some(b':') => {}
+        other => return Err(unexpected("a digit or ':'", other, digits.end)),
     }
-    let length = from_digits(digits).ok_or_else(|| Failure::at(input, Fault::LengthOverflow))?;
-    if length > bytes_max as u64 {
-        return Err(Failure::at(input, Fault::StringTooLong { length, max: bytes_max }));
+    let begin = digits.end + 1;
+    let end = usize::try_from(digits.value).ok().and_then(|length| begin.checked_add(length));
+    match end {
+        Some(end) if digits.value <= bounds.string_bytes_max as u64 && end <= bounds.end_max => {
+            if end > input.len() {
+                return Err(truncated(input));
+            }
+            let deviation = digits.leading_zero.then_some(Deviation::LengthLeadingZero);
+            // It is at most `DIGITS_MAX` and a colon.
+            let head = (begin - at) as u8;
+            Ok(Token { end, head, deviation })
+        }
+        _ => Err(too_long(digits.value, at, bounds)),
     }
-    let (rest, _) = byte(rest, b":", "a digit or ':'")?;
-    let Ok((rest, value)) = take::<_, _, Failure>(length)(rest) else {
-        return Err(Failure::at(&[], Fault::Truncated));
-    };
-    let deviation = (digits[0] == b'0' && digits.len() > 1).then_some(Deviation::LengthLeadingZero);
-    Ok((rest, Written { value, deviation }))
 }
 
-/// Digits of `u64::MAX`.
-const LENGTH_DIGITS_MAX: usize = 20;
-
-fn digits(input: &[u8]) -> Parsed<'_, &[u8]> {
-    let result: Parsed<'_, _> = take_while1(|byte: u8| byte.is_ascii_digit())(input);
-    result.map_err(|error| error.map(|failure| failure.expected("a digit")))
+/// Reads the digits at an offset. `Err` within: more of them than any number has, or a number beyond all.
+#[inline]
+fn digits(input: &[u8], at: usize) -> Result<Result<Digits, ()>, Failure> {
+    let Some(first @ b'0'..=b'9') = input.get(at) else { return Err(unexpected("a digit", input.get(at), at)) };
+    let mut value = u64::from(first - b'0');
+    let mut end = at + 1;
+    while let Some(digit @ b'0'..=b'9') = input.get(end) {
+        let longer = value.checked_mul(10).and_then(|value| value.checked_add(u64::from(digit - b'0')));
+        match longer {
+            Some(longer) if end - at < DIGITS_MAX => value = longer,
+            _ => return Ok(Err(())),
+        }
+        end += 1;
+    }
+    Ok(Ok(Digits { value, end, leading_zero: *first == b'0' && end - at > 1 }))
 }
 
-fn byte<'a>(input: &'a [u8], wanted: &'static [u8; 1], expected: &'static str) -> Parsed<'a, &'a [u8]> {
-    let result: Parsed<'_, _> = tag(&wanted[..])(input);
-    result.map_err(|error| error.map(|failure| failure.expected(expected)))
+#[cold]
+pub(crate) fn unexpected(expected: &'static str, found: Option<&u8>, offset: usize) -> Failure {
+    let fault = found.map_or(Fault::Truncated, |byte| Fault::Unexpected { expected, byte: *byte });
+    Failure { fault, offset }
+}
+
+#[cold]
+fn truncated(input: &[u8]) -> Failure {
+    Failure { fault: Fault::Truncated, offset: input.len() }
+}
+
+#[cold]
+fn too_long(length: u64, offset: usize, bounds: Bounds) -> Failure {
+    let max = bounds.string_bytes_max;
+    let is_string_too_long = length > max as u64;
+    let fault =
+        if is_string_too_long { Fault::StringTooLong { length, max } } else { Fault::TooLarge { max: bounds.end_max } };
+    Failure { fault, offset }
 }

@@ -168,7 +168,7 @@ mod decode {
     fn given_a_fault_deep_inside_when_decoded_then_the_path_leads_there() {
         let unexpected = Fault::Unexpected { expected: "a digit", byte: b'x' };
         check_fault(b"d4:infod5:filesld6:lengthi1eed6:lengthixeeeee", unexpected, 39, "info.files[1].length");
-        check_fault(b"lli1eli2eix", unexpected, 10, "[0][1]");
+        check_fault(b"lli1eli2eix", unexpected, 10, "[0][1][1]");
         check_fault(b"d2:\n\xffix", unexpected, 6, "\\n\\xff");
         check_fault(&[b"d40:", &[b'k'; 40][..], b"ix"].concat(), unexpected, 45, &format!("{}...", "k".repeat(32)));
         check_fault(&[b"d1:a".repeat(20), b"ix".to_vec()].concat(), unexpected, 81, "a.a.a.a.a.a.a.a...");

@@ -2,7 +2,7 @@
 
 #[cfg(test)]
 mod hostile {
-    use bencode::{Decoder, Fault, Limits, OWNED_DEPTH_MAX, OwnedValue, decode, decode_prefix, encode};
+    use bencode::{Decoder, Fault, FrameFinder, Limits, OWNED_DEPTH_MAX, OwnedValue, decode, decode_prefix, encode};
 
     const STACK_BYTES: usize = 512 * 1024;
 
@@ -12,7 +12,8 @@ mod hostile {
 
     fn without_limits() -> Decoder {
         let mut limits = Limits::default();
-        (limits.depth_max, limits.tokens_max, limits.string_bytes_max) = (usize::MAX, usize::MAX, usize::MAX);
+        (limits.depth_max, limits.tokens_max) = (usize::MAX, usize::MAX);
+        (limits.string_bytes_max, limits.value_bytes_max) = (usize::MAX, usize::MAX);
         Decoder::lenient().limits(limits)
     }
 
@@ -59,6 +60,30 @@ mod hostile {
     }
 
     #[test]
+    fn given_lists_nested_20_kb_deep_without_limits_when_they_come_in_pieces_or_are_malformed_then_the_stack_suffices()
+    {
+        on_a_small_stack(|| {
+            let input = nested(b"l", 20_000);
+            let mut finder = FrameFinder::new(without_limits());
+            assert!((0..40_000).step_by(1_000).all(|end| finder.find(&input[..end]).unwrap().is_none()));
+            let copy = finder.clone();
+            assert_eq!(input, finder.find(&input).unwrap().unwrap().0.raw());
+            drop(copy);
+
+            let error = without_limits().decode(&[b"d1:a".repeat(20_000), b"x".to_vec()].concat()).unwrap_err();
+            assert_eq!((Some(80_000), "a.a.a.a.a.a.a.a..."), (error.offset(), error.path()));
+        });
+    }
+
+    #[test]
+    fn given_a_list_deep_inside_and_far_along_when_it_is_malformed_then_the_path_costs_no_more_than_the_walk() {
+        // A path that were looked for again at every level would take minutes.
+        let input = [b"li1e".repeat(200_000), b"x".to_vec()].concat();
+
+        assert!(without_limits().decode(&input).unwrap_err().path().starts_with("[1][1][1]"));
+    }
+
+    #[test]
     fn given_an_owned_value_as_deep_as_may_be_when_handled_in_any_way_then_the_stack_suffices() {
         on_a_small_stack(|| {
             for open in [&b"l"[..], b"d1:a"] {
@@ -87,7 +112,9 @@ mod hostile {
         for input in [length(1 << 62), length((1 << 63) - 1), length(1 << 63), length(u64::MAX.into())] {
             let error = decode(&input).unwrap_err();
             assert!(matches!(error.fault(), Some(Fault::StringTooLong { .. })), "{error}");
-            assert!(without_limits().decode(&input).unwrap_err().is_truncated());
+            // Offsets have four bytes, whatever the limits.
+            let error = without_limits().decode(&input).unwrap_err();
+            assert!(matches!(error.fault(), Some(Fault::TooLarge { max: 4_294_967_293 })), "{error}");
         }
         for input in [length(1 << 64), length(u128::MAX), [b"0".repeat(300), b"3:abc".to_vec()].concat()] {
             assert_eq!(Some(Fault::LengthOverflow), without_limits().decode(&input).unwrap_err().fault());

@@ -2,7 +2,7 @@
 
 #[cfg(test)]
 mod properties {
-    use bencode::{Decoder, OwnedValue, Value, decode, decode_prefix, encode};
+    use bencode::{Decoder, FrameFinder, OwnedValue, Value, decode, decode_prefix, encode};
     use proptest::collection::{btree_map, vec};
     use proptest::prelude::*;
 
@@ -87,6 +87,47 @@ mod properties {
         fn given_any_beginning_of_a_value_when_decoded_then_it_is_truncated(value in values(), cut in any::<prop::sample::Index>()) {
             let encoded = encode(&value).unwrap();
             prop_assert!(decode(&encoded[..cut.index(encoded.len())]).unwrap_err().is_truncated());
+        }
+
+        #[test]
+        fn given_any_bytes_when_they_come_in_pieces_then_what_is_found_is_what_the_whole_decodes_to(
+            input in nearly(),
+            step in 1..5_usize,
+            lenient in any::<bool>(),
+        ) {
+            let decoder = if lenient { Decoder::lenient() } else { Decoder::strict() };
+            let mut finder = FrameFinder::new(decoder);
+            let ends = (0..input.len()).step_by(step).chain([input.len()]);
+            let found = ends.map(|end| finder.find(&input[..end])).find(|found| !matches!(found, Ok(None)));
+            match (found, decoder.decode_prefix(&input)) {
+                (None, Err(whole)) => prop_assert!(whole.is_truncated()),
+                (Some(Err(error)), Err(whole)) => prop_assert_eq!(whole, error),
+                (Some(Ok(Some((document, _)))), Ok((whole, _))) => {
+                    prop_assert_eq!(whole.raw(), document.raw());
+                    prop_assert_eq!(whole.deviations(), document.deviations());
+                    prop_assert_eq!(whole.root().into_owned(), document.root().into_owned());
+                }
+                (found, whole) => prop_assert!(false, "{:?} in pieces, {:?} as a whole", found, whole),
+            }
+        }
+
+        #[cfg(feature = "serde")]
+        #[test]
+        fn given_any_value_when_written_and_read_by_serde_then_it_is_the_same(value in values()) {
+            let encoded = encode(&value).unwrap();
+
+            prop_assert_eq!(&encoded, &bencode::to_bytes(&value).unwrap());
+            prop_assert_eq!(&value, &bencode::from_bytes::<OwnedValue>(&encoded).unwrap());
+        }
+
+        #[cfg(feature = "serde")]
+        #[test]
+        fn given_any_bytes_when_read_by_serde_then_it_says_what_decoding_says(input in nearly()) {
+            let decoded = decode(&input).map(|document| document.root().into_owned().unwrap());
+
+            prop_assert_eq!(&decoded, &bencode::from_bytes::<OwnedValue>(&input));
+            let skipped = bencode::from_bytes::<serde::de::IgnoredAny>(&input).map(|_| ());
+            prop_assert_eq!(decoded.map(|_| ()), skipped);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What can go wrong between two peers.
 
+use crate::Dialect;
+
 /// Why a message was refused, or why a method would have sent one that may not be sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -102,6 +104,14 @@ pub enum Error {
         /// The scheme.
         scheme: u8,
     },
+    /// Data that is not what its name says: its hash is another.
+    #[error("chunk {index} of request {id} does not have the hash that it was asked for by")]
+    ChunkHash {
+        /// The request.
+        id: u32,
+        /// Index of the chunk.
+        index: u32,
+    },
     /// A request was ended twice.
     #[error("request {id} was ended twice")]
     EndedTwice {
@@ -132,6 +142,22 @@ pub enum Error {
     /// Nothing was heard from the peer, not even the answer to a ping.
     #[error("the peer does not answer")]
     PongOverdue,
+
+    /// A response of ours cannot be completed, and its length was said. Only the end of the connection ends it.
+    #[error("the response to request {id} was begun and is not completed")]
+    ResponseCut {
+        /// The request.
+        id: u32,
+    },
+    /// The peer wants a version of the protocol that we do not speak.
+    #[error("the peer speaks no version of ut_xet that we speak")]
+    NoCommonVersion,
+    /// The dialect in which the peer is spoken to has no such request.
+    #[error("the dialect of the peer ({dialect}) has no such request")]
+    NotSpoken {
+        /// The dialect.
+        dialect: Dialect,
+    },
 
     /// The peer said that it is busy. Wait for [`Event::Resumed`](crate::Event::Resumed).
     #[error("the peer is busy")]
@@ -184,12 +210,16 @@ impl Error {
             | Self::ChunkOutOfRange { .. }
             | Self::TooManyBytes { .. }
             | Self::SchemeNotAccepted { .. }
+            | Self::ChunkHash { .. }
             | Self::EndedTwice { .. }
             | Self::LateData
             | Self::IdInUse { .. }
             | Self::Flood { .. } => true,
             Self::EndOverdue { .. }
             | Self::PongOverdue
+            | Self::ResponseCut { .. }
+            | Self::NoCommonVersion
+            | Self::NotSpoken { .. }
             | Self::Busy
             | Self::WindowFull
             | Self::QueueFull

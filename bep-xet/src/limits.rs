@@ -2,7 +2,7 @@
 
 use xet_cas::xorb;
 
-use crate::Message;
+use crate::{ChunkResponse, Message};
 
 /// What we refuse from a peer. Begin from `default()` and assign.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +23,10 @@ pub struct Limits {
     pub siblings_max: usize,
     /// Longest chunk record, bytes with header. Default 262,152, the format's.
     pub record_bytes_max: usize,
+    /// Data of one response of the ranged dialect that is held until it has proved itself, bytes. What is longer is
+    /// passed over, and proves nothing. Default [`ChunkResponse::DATA_BYTES_MAX`](crate::ChunkResponse), the format's: 64
+    /// MiB and 385 KiB. Who asks many such peers at once gives each a part of what it can spare.
+    pub collected_bytes_max: u64,
     /// Most that one request may ask for, bytes. Default 64 MiB, the protocol's.
     pub range_bytes_max: u64,
     /// Requests of the peer that are open at once; what is beyond is answered with busy. Default 256: a request
@@ -63,6 +67,7 @@ impl Default for Limits {
             levels_max: 32,
             siblings_max: SIBLINGS_MAX,
             record_bytes_max: RECORD_BYTES_MAX,
+            collected_bytes_max: ChunkResponse::DATA_BYTES_MAX,
             range_bytes_max: xorb::RAW_BYTES_MAX,
             requests_max: 256,
             requested_bytes_max: xorb::RAW_BYTES_MAX,

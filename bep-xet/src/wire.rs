@@ -15,6 +15,11 @@ pub(crate) type Parsed<'a, T> = IResult<&'a [u8], T, Fault>;
 pub(crate) struct Fault(Option<Error>);
 
 impl Fault {
+    /// Of an input that is too short.
+    pub(crate) fn cut_short() -> Self {
+        Self(None)
+    }
+
     /// The error to report about a message of this name.
     pub(crate) fn into_error(self, message: &'static str, bytes: usize) -> Error {
         self.0.unwrap_or(Error::Truncated { message, bytes })
@@ -37,8 +42,13 @@ pub(crate) fn fail(error: Error) -> nom::Err<Fault> {
 }
 
 /// Checks that `value` lies in `min..=max`.
+pub(crate) fn bounded(what: &'static str, value: u64, min: u64, max: u64) -> Result<(), Error> {
+    if (min..=max).contains(&value) { Ok(()) } else { Err(Error::OutOfBounds { what, value, min, max }) }
+}
+
+/// As [`bounded`], in a parser.
 pub(crate) fn check(what: &'static str, value: u64, min: u64, max: u64) -> Result<(), nom::Err<Fault>> {
-    if (min..=max).contains(&value) { Ok(()) } else { Err(fail(Error::OutOfBounds { what, value, min, max })) }
+    bounded(what, value, min, max).map_err(fail)
 }
 
 /// `count` items of at least `item_bytes` each. That the input can hold them is checked before there is room made.
@@ -49,7 +59,7 @@ pub(crate) fn list<'a, T>(
 ) -> impl FnOnce(&'a [u8]) -> Parsed<'a, Vec<T>> {
     move |mut input| {
         if input.len() / item_bytes < count {
-            return Err(nom::Err::Error(Fault(None)));
+            return Err(nom::Err::Error(Fault::cut_short()));
         }
         let mut items = Vec::with_capacity(count);
         for _ in 0..count {
@@ -65,7 +75,7 @@ pub(crate) fn list<'a, T>(
 pub(crate) fn hash(input: &[u8]) -> Parsed<'_, [u8; 32]> {
     match input.split_first_chunk() {
         Some((hash, rest)) => Ok((rest, *hash)),
-        None => Err(nom::Err::Error(Fault(None))),
+        None => Err(nom::Err::Error(Fault::cut_short())),
     }
 }
 

@@ -5,6 +5,11 @@ mod exchange {
     mod answers;
     mod asking;
     mod deadlines;
+    mod dialects;
+    mod legacy;
+    mod legacy_asking;
+    mod legacy_serving;
+    mod line;
     mod queues;
     mod serving;
     mod side;

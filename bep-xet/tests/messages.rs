@@ -2,8 +2,10 @@
 
 #[cfg(test)]
 mod messages {
+    mod dialect;
     mod golden;
     mod handshake;
+    mod legacy;
     mod malformed;
     mod round_trip;
 

@@ -1,7 +1,13 @@
 use std::collections::BTreeMap;
 
-use bencode::{Decoder, Document, Kind, OwnedValue, Value, decode, decode_prefix, encode};
+use bencode::{
+    Decoder, Document, FrameFinder, Kind, Limits, OwnedValue, Value, decode, decode_prefix, encode, from_bytes,
+    to_bytes,
+};
+use bendy::encoding::ToBencode;
 use bendy::state_tracker::Token;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::Recipe;
 use crate::xorb::Damage;
@@ -24,10 +30,51 @@ pub fn bencode(data: &[u8]) {
         let owned = document.root().into_owned().expect("the decoder allows no more levels");
         let canonical = encode(&owned).expect("nor does the encoder");
         assert_eq!(strict.is_ok(), canonical == data);
+        assert_eq!(Ok(&canonical), to_bytes(&owned).as_ref());
+        assert_eq!(&canonical, &owned.to_bencode().expect("bendy takes as many levels"));
+        assert_eq!(Ok(&owned), OwnedValue::deserialize(document.root()).as_ref());
         let again = decode(&canonical).expect("what is encoded is canonical");
         assert_eq!(Ok(owned), again.root().into_owned());
     }
+    check_types(data, strict);
     check_prefix(data);
+    for decoder in [Decoder::strict(), Decoder::lenient(), cramped()] {
+        check_pieces(decoder, data);
+    }
+}
+
+/// A decoder whose every limit small inputs reach.
+pub fn cramped() -> Decoder {
+    let mut limits = Limits::default();
+    (limits.depth_max, limits.tokens_max, limits.string_bytes_max, limits.value_bytes_max) = (4, 12, 40, 60);
+    Decoder::lenient().limits(limits)
+}
+
+/// What reads without a document accepts and says the same.
+fn check_types(data: &[u8], strict: Result<Document<'_>, bencode::Error>) {
+    let owned = strict.map(|document| document.root().into_owned().expect("it has no more levels than that"));
+    assert_eq!(owned, from_bytes(data));
+    assert_eq!(owned.map(|_| ()), from_bytes::<IgnoredAny>(data).map(|_| ()));
+}
+
+/// Calls with ever more of the input that a stream of it makes.
+const PIECES: usize = 8;
+
+/// Input that comes in pieces is found and refused as the whole is. (Byte by byte where it is short.)
+fn check_pieces(decoder: Decoder, data: &[u8]) {
+    let mut finder = FrameFinder::new(decoder);
+    let step = (data.len() / PIECES).max(1);
+    let mut ends = (0..data.len()).step_by(step).chain([data.len()]);
+    let whole = decoder.decode_prefix(data);
+    match ends.find_map(|end| finder.find(&data[..end]).transpose()) {
+        None => assert!(whole.is_err_and(|error| error.is_truncated())),
+        Some(Err(error)) => assert_eq!(Some(&error), whole.as_ref().err()),
+        Some(Ok((found, _))) => {
+            let (whole, _) = whole.expect("a value was found in its pieces");
+            assert_eq!((whole.raw(), whole.deviations()), (found.raw(), found.deviations()));
+            check_document(&found, whole.raw());
+        }
+    }
 }
 
 /// Whether the canonical decoder that is not ours reads one value with integers that fit.

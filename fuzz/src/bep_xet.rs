@@ -1,9 +1,9 @@
 use std::time::{Duration, Instant};
 
 use bep_xet::{
-    Chunk, Config, Deadlines, End, Event, Exchange, Have, HaveEntry, HaveQuery, HaveState, Limits, Manifest,
-    ManifestForm, ManifestQuery, ManifestRequest, Message, Object, ObjectKind, Proof, ProofLevel, Range, RangeRequest,
-    Schemes, Sibling, Status, Unit, XetHandshake,
+    Chunk, ChunkError, ChunkNotFound, ChunkRequest, ChunkResponse, Config, Deadlines, Decoder, Dialect, End, Event,
+    Exchange, Have, HaveEntry, HaveQuery, HaveState, Limits, Manifest, ManifestForm, ManifestQuery, ManifestRequest,
+    Message, Object, ObjectKind, Proof, ProofLevel, Range, RangeRequest, Schemes, Sibling, Status, Unit, XetHandshake,
 };
 use bytes::{Bytes, BytesMut};
 use xet_cas::{CHUNK_BYTES_MAX, ChunkHash, ChunkRange, FileHash, Leaf, Scheme, XorbHash, xorb};
@@ -17,13 +17,17 @@ const LIST_BUILT_MAX: u32 = 40;
 /// Bytes of the peer that wait, before it is read.
 const QUEUED_BYTES_MAX: usize = 128 * 1024 + 320 * 1024;
 
-/// The bytes are one message, or the `xet` dictionary of the extension handshake.
+/// The bytes are one message of any dialect, or the `xet` dictionary of the extension handshake.
 pub fn bep_xet(data: &[u8]) {
     let limits = Limits::default();
-    if let Ok(message) = Message::decode(Bytes::copy_from_slice(data), &limits) {
-        let encoded = check_message(&message);
-        assert!(encoded.len() <= data.len(), "nothing was read twice");
-        talk(vec![message]);
+    for dialect in [Dialect::V2, Dialect::Ranged, Dialect::Base] {
+        if let Some(message) = decode_whole_and_in_pieces(dialect, data) {
+            let encoded = encode(&message);
+            let again = Message::decode_in(dialect, encoded.clone(), &limits);
+            assert_eq!(Ok(&message), again.as_ref());
+            assert!(encoded.len() <= data.len(), "nothing was read twice");
+            talk(dialect, vec![message]);
+        }
     }
     if let Some(handshake) = read_handshake(data) {
         let encoded = bencode::encode(&handshake.to_value()).expect("a dictionary of lists");
@@ -33,22 +37,65 @@ pub fn bep_xet(data: &[u8]) {
 
 /// The bytes are a recipe for the messages of a peer that keeps to no rules, and for what happens to the first.
 pub fn bep_xet_there_and_back(data: &[u8]) {
-    let MessagesRecipe { messages, damage } = MessagesRecipe::read(data);
-    let encoded: Vec<Bytes> = messages.iter().map(check_message).collect();
-    if let Some(first) = encoded.into_iter().next() {
+    let MessagesRecipe { dialect, messages, damage } = MessagesRecipe::read(data);
+    let limits = Limits::default();
+    let mut encoded = Vec::new();
+    for message in &messages {
+        encoded.push(encode(message));
+        if let Some(payload_bytes) = message.payload_bytes() {
+            let payload = [encode(message), vec![7; payload_bytes as usize - message.encoded_bytes()].into()].concat();
+            let decoded = Message::decode_in(dialect, payload.into(), &limits);
+            match (message, decoded.expect("it was encoded")) {
+                (Message::ChunkResponse(front), Message::ChunkResponse(whole)) => {
+                    assert!(whole.data.starts_with(&front.data) && whole.data.len() == whole.length as usize);
+                }
+                (message, decoded) => assert_eq!(*message, decoded),
+            }
+        }
+    }
+    if let Some(first) = encoded.into_iter().find(|encoded| !encoded.is_empty()) {
         self::bep_xet(&damage.apply(first.into()));
     }
-    talk(messages);
+    talk(dialect, messages);
 }
 
-fn check_message(message: &Message) -> Bytes {
+fn encode(message: &Message) -> Bytes {
     let mut out = BytesMut::new();
     message.encode(&mut out);
-    let encoded = out.freeze();
-    let decoded = Message::decode(encoded.clone(), &Limits::default());
-    assert_eq!(encoded.len(), message.encoded_bytes());
-    assert_eq!(Ok(message), decoded.as_ref());
-    encoded
+    assert_eq!(out.len(), message.encoded_bytes());
+    out.freeze()
+}
+
+/// What the payload says, which is the same in one piece and in many.
+fn decode_whole_and_in_pieces(dialect: Dialect, data: &[u8]) -> Option<Message> {
+    let limits = Limits::default();
+    let payload = Bytes::copy_from_slice(data);
+    let whole = Message::decode_in(dialect, payload.clone(), &limits).ok();
+    // A few bytes at a time at the front, where heads are cut; the rest in few pieces.
+    let mut ends: Vec<usize> = (1..payload.len().min(24)).chain([payload.len() / 2, payload.len()]).collect();
+    ends.sort_unstable();
+    let mut decoder = Decoder::new(dialect, limits);
+    let (mut start, mut in_pieces, mut is_sound) = (0, None, decoder.begin(payload.len() as u64).is_ok());
+    for end in ends {
+        if !is_sound || end <= start {
+            continue;
+        }
+        match (decoder.decode(payload.slice(start..end)), &mut in_pieces) {
+            (Ok(Some(Message::ChunkData(more))), Some(Message::ChunkResponse(response))) => {
+                response.data = [&response.data[..], &more].concat().into();
+            }
+            (Ok(Some(message)), in_pieces @ None) => *in_pieces = Some(message),
+            (Ok(None), _) => {}
+            (Ok(message), _) => panic!("{message:?} behind a message"),
+            (Err(error), _) => {
+                assert!(error.is_peer_fault(), "{error}");
+                is_sound = false;
+            }
+        }
+        start = end;
+    }
+    assert_eq!(whole, in_pieces.filter(|_| is_sound));
+    whole
 }
 
 fn read_handshake(data: &[u8]) -> Option<XetHandshake> {
@@ -58,11 +105,10 @@ fn read_handshake(data: &[u8]) -> Option<XetHandshake> {
 
 /// Hands the messages to an exchange that has asked for everything there is, and answers what is asked.
 #[expect(clippy::disallowed_methods, reason = "a time to count from")]
-fn talk(messages: Vec<Message>) {
+fn talk(dialect: Dialect, messages: Vec<Message>) {
     let (limits, mut now) = (Limits::default(), Instant::now());
-    let peer = XetHandshake::new(&limits, None);
-    let mut exchange = Exchange::new(Config::default(), limits.clone(), &peer, now);
-    ask(&mut exchange, now);
+    let mut exchange = exchange(dialect, limits.clone(), now);
+    let requests = ask(&mut exchange, now);
     let mut ended = 0;
     for message in messages {
         now += Duration::from_millis(700);
@@ -81,6 +127,21 @@ fn talk(messages: Vec<Message>) {
                     let _ = exchange.send_have(id, answer, now);
                     exchange.end(id, Status::Done, 0, Duration::ZERO).expect("it is open");
                 }
+                Event::XorbAsked { id, .. } | Event::ChunkAsked { id, .. } => {
+                    match exchange.begin_response(id, 9, now) {
+                        Ok(()) => exchange.send_data(id, Bytes::from_static(&[7; 9]), now).expect("there is room"),
+                        Err(_) => exchange.end(id, Status::NotFound, 0, Duration::ZERO).expect("it is open"),
+                    }
+                }
+                Event::Proven { chunks, .. } => {
+                    for chunk in &chunks {
+                        assert_eq!(
+                            Leaf::of(&known_chunk()),
+                            chunk.leaf(),
+                            "nothing else has a name that was asked for"
+                        );
+                    }
+                }
                 Event::ManifestAsked { id, .. } => {
                     exchange.end(id, Status::NotFound, 0, Duration::ZERO).expect("it is open");
                 }
@@ -92,47 +153,91 @@ fn talk(messages: Vec<Message>) {
         assert!(exchange.outstanding_bytes() <= exchange.window_bytes());
         assert!(exchange.requested_bytes() <= limits.requested_bytes_max);
         assert!(exchange.peer_requests() <= limits.requests_max);
-        assert_eq!(REQUESTS, exchange.open_requests() + ended);
+        assert_eq!(requests, exchange.open_requests() + ended);
     }
 }
 
-/// Requests that [`ask`] makes.
-const REQUESTS: usize = 6;
+/// An exchange with a peer of this dialect; of several whole xorbs at once, if it is one that may send them.
+fn exchange(dialect: Dialect, limits: Limits, now: Instant) -> Exchange {
+    let mut config = Config::default();
+    if dialect == Dialect::V2 {
+        let peer = XetHandshake::new(&limits, None);
+        return Exchange::new(config, limits, &peer, now);
+    }
+    config.window_bytes = u64::MAX;
+    let client = (dialect == Dialect::Ranged).then_some("zest/0.4");
+    Exchange::for_peer(config, limits, client, None, now).expect("nothing that it says is malformed")
+}
 
-/// Ids 1 to 6, of every kind.
-fn ask(exchange: &mut Exchange, now: Instant) {
+/// Makes requests of every kind that the dialect has, with ids from 1 up. Returns how many.
+fn ask(exchange: &mut Exchange, now: Instant) -> usize {
     let xorb = Object::xorb(XorbHash::ZERO);
     let file = Object::file(FileHash::ZERO);
     let deadlines = Deadlines { progress: Duration::from_secs(5), total: Duration::from_secs(60) };
-    exchange.query_have([xorb, file], true, deadlines, now).expect("the window is empty");
-    for query in [ManifestQuery::whole(xorb), ManifestQuery::run(file, 0, 9)] {
-        exchange.request_manifest(query, deadlines, now).expect("there is a window");
-    }
     let chunks = Range::chunks(xorb, ChunkRange { start: 0, end: 9 });
-    let bytes = Range::file_bytes(file, 0, 999_999);
-    for range in [chunks, Range { with_manifest: true, ..chunks }, Range { with_manifest: true, ..bytes }] {
-        exchange.request_range(range, deadlines, now).expect("there is a window");
+    match exchange.dialect() {
+        Dialect::V2 => {
+            exchange.query_have([xorb, file], true, deadlines, now).expect("the window is empty");
+            for query in [ManifestQuery::whole(xorb), ManifestQuery::run(file, 0, 9)] {
+                exchange.request_manifest(query, deadlines, now).expect("there is a window");
+            }
+            let bytes = Range::file_bytes(file, 0, 999_999);
+            for range in [chunks, Range { with_manifest: true, ..chunks }, Range { with_manifest: true, ..bytes }] {
+                exchange.request_range(range, deadlines, now).expect("there is a window");
+            }
+        }
+        Dialect::Ranged => {
+            let leaf = Leaf::of(&known_chunk());
+            let known = Range { object: Object::xorb(Leaf::xorb_hash(&[leaf; 2])), end: 2, ..chunks };
+            for range in [chunks, known] {
+                exchange.request_range(range, deadlines, now).expect("there is a window");
+            }
+            let list = [leaf; 9].into();
+            exchange.request_listed_range(chunks, list, deadlines, now).expect("there is a window");
+        }
+        Dialect::Base => {
+            for chunk in [ChunkHash::ZERO, ChunkHash::of(&known_chunk())] {
+                let range = Range::chunks(Object::chunk(chunk), ChunkRange { start: 0, end: 1 });
+                exchange.request_range(range, deadlines, now).expect("there is a window");
+            }
+        }
     }
+    exchange.open_requests()
+}
+
+/// A chunk that is asked for and that recipes can send.
+fn known_chunk() -> Vec<u8> {
+    vec![7; 100]
 }
 
 /// Messages of a peer, and what happens to the first on the way.
 #[derive(Debug)]
 pub struct MessagesRecipe {
+    /// In what the peer speaks.
+    pub dialect: Dialect,
     /// What to send.
     pub messages: Vec<Message>,
     damage: Damage,
 }
 
 impl MessagesRecipe {
-    /// Damage, then messages until all bytes are read or there are as many as may be.
+    /// Damage, dialect, then messages until all bytes are read or there are as many as may be.
     pub fn read(bytes: &[u8]) -> Self {
         let mut recipe = Recipe::new(bytes);
         let damage = Damage::read(&mut recipe);
+        let dialect = match recipe.byte() % 3 {
+            0 => Dialect::V2,
+            1 => Dialect::Ranged,
+            _ => Dialect::Base,
+        };
         let mut messages = Vec::new();
         while !recipe.is_done() && messages.len() < MESSAGES_BUILT_MAX {
-            messages.push(read_message(&mut recipe));
+            messages.push(match dialect {
+                Dialect::V2 => read_message(&mut recipe),
+                legacy => read_legacy_message(&mut recipe, legacy),
+            });
         }
-        Self { messages, damage }
+        Self { dialect, messages, damage }
     }
 }
 
@@ -156,6 +261,50 @@ fn read_message(recipe: &mut Recipe<'_>) -> Message {
         9 => Message::Pong { nonce: u64::from_be_bytes(recipe.array()) },
         10 => Message::UnknownRequest { kind: 0x80 | recipe.byte(), id, body: read_bytes(recipe) },
         _ => Message::Unknown { kind: 0x40 | recipe.byte() & 0x3f, body: read_bytes(recipe) },
+    }
+}
+
+/// Which message, its id, and the rest of it.
+fn read_legacy_message(recipe: &mut Recipe<'_>, dialect: Dialect) -> Message {
+    let which = recipe.byte();
+    let id = u32::from(recipe.byte());
+    let is_ranged = dialect == Dialect::Ranged;
+    match which % 6 {
+        0 => {
+            let hash = [recipe.byte(); 32];
+            let chunks = ChunkRange { start: recipe.byte().into(), end: recipe.byte().into() };
+            Message::ChunkRequest(ChunkRequest { id, hash, chunks: is_ranged.then_some(chunks) })
+        }
+        1 => {
+            let chunk_offset = recipe.byte();
+            let data = read_data(recipe, dialect);
+            let missing = recipe.byte();
+            Message::ChunkResponse(ChunkResponse {
+                id,
+                chunk_offset: is_ranged.then_some(chunk_offset.into()),
+                length: data.len() as u32 + u32::from(missing),
+                data,
+            })
+        }
+        2 => Message::ChunkData(read_data(recipe, dialect)),
+        3 => {
+            let hash = recipe.flag().then_some([9; 32]);
+            Message::ChunkNotFound(ChunkNotFound { id, hash })
+        }
+        4 => Message::ChunkError(ChunkError { id, code: recipe.byte().into(), text: read_bytes(recipe) }),
+        _ => Message::Unknown { kind: 5 + recipe.byte() % 251, body: read_bytes(recipe) },
+    }
+}
+
+/// Chunks that are asked for, or any bytes.
+fn read_data(recipe: &mut Recipe<'_>, dialect: Dialect) -> Bytes {
+    let count = recipe.byte();
+    let chunk = known_chunk();
+    let header = xorb::RecordHeader { scheme: Scheme::None, stored_length: 100, raw_length: 100 };
+    match (count, dialect) {
+        (0..10, Dialect::Base) => chunk.into(),
+        (0..10, _) => [&header.encode()[..], &chunk].concat().repeat(count.into()).into(),
+        _ => read_bytes(recipe),
     }
 }
 

@@ -15,6 +15,9 @@
 mod recipe;
 pub use recipe::Recipe;
 
+mod budget;
+pub use budget::within_budget;
+
 mod xorb;
 pub use xorb::{XorbRecipe, xorb, xorb_there_and_back};
 
@@ -25,7 +28,7 @@ mod shard;
 pub use shard::{ShardRecipe, shard, shard_there_and_back};
 
 mod bencode;
-pub use bencode::{BencodeRecipe, bencode, bencode_there_and_back};
+pub use bencode::{BencodeRecipe, bencode, bencode_there_and_back, cramped};
 
 mod bt_wire;
 pub use bt_wire::{BtWireRecipe, bt_wire, bt_wire_there_and_back};

@@ -9,7 +9,7 @@ mod corpus {
     use std::fs;
     use std::path::Path;
 
-    use bep_xet::Message;
+    use bep_xet::{Dialect, Message};
     use xet_cas::shard::{Shard, ShardFile};
     use xet_cas::xorb::{Footer, Record, Records};
     use xet_cas::{CompressionPolicy, Scheme};
@@ -152,8 +152,11 @@ mod corpus {
 
     #[test]
     fn given_the_bep_xet_seeds_when_decoded_then_every_message_and_variant_is_among_them() {
-        let decode = |bytes: Vec<u8>| Message::decode(bytes.into(), &bep_xet::Limits::default());
-        let decoded: Vec<_> = seeds("bep_xet").into_iter().map(|(_, bytes)| decode(bytes)).collect();
+        let decode = |(dialect, bytes): (Dialect, Vec<u8>)| {
+            Message::decode_in(dialect, bytes.into(), &bep_xet::Limits::default())
+        };
+        let in_all = |(_, bytes): (String, Vec<u8>)| DIALECTS.map(|dialect| (dialect, bytes.clone()));
+        let decoded: Vec<_> = seeds("bep_xet").into_iter().flat_map(in_all).map(decode).collect();
         let handshakes = seeds("bep_xet").into_iter().filter(|(_, bytes)| bencode::decode(bytes).is_ok());
 
         assert!(decoded.iter().any(Result::is_err));
@@ -163,10 +166,19 @@ mod corpus {
 
     #[test]
     fn given_the_bep_xet_recipes_when_built_then_every_message_and_variant_is_among_them() {
-        check_every_variant(
-            seeds("bep_xet_there_and_back").iter().flat_map(|(_, bytes)| MessagesRecipe::read(bytes).messages),
-        );
+        let recipes: Vec<_> =
+            seeds("bep_xet_there_and_back").iter().map(|(_, bytes)| MessagesRecipe::read(bytes)).collect();
+
+        for dialect in DIALECTS {
+            let has_messages = |recipe: &MessagesRecipe| recipe.dialect == dialect && recipe.messages.len() > 5;
+            assert!(recipes.iter().any(has_messages), "{dialect}");
+        }
+        let messages: Vec<Message> = recipes.into_iter().flat_map(|recipe| recipe.messages).collect();
+        assert!(messages.iter().any(|message| matches!(message, Message::ChunkData(_))));
+        check_every_variant(messages.into_iter());
     }
+
+    const DIALECTS: [Dialect; 3] = [Dialect::Base, Dialect::Ranged, Dialect::V2];
 
     fn check_every_variant(messages: impl Iterator<Item = Message>) {
         let mut reached = BTreeSet::new();
@@ -178,6 +190,14 @@ mod corpus {
                 Message::ManifestRequest(request) => _ = reached.insert(name(&request.query.form)),
                 Message::Manifest(manifest) => _ = reached.insert(format!("{:?} list", manifest.form())),
                 Message::RangeRequest(request) => _ = reached.insert(name(&request.range.unit)),
+                Message::ChunkRequest(request) => {
+                    _ = reached.insert(format!("request in ranges: {}", request.chunks.is_some()));
+                }
+                Message::ChunkResponse(response) => {
+                    _ = reached.insert(format!("response from an offset: {}", response.chunk_offset.is_some()));
+                }
+                Message::ChunkNotFound(answer) => _ = reached.insert(format!("with hash: {}", answer.hash.is_some())),
+                Message::ChunkError(answer) => _ = reached.insert(format!("with text: {}", !answer.text.is_empty())),
                 Message::End(end) => _ = reached.insert(format!("END {}", name(&end.status))),
                 _ => {}
             }
@@ -187,6 +207,11 @@ mod corpus {
         let objects = "Unknown UnknownRequest Xorb File Chunk None All Runs Claimed Run FileBytes";
         for expected in messages.split(' ').chain(objects.split(' ')) {
             assert!(reached.contains(expected), "{expected}: {reached:?}");
+        }
+        for expected in ["request in ranges", "response from an offset", "with hash", "with text"] {
+            for is_so in [false, true] {
+                assert!(reached.contains(&format!("{expected}: {is_so}")), "{expected}: {is_so}: {reached:?}");
+            }
         }
         for expected in ["Whole list", "Run list", "END Done", "END Busy", "END Unknown"] {
             assert!(reached.contains(expected), "{expected}: {reached:?}");

@@ -42,6 +42,14 @@ pub enum Error {
         /// Bytes that are free.
         available: u64,
     },
+    /// Files are missing where none can be written, found out before anything was downloaded.
+    #[error("{path} cannot be written, and {missing_files} files are missing")]
+    ReadOnly {
+        /// Where the files would go.
+        path: PathBuf,
+        /// Files that would be fetched.
+        missing_files: usize,
+    },
     /// An address cannot be listened on.
     #[error("cannot listen on {address}: {source}")]
     Listen {
@@ -113,7 +121,9 @@ impl Error {
             Self::Client(error) => Some(error.kind()),
             Self::Pattern { .. } | Self::Revision { .. } => Some(ErrorKind::Usage),
             Self::NothingSelected { .. } => Some(ErrorKind::NotFound),
-            Self::NoSpace { .. } | Self::Disk { .. } | Self::Index { .. } => Some(ErrorKind::Disk),
+            Self::NoSpace { .. } | Self::ReadOnly { .. } | Self::Disk { .. } | Self::Index { .. } => {
+                Some(ErrorKind::Disk)
+            }
             Self::Integrity { .. } => Some(ErrorKind::Integrity),
             Self::Listen { .. } => Some(ErrorKind::Network),
             Self::File { source, .. } => source.kind(),
@@ -133,6 +143,12 @@ impl Error {
             Self::File { source: inner, .. } | Self::Partial { first: inner, .. } => inner.root(),
             other => other,
         }
+    }
+
+    /// Whether the disk, or its owner, does not let anything be written.
+    pub(crate) fn is_read_only(&self) -> bool {
+        use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
+        matches!(self, Self::Disk { source, .. } if matches!(source.kind(), PermissionDenied | ReadOnlyFilesystem))
     }
 
     pub(crate) fn disk(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {

@@ -34,6 +34,20 @@ pub enum Event {
         /// Their bytes; files of the same content count once.
         missing_bytes: u64,
     },
+    /// An earlier pull has left a part of a file, which need not be fetched again.
+    Resumed {
+        /// As the repository calls it.
+        path: String,
+        /// How much.
+        bytes: u64,
+    },
+    /// Other files on this machine hold a part of a file, which was copied.
+    Copied {
+        /// As the repository calls it.
+        path: String,
+        /// How much.
+        bytes: u64,
+    },
     /// How far the pull is. Sent a few times a second at most; may be left out.
     Progress {
         /// Bytes written of those that are missing.
@@ -62,6 +76,13 @@ pub enum Event {
         /// What was being fetched.
         what: String,
         /// Why it is fetched again.
+        reason: String,
+    },
+    /// Something is waited for that may take longer; told once it has taken a second.
+    Waiting {
+        /// What cannot go on.
+        what: String,
+        /// What it waits for.
         reason: String,
     },
     /// A peer is of no use any more.

@@ -14,18 +14,21 @@ use bytes::{Bytes, BytesMut};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use xet_cas::client::{self, Body, Commit, ErrorKind, Hub, TreeFile};
-use xet_cas::{Error as FormatError, xorb};
+use xet_cas::{ByteRange, Error as FormatError, xorb};
 
 use crate::ledger::Source;
 use crate::plan::{Cursor, EntryPlan};
 use crate::pull::tell;
-use crate::store::{EtagHasher, Partial};
+use crate::store::{EtagHasher, Partial, Remains, TakenUp};
 use crate::verified::{HashedChunk, VerifiedFile};
 use crate::work::FileWork;
 use crate::{Error, Event};
 
 /// Serialized bytes that go to a worker at once: some ten chunks, so that handing over costs little.
 const BATCH_BYTES: usize = 512 * 1024;
+
+/// Bytes that are written to the disk in one go.
+const WRITE_BACK_BYTES: u64 = 8 * 1024 * 1024;
 
 /// Attempts at one entry or file before it is given up. An attempt that brought something new does not
 /// count, so a slow link that breaks often still gets there.
@@ -57,6 +60,17 @@ pub(crate) struct Shared {
 impl Shared {
     async fn tell_retry(&self, what: String, error: &Error) {
         self.tell(Event::Retry { what, reason: error.to_string() }).await;
+    }
+
+    /// Tells what of a file was on this machine: left by an earlier pull, and copied from other files.
+    pub(crate) async fn tell_local(&self, path: &str, left_bytes: u64, copied_bytes: u64) {
+        self.written_bytes.fetch_add(left_bytes + copied_bytes, Ordering::Relaxed);
+        if left_bytes > 0 {
+            self.tell(Event::Resumed { path: path.to_owned(), bytes: left_bytes }).await;
+        }
+        if copied_bytes > 0 {
+            self.tell(Event::Copied { path: path.to_owned(), bytes: copied_bytes }).await;
+        }
     }
 
     /// Counts what a peer sent.
@@ -245,6 +259,7 @@ struct Progress {
     skip_chunks: usize,
     scratch: Vec<u8>,
     offsets: Vec<u64>,
+    write_back: WriteBack,
 }
 
 enum PlaceError {
@@ -261,6 +276,7 @@ impl Progress {
             skip_chunks: 0,
             scratch: Vec::new(),
             offsets: Vec::new(),
+            write_back: WriteBack::default(),
         }
     }
 
@@ -283,6 +299,7 @@ impl Progress {
                 };
                 shared.written_bytes.fetch_add(written, Ordering::Relaxed);
             }
+            self.write_back.extend(&self.offsets, record.header.raw_length, &file.partial);
             self.placed_chunks += 1;
             self.placed_bytes += u64::from(record.header.raw_length);
         }
@@ -290,57 +307,142 @@ impl Progress {
     }
 }
 
-/// Fetches a file that is stored as a whole, hashing it on the way.
+/// A stretch of a file that was written and that the system was not yet asked to write to the disk. Without asking,
+/// all of a file would be left to the moment when it is put in place.
+#[derive(Default)]
+struct WriteBack {
+    start: u64,
+    end: u64,
+}
+
+impl WriteBack {
+    /// Adds a chunk, which mostly follows the one before.
+    fn extend(&mut self, offsets: &[u64], length: u32, partial: &Partial) {
+        for offset in offsets {
+            if *offset != self.end || self.end - self.start >= WRITE_BACK_BYTES {
+                partial.begin_write_back(ByteRange { start: self.start, end: self.end });
+                self.start = *offset;
+            }
+            self.end = offset + u64::from(length);
+        }
+    }
+}
+
+/// Fetches a file that is stored as a whole, hashing it on the way. Goes on where an earlier attempt, or an earlier
+/// pull, has stopped; returns also how many bytes such a pull had left.
 pub(crate) async fn fetch_whole(
     hub: Arc<Hub>,
     commit: Arc<Commit>,
     file: TreeFile,
-    folder: PathBuf,
+    (remains, folder): (Arc<Remains>, PathBuf),
     shared: Arc<Shared>,
-) -> Result<VerifiedFile, Error> {
-    let mut attempts = 0;
+) -> Result<(VerifiedFile, u64), Error> {
+    let target = file.clone();
+    let take_up = tokio::task::spawn_blocking(move || WholeFile::take_up(&remains, &folder, &target));
+    let whole = take_up.await.map_err(Error::internal)??;
+    let left_bytes = whole.offset;
+    shared.tell_local(&file.path, left_bytes, 0).await;
+    let (mut attempts, mut whole) = (0, Some(whole));
     loop {
-        let body = hub.open_file(&commit, &file).await?;
-        let error = match attempt_whole(body, &file, &folder, &shared).await {
-            Ok(verified) => return Ok(verified),
+        let before = whole.as_ref().map_or(0, |whole| whole.offset);
+        let error = match WholeFile::attempt(&mut whole, &hub, &commit, &file, &shared).await {
+            Ok(()) => break,
             Err(error) => error,
         };
-        attempts += 1;
+        let reached = whole.as_ref().map_or(0, |whole| whole.offset);
+        attempts = if reached.saturating_sub(before) >= ATTEMPT_PROGRESS_BYTES_MIN { 1 } else { attempts + 1 };
         if attempts >= ATTEMPTS_MAX || !may_help_again(&error) {
             return Err(error);
         }
         shared.tell_retry(file.path.clone(), &error).await;
         pause_after(attempts).await;
     }
+    let WholeFile { partial, hasher, .. } = whole.ok_or_else(|| Error::internal("the file was lost"))?;
+    let verified = VerifiedFile::from_digest(partial, &hasher.finish(), file.etag())
+        .map_err(|reason| Error::Integrity { path: file.path.clone(), reason })?;
+    Ok((verified, left_bytes))
 }
 
-async fn attempt_whole(mut body: Body, file: &TreeFile, folder: &Path, shared: &Shared) -> Result<VerifiedFile, Error> {
-    let mut partial = Partial::create(folder, file.etag(), file.size)?;
-    let mut hasher = EtagHasher::new(file);
-    let (mut offset, mut received, mut is_last) = (0, BytesMut::new(), false);
-    while !is_last {
-        match body.next().await? {
-            Some(piece) => {
-                shared.wire_bytes.fetch_add(piece.len() as u64, Ordering::Relaxed);
-                received.extend_from_slice(&piece);
-            }
-            None => is_last = true,
+/// A file as far as it was fetched and hashed.
+struct WholeFile {
+    partial: Partial,
+    hasher: EtagHasher,
+    offset: u64,
+}
+
+impl WholeFile {
+    /// Goes on with what an earlier pull has left: what was written from the start on, but for the last batch, of
+    /// which only a part may be there.
+    fn take_up(remains: &Remains, folder: &Path, file: &TreeFile) -> Result<Self, Error> {
+        let (partial, taken_up) = Partial::take_up(remains, folder, file.etag(), file.size)?;
+        let mut whole = Self { partial, hasher: EtagHasher::new(file), offset: 0 };
+        let extent = match taken_up {
+            TakenUp::Nothing => None,
+            TakenUp::Journal | TakenUp::Bytes => whole.partial.next_extent(0).filter(|extent| extent.start == 0),
+        };
+        let left = extent.map_or(0, |extent| extent.end.saturating_sub(BATCH_BYTES as u64));
+        let mut piece = vec![0; BATCH_BYTES];
+        while whole.offset < left {
+            let length = (left - whole.offset).min(BATCH_BYTES as u64) as usize;
+            whole.partial.read(&mut piece[..length], whole.offset)?;
+            whole.hasher.update(&piece[..length]);
+            whole.offset += length as u64;
         }
-        if received.len() >= BATCH_BYTES || (is_last && !received.is_empty()) {
-            let (data, permit) = (received.split().freeze(), shared.workers.clone().acquire_owned().await);
-            let work = move || {
-                let written = partial.write(&data, offset);
-                hasher.update(&data);
-                drop(permit);
-                written.map(|()| (partial, hasher, data.len() as u64))
-            };
-            let length;
-            (partial, hasher, length) = tokio::task::spawn_blocking(work).await.map_err(Error::internal)??;
-            shared.written_bytes.fetch_add(length, Ordering::Relaxed);
-            offset += length;
-            body.excuse_pause();
-        }
+        Ok(whole)
     }
-    VerifiedFile::from_digest(partial, &hasher.finish(), file.etag())
-        .map_err(|reason| Error::Integrity { path: file.path.clone(), reason })
+
+    /// One attempt at the rest. What was written when it fails stays.
+    async fn attempt(
+        slot: &mut Option<Self>,
+        hub: &Hub,
+        commit: &Commit,
+        file: &TreeFile,
+        shared: &Shared,
+    ) -> Result<(), Error> {
+        let Some(whole) = slot else { return Err(Error::internal("the file was lost")) };
+        if whole.offset == file.size {
+            return Ok(());
+        }
+        let (mut body, start) = hub.open_file_from(commit, file, whole.offset).await?;
+        if start != whole.offset {
+            whole.hasher = EtagHasher::new(file);
+            whole.offset = start;
+        }
+        let (mut received, mut is_last) = (BytesMut::new(), false);
+        while !is_last {
+            let piece = body.next().await;
+            if let Ok(Some(piece)) = &piece {
+                shared.wire_bytes.fetch_add(piece.len() as u64, Ordering::Relaxed);
+                received.extend_from_slice(piece);
+            }
+            // What arrived counts, also if the rest does not come.
+            is_last = !matches!(piece, Ok(Some(_)));
+            if received.len() >= BATCH_BYTES || (is_last && !received.is_empty()) {
+                let data = received.split().freeze();
+                let permit = shared.workers.clone().acquire_owned().await.map_err(Error::internal)?;
+                let Some(mut whole) = slot.take() else { return Err(Error::internal("the file was lost")) };
+                let write = move || {
+                    let written = whole.write(&data);
+                    drop(permit);
+                    written.map(|()| (whole, data.len() as u64))
+                };
+                let (whole, length) = tokio::task::spawn_blocking(write).await.map_err(Error::internal)??;
+                *slot = Some(whole);
+                shared.written_bytes.fetch_add(length, Ordering::Relaxed);
+                body.excuse_pause();
+            }
+            piece?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, data: &[u8]) -> Result<(), Error> {
+        self.partial.write(data, self.offset)?;
+        self.partial.keep();
+        self.hasher.update(data);
+        let range = ByteRange { start: self.offset, end: self.offset + data.len() as u64 };
+        self.partial.begin_write_back(range);
+        self.offset = range.end;
+        Ok(())
+    }
 }

@@ -10,6 +10,8 @@ mod selection;
 
 mod plan;
 
+mod present;
+
 mod ledger;
 
 mod work;
@@ -19,8 +21,12 @@ mod fetch;
 mod verified;
 
 mod sharing;
+pub use sharing::{Explanation, Sharing, Step, explain};
 
 mod library;
+
+mod adopt;
+pub use adopt::{AdoptEvent, AdoptRequest, Adopted, adopt};
 
 mod peer;
 pub use peer::{SeedConfig, SeedCounters, Seeder};

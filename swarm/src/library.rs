@@ -14,10 +14,10 @@ use bt_wire::InfoHash;
 use bytes::Bytes;
 use xet_cas::proof::Tree;
 use xet_cas::xorb::RecordHeader;
-use xet_cas::{ChunkRange, FileHash, Leaf, Scheme, XorbHash};
+use xet_cas::{ChunkHash, ChunkRange, FileHash, Leaf, Scheme, XorbHash};
 
 use crate::Error;
-use crate::sharing::{Publicness, Scope, repo_swarm};
+use crate::sharing::{Publicness, Scope, repo_swarm, xorb_swarm};
 use crate::store::{FileRecord, Identity, Index};
 use crate::verified::chunk_offsets;
 
@@ -27,6 +27,8 @@ const OPEN_FILES_MAX: usize = 16;
 
 /// Files that are being opened at once.
 const OPENINGS_MAX: usize = 2;
+/// Repositories that are looked at for who comes under the swarm of a xorb, at most.
+const REPOS_OF_XORB_MAX: usize = 8;
 /// The index is looked at for changes no more often than this.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -48,6 +50,9 @@ struct Shelves {
     swarms: HashMap<InfoHash, HashMap<FileHash, FileRecord>>,
     /// Xorbs that a file of the swarm holds whole.
     xorbs: HashMap<(InfoHash, XorbHash), (FileHash, ChunkRange)>,
+    /// Swarms of repositories, by the swarm of a xorb that they have. Who comes for one xorb may ask for the others of
+    /// the same repositories, as peers of the legacy dialects do.
+    of_xorb: HashMap<InfoHash, Vec<InfoHash>>,
     /// Most recently used last.
     open: Vec<(FileHash, Arc<OpenFile>)>,
 }
@@ -72,18 +77,43 @@ impl Library {
     /// What a peer names, if it is of this swarm and may be served to this address.
     pub(crate) async fn find(self: &Arc<Self>, swarm: InfoHash, object: Object, to: IpAddr) -> Option<Held> {
         self.refresh().await;
-        let (hash, run) = match object.kind {
-            ObjectKind::File => (FileHash::from_bytes(object.hash), None),
-            ObjectKind::Xorb => {
-                let xorb = XorbHash::from_bytes(object.hash);
-                let (file, run) = *self.shelves().xorbs.get(&(swarm, xorb))?;
-                (file, Some(run))
+        let swarms = self.shelves().repo_swarms(swarm);
+        for swarm in swarms {
+            let (hash, run) = match object.kind {
+                ObjectKind::File => (FileHash::from_bytes(object.hash), None),
+                ObjectKind::Xorb => {
+                    let xorb = XorbHash::from_bytes(object.hash);
+                    let Some((file, run)) = self.shelves().xorbs.get(&(swarm, xorb)).copied() else { continue };
+                    (file, Some(run))
+                }
+                _ => return None,
+            };
+            let Some(file) = self.find_file(swarm, hash, to).await else { continue };
+            let chunks = run.unwrap_or(ChunkRange { start: 0, end: file.chunk_count() });
+            return Some(Held { file, chunks });
+        }
+        None
+    }
+
+    /// A chunk that a peer names by its hash, out of any file of this swarm that may be served to this address.
+    pub(crate) async fn find_chunk(self: &Arc<Self>, swarm: InfoHash, chunk: ChunkHash, to: IpAddr) -> Option<Held> {
+        self.refresh().await;
+        let swarms = self.shelves().repo_swarms(swarm);
+        if swarms.is_empty() {
+            return None;
+        }
+        let index = self.index.clone();
+        let look = move || index.find_chunks(&[chunk]).pop();
+        for (hash, at) in tokio::task::spawn_blocking(look).await.ok()?? {
+            for swarm in &swarms {
+                let Some(file) = self.find_file(*swarm, hash, to).await else { continue };
+                // What the chunk index says is a hint.
+                if file.tree.leaves().get(at as usize).is_some_and(|leaf| leaf.hash == chunk) {
+                    return Some(Held { file, chunks: ChunkRange { start: at, end: at + 1 } });
+                }
             }
-            _ => return None,
-        };
-        let file = self.find_file(swarm, hash, to).await?;
-        let chunks = run.unwrap_or(ChunkRange { start: 0, end: file.chunk_count() });
-        Some(Held { file, chunks })
+        }
+        None
     }
 
     async fn find_file(self: &Arc<Self>, swarm: InfoHash, hash: FileHash, to: IpAddr) -> Option<Arc<OpenFile>> {
@@ -123,6 +153,7 @@ impl Library {
         }
         let mut swarms: HashMap<InfoHash, HashMap<FileHash, FileRecord>> = HashMap::new();
         let mut xorbs = HashMap::new();
+        let mut of_xorb: HashMap<InfoHash, Vec<InfoHash>> = HashMap::new();
         for record in self.index.all()? {
             let Some(Ok(hash)) = record.xet_hash.as_ref().map(|text| text.parse::<FileHash>()) else { continue };
             if Identity::of(&record.path) != Some(record.identity) {
@@ -134,12 +165,17 @@ impl Library {
                 let Ok(name) = xorb.hash.parse::<XorbHash>() else { continue };
                 let chunks = ChunkRange { start: xorb.first_chunk, end: xorb.end_chunk };
                 xorbs.insert((swarm, name), (hash, chunks));
+                let repos = of_xorb.entry(xorb_swarm(name)).or_default();
+                if !repos.contains(&swarm) && repos.len() < REPOS_OF_XORB_MAX {
+                    repos.push(swarm);
+                }
             }
             swarms.entry(swarm).or_default().insert(hash, record);
         }
         let mut shelves = self.shelves();
         shelves.swarms = swarms;
         shelves.xorbs = xorbs;
+        shelves.of_xorb = of_xorb;
         // Reading it touches it.
         shelves.read_at = self.index.changed();
         Ok(())
@@ -169,6 +205,16 @@ impl Library {
 
     fn shelves(&self) -> MutexGuard<'_, Shelves> {
         self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shelves {
+    /// The swarms of repositories that a swarm stands for: itself, or those that have the xorb whose swarm it is.
+    fn repo_swarms(&self, swarm: InfoHash) -> Vec<InfoHash> {
+        if self.swarms.contains_key(&swarm) {
+            return vec![swarm];
+        }
+        self.of_xorb.get(&swarm).cloned().unwrap_or_default()
     }
 }
 

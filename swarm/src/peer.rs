@@ -3,8 +3,16 @@
 mod link;
 use link::Link;
 
+mod frames;
+
+mod session;
+
+mod leeching;
+
 mod leech;
-pub(crate) use leech::{Leech, Undecided, leech};
+pub(crate) use leech::{Collecting, Leech, Undecided, leech};
+
+mod seeding;
 
 mod seed;
 use seed::seed;
@@ -14,3 +22,6 @@ pub use seeder::{SeedConfig, SeedCounters, Seeder};
 
 mod error;
 pub(crate) use error::PeerError;
+
+#[cfg(test)]
+mod tests;

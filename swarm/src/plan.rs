@@ -3,8 +3,17 @@
 //! Pure: no I/O, no clock. An entry's chunks arrive in order; a [`Cursor`] tells for each where in the
 //! file it belongs.
 
+use std::sync::Arc;
+
 use xet_cas::proof::Outline;
-use xet_cas::{ByteRange, ChunkRange, Error as FormatError, FetchEntry, Reconstruction, XorbHash};
+use xet_cas::{ByteRange, ChunkRange, Error as FormatError, FetchEntry, Reconstruction, Term, XorbHash};
+
+use crate::present::Present;
+
+/// Bytes that must be saved by asking the CAS for a part of an entry in place of fetching all of it.
+const SAVED_BYTES_MIN: u64 = 1024 * 1024;
+/// Such questions about one file, at most: each costs a round trip.
+const PARTS_MAX: usize = 64;
 
 /// How one file is fetched.
 #[derive(Debug)]
@@ -16,23 +25,67 @@ pub(crate) struct FilePlan {
     /// Runs of the file that may be whole xorbs: all chunks of an entry from the first on. Whether they are is
     /// told by their hash.
     pub(crate) xorb_candidates: Vec<(XorbHash, ByteRange)>,
+    /// What the file is made of, in its order.
+    pub(crate) runs: Arc<[TermRun]>,
+}
+
+/// A term, or several that follow each other in their xorb too: a run of a xorb's chunks, and where it is in the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TermRun {
+    pub(crate) xorb: XorbHash,
+    /// Chunks of the xorb.
+    pub(crate) chunks: ChunkRange,
+    /// Which chunk of the file is the first of them.
+    pub(crate) first_chunk: u32,
+}
+
+impl TermRun {
+    /// Of a whole file. What lies beyond 2^32 chunks is left out.
+    fn of(terms: &[Term]) -> Arc<[Self]> {
+        let (mut runs, mut first_chunk) = (Vec::<Self>::new(), 0_u32);
+        for Term { xorb, chunks, .. } in terms {
+            let Some(end) = first_chunk.checked_add(chunks.count()) else { break };
+            match runs.last_mut() {
+                Some(last) if last.xorb == *xorb && last.chunks.end == chunks.start => last.chunks.end = chunks.end,
+                _ => runs.push(Self { xorb: *xorb, chunks: *chunks, first_chunk }),
+            }
+            first_chunk = end;
+        }
+        runs.into()
+    }
+
+    /// Which chunk of the file is the first after them.
+    pub(crate) fn end_chunk(&self) -> u64 {
+        u64::from(self.first_chunk) + u64::from(self.chunks.count())
+    }
 }
 
 /// One fetch entry and the terms of the file that it serves.
 #[derive(Debug, Clone)]
 pub(crate) struct EntryPlan {
     pub(crate) entry: FetchEntry,
+    /// Bytes of the file that the CAS was asked for to get it: the same question brings a newer URL.
+    pub(crate) asked: ByteRange,
     /// By ascending first chunk.
     uses: Vec<Use>,
 }
 
 /// A term, seen from its entry.
 #[derive(Debug, Clone, Copy)]
-struct Use {
-    chunks: ChunkRange,
-    unpacked_length: u32,
+pub(crate) struct Use {
+    pub(crate) chunks: ChunkRange,
+    pub(crate) unpacked_length: u32,
     /// Where the term begins in the file, bytes.
-    file_offset: u64,
+    pub(crate) file_offset: u64,
+}
+
+/// What of an entry is to be fetched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Need {
+    Nothing,
+    Whole,
+    /// These bytes of the file only; the CAS has to be asked for entries of them.
+    Parts(Vec<ByteRange>),
 }
 
 impl FilePlan {
@@ -42,27 +95,82 @@ impl FilePlan {
     /// What [`Reconstruction::check_whole_file`] finds.
     pub(crate) fn new(reconstruction: Reconstruction, file_bytes: u64) -> Result<Self, FormatError> {
         let outline = Outline::new(&reconstruction.terms);
-        let entry_of_term = reconstruction.check_whole_file(file_bytes)?;
-        let plan = |entry| EntryPlan { entry, uses: Vec::new() };
-        let mut entries: Vec<EntryPlan> = reconstruction.entries.into_iter().map(plan).collect();
-        let mut file_offset = 0;
-        for (term, entry) in reconstruction.terms.iter().zip(entry_of_term) {
-            let unpacked_length = term.unpacked_length;
-            entries[entry].uses.push(Use { chunks: term.chunks, unpacked_length, file_offset });
-            file_offset += u64::from(unpacked_length);
-        }
-        entries.retain(|entry| !entry.uses.is_empty());
-        for entry in &mut entries {
-            entry.uses.sort_by_key(|term| term.chunks.start);
-        }
+        let runs = TermRun::of(&reconstruction.terms);
+        let entries = plan_entries(reconstruction, ByteRange { start: 0, end: file_bytes })?;
         let from_the_first = entries.iter().filter(|plan| plan.entry.chunks.start == 0);
         let candidates = from_the_first.flat_map(|plan| {
             let whole = plan.file_ranges().find(|(chunks, _)| *chunks == plan.entry.chunks);
             whole.map(|(_, range)| (plan.entry.xorb, range))
         });
         let xorb_candidates = candidates.collect();
-        Ok(Self { entries, outline, xorb_candidates })
+        Ok(Self { entries, outline, xorb_candidates, runs })
     }
+
+    /// The parts of the file that are described by terms, in file order: where chunks certainly begin and end.
+    pub(crate) fn terms(&self) -> Vec<ByteRange> {
+        let mut terms: Vec<_> =
+            self.entries.iter().flat_map(|plan| plan.file_ranges().map(|(_, range)| range)).collect();
+        terms.sort_by_key(|range| range.start);
+        terms
+    }
+
+    /// All terms, each with its xorb.
+    pub(crate) fn terms_of_xorbs(&self) -> impl Iterator<Item = (XorbHash, Use)> {
+        self.entries.iter().flat_map(|plan| plan.uses.iter().map(|term| (plan.entry.xorb, *term)))
+    }
+
+    /// What has to be fetched of each entry when some of the file is there.
+    pub(crate) fn needs(&self, present: &Present) -> Vec<Need> {
+        let mut parts_left = PARTS_MAX;
+        let mut need = |plan: &EntryPlan| {
+            let ranges = || plan.file_ranges().map(|(_, range)| range);
+            let parts: Vec<_> = ranges().flat_map(|range| join_close(present.missing_in(range))).collect();
+            if parts.is_empty() {
+                return Need::Nothing;
+            }
+            let asked: u64 = parts.iter().map(ByteRange::length).sum();
+            let bytes: u64 = ranges().map(|range| range.length()).sum();
+            if bytes - asked.min(bytes) < SAVED_BYTES_MIN || parts.len() > parts_left {
+                return Need::Whole;
+            }
+            parts_left -= parts.len();
+            Need::Parts(parts)
+        };
+        self.entries.iter().map(&mut need).collect()
+    }
+}
+
+/// Plans the entries of an answer about exactly these bytes of the file.
+///
+/// # Errors
+/// What [`Reconstruction::check_exactly`] finds.
+pub(crate) fn plan_entries(reconstruction: Reconstruction, asked: ByteRange) -> Result<Vec<EntryPlan>, FormatError> {
+    let entry_of_term = reconstruction.check_exactly(asked.length())?;
+    let plan = |entry| EntryPlan { entry, asked, uses: Vec::new() };
+    let mut entries: Vec<EntryPlan> = reconstruction.entries.into_iter().map(plan).collect();
+    let mut file_offset = asked.start;
+    for (term, entry) in reconstruction.terms.iter().zip(entry_of_term) {
+        let unpacked_length = term.unpacked_length;
+        entries[entry].uses.push(Use { chunks: term.chunks, unpacked_length, file_offset });
+        file_offset += u64::from(unpacked_length);
+    }
+    entries.retain(|entry| !entry.uses.is_empty());
+    for entry in &mut entries {
+        entry.uses.sort_by_key(|term| term.chunks.start);
+    }
+    Ok(entries)
+}
+
+/// Joins ranges with little between them: it is cheaper to fetch that again than to ask once more.
+fn join_close(ranges: Vec<ByteRange>) -> Vec<ByteRange> {
+    let mut joined: Vec<ByteRange> = Vec::new();
+    for range in ranges {
+        match joined.last_mut() {
+            Some(last) if range.start < last.end + SAVED_BYTES_MIN => last.end = range.end,
+            _ => joined.push(range),
+        }
+    }
+    joined
 }
 
 impl EntryPlan {
@@ -167,7 +275,7 @@ impl Cursor {
 mod tests {
     use xet_cas::{ByteRange, ChunkRange, FetchEntry, Reconstruction, Term, XorbHash};
 
-    use super::FilePlan;
+    use super::{FilePlan, TermRun};
 
     const XORB: XorbHash = XorbHash::from_bytes([7; 32]);
 
@@ -197,6 +305,15 @@ mod tests {
         assert_eq!([10, 30, 80], place(20)[..]);
         assert_eq!([50], place(30)[..]);
         assert!(cursor.is_complete());
+    }
+
+    #[test]
+    fn given_terms_when_planned_then_their_runs_are_kept_with_their_place_in_the_file() {
+        let plan =
+            plan(vec![term(2, 4, 30), term(4, 5, 20), term(0, 1, 7), term(3, 4, 9)], ChunkRange { start: 0, end: 5 });
+
+        let run = |start, end, first_chunk| TermRun { xorb: XORB, chunks: ChunkRange { start, end }, first_chunk };
+        assert_eq!([run(2, 5, 0), run(0, 1, 3), run(3, 4, 4)], plan.runs[..]);
     }
 
     #[test]

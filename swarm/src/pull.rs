@@ -5,8 +5,14 @@
 //! hash chain closes. The ref that makes the snapshot findable is written last, if nothing failed.
 
 mod download;
+mod indexing;
+mod locking;
 mod peers;
 mod presence;
+mod resume;
+mod reuse;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -18,9 +24,10 @@ use tokio::sync::mpsc;
 use xet_cas::client::{self, Hub, TreeFile};
 use xet_cas::{RepoId, RepoType};
 
+use self::locking::Hold;
 use self::presence::Found;
 use crate::selection::Selection;
-use crate::store::{Destination, Index, Place};
+use crate::store::{CacheOptions, Destination, Identity, Index, Place, Remains};
 use crate::{Error, Event, SourceBytes, Summary};
 
 /// What to pull, and where to.
@@ -71,6 +78,15 @@ pub struct Config {
     pub workers: usize,
     /// For a peer to connect, to shake hands, and to bring something new of what it was asked for. Default 10 s.
     pub peer_deadline: Duration,
+    /// For another process that fetches the same content into the same cache to bring something new of it, before it
+    /// is fetched here too. Default 30 s: longer than a source may be silent before it is given up.
+    pub lock_deadline: Duration,
+    /// Content in the CAS is kept once for all repositories of a cache, as `huggingface_hub` 2.4 does unless
+    /// `HF_HUB_DISABLE_SHARED_BLOBS` is set. Default: yes, where the cache allows it.
+    pub shared_blobs: bool,
+    /// Snapshots link to blobs, as they do unless `HF_HUB_DISABLE_SYMLINKS` is set. Default: yes, where links can be
+    /// made; else snapshots hold the files, and there is no shared store.
+    pub symlinks: bool,
     /// Bytes that must stay free on the disk beyond what is fetched. Default 16 MiB, for the index and
     /// whatever else is written meanwhile.
     pub spare_disk_bytes: u64,
@@ -82,6 +98,9 @@ impl Default for Config {
             fetches_max: 8,
             workers: std::thread::available_parallelism().map_or(2, usize::from),
             peer_deadline: Duration::from_secs(10),
+            lock_deadline: Duration::from_secs(30),
+            shared_blobs: true,
+            symlinks: true,
             spare_disk_bytes: 16 * 1024 * 1024,
         }
     }
@@ -94,6 +113,10 @@ pub(crate) struct Group {
     files: Vec<TreeFile>,
     /// It was fetched before and failed verification.
     is_second_try: bool,
+    /// Files that were there and are not it.
+    refused: Vec<Identity>,
+    /// Whether others are kept from fetching it too.
+    hold: Hold,
 }
 
 impl Group {
@@ -107,7 +130,12 @@ impl Group {
         for file in files {
             let at = *by_etag.entry(file.etag()).or_insert(groups.len());
             if at == groups.len() {
-                groups.push(Self { files: Vec::new(), is_second_try: false });
+                groups.push(Self {
+                    files: Vec::new(),
+                    is_second_try: false,
+                    refused: Vec::new(),
+                    hold: Hold::NotTried,
+                });
             }
             let group = &mut groups[at].files;
             if group.first().is_some_and(|first| first.size != file.size || first.content != file.content) {
@@ -161,7 +189,8 @@ pub async fn pull(
     let groups = Group::of(&files, &request.repo)?;
     let bytes = files.iter().map(|file| file.size).sum();
 
-    let place = Arc::new(request.destination.at(hub.endpoint(), &commit)?);
+    let options = CacheOptions { shared_blobs: config.shared_blobs, symlinks: config.symlinks };
+    let place = Arc::new(request.destination.at(hub.endpoint(), &commit, options)?);
     let Found { missing, present } = presence::look(&place, groups, index, &events).await?;
     let missing_bytes = missing.iter().map(Group::bytes).sum();
     let missing_files = missing.iter().map(|group| group.files.len()).sum();
@@ -178,34 +207,60 @@ pub async fn pull(
         ..Summary::default()
     };
     if !request.dry_run {
-        let written = missing.iter().map(|group| group.written_bytes(place.keeps_copies())).sum();
-        prepare(&place, all_files, present, written, config.spare_disk_bytes).await?;
-        let job = download::Job::new(hub, commit, place.clone(), index.clone(), config, events.clone());
+        let swept = index.clone();
+        tokio::task::spawn_blocking(move || swept.sweep()).await.map_err(Error::internal)?;
+        let remains = prepare(&place, all_files, present, missing.clone(), config.spare_disk_bytes).await?;
+        let job = download::Job::new(hub, commit, place.clone(), remains, index.clone(), config, events.clone())?;
         let brought = job.run(missing, missing_bytes, &request.peers).await?;
-        summary.file_bytes = SourceBytes { local: bytes - missing_bytes, ..brought.content };
+        let local = bytes - missing_bytes + brought.content.local;
+        summary.file_bytes = SourceBytes { local, ..brought.content };
         summary.wire_bytes = brought.wire;
         summary.banned = brought.banned;
         summary.why_no_peers = brought.why_no_peers;
-        tokio::task::spawn_blocking(move || place.finish()).await.map_err(Error::internal)??;
+        let finished = tokio::task::spawn_blocking(move || place.finish()).await.map_err(Error::internal)?;
+        match finished {
+            // All that was asked for is there, though by its commit only.
+            Err(error) if missing_files == 0 && error.is_read_only() => {
+                let message = format!("the cache does not say that `{}` is this commit: {error}", request.revision);
+                tell(&events, Event::Warning { message }).await;
+            }
+            finished => finished?,
+        }
     }
     summary.seconds = started.elapsed().as_secs_f64();
     tell(&events, Event::Summary(summary.clone())).await;
     Ok(summary)
 }
 
-/// Makes ready for files to come, and gives those that are there their names.
+/// Makes ready for files to come, and gives those that are there their names. A cache that cannot be written is
+/// fine when nothing has to be.
 async fn prepare(
     place: &Arc<Place>,
     all_files: Vec<TreeFile>,
     present: Vec<(Group, Vec<PathBuf>)>,
-    written_bytes: u64,
-    spare: u64,
-) -> Result<(), Error> {
+    missing: Vec<Group>,
+    spare_bytes: u64,
+) -> Result<Remains, Error> {
     let place = place.clone();
     let prepare = move || {
-        place.prepare(&all_files)?;
-        check_space(&place.partial_folder(), written_bytes, spare)?;
-        present.iter().try_for_each(|(group, sources)| place.expose(sources, &group.files))
+        let check = || if missing.is_empty() { Ok(()) } else { place.check_writable() };
+        match place.prepare(&all_files).and_then(|()| check()) {
+            Err(error) if error.is_read_only() && !missing.is_empty() => {
+                let missing_files = missing.iter().map(|group| group.files.len()).sum();
+                return Err(Error::ReadOnly { path: place.partial_folder(), missing_files });
+            }
+            Err(error) if error.is_read_only() => tracing::debug!(%error, "left as it is"),
+            prepared => prepared?,
+        }
+        let remains = place.remains(&all_files);
+        let written: u64 = missing.iter().map(|group| group.written_bytes(place.keeps_copies())).sum();
+        let left: u64 = missing.iter().map(|group| remains.bytes_of(group.file().etag())).sum();
+        check_space(&place.partial_folder(), written.saturating_sub(left), spare_bytes)?;
+        for (group, sources) in &present {
+            place.expose(sources, &group.files)?;
+            remains.remove(group.file().etag());
+        }
+        Ok(remains)
     };
     tokio::task::spawn_blocking(prepare).await.map_err(Error::internal)?
 }

@@ -3,8 +3,11 @@
 mod publicness;
 pub(crate) use publicness::Publicness;
 
+mod explain;
+pub use explain::{Explanation, Sharing, Step, explain};
+
 mod scope;
 pub(crate) use scope::{Scope, is_local};
 
 mod swarm_id;
-pub(crate) use swarm_id::repo_swarm;
+pub(crate) use swarm_id::{repo_swarm, xorb_swarm};

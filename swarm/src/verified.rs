@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use xet_cas::{ByteRange, ChunkRange, Error as FormatError, Leaf, XorbHash};
 
+use crate::plan::TermRun;
 use crate::store::Partial;
 use crate::work::FileWork;
 
@@ -35,6 +36,7 @@ pub(crate) struct VerifiedFile {
     content: Content,
     leaves: Vec<Leaf>,
     xorbs: Vec<XorbRun>,
+    runs: Arc<[TermRun]>,
 }
 
 /// A run of a file's chunks that is a whole xorb, by its hash.
@@ -55,21 +57,27 @@ impl VerifiedFile {
     /// Closes the hash chain of a file in the CAS: its chunks, in order, reduce to its name. Nothing writes
     /// into a complete file any more.
     pub(crate) fn from_chunks(file: Arc<FileWork>) -> Result<Self, FormatError> {
-        let leaves = file.ledger().leaves().unwrap_or_default();
+        let leaves = file.ledger().take_leaves().unwrap_or_default();
         let (claimed, actual) = (file.hash, Leaf::file_hash(&leaves));
         if actual != claimed {
+            file.partial.discard();
             return Err(FormatError::FileHash { claimed, actual });
         }
         let xorbs = whole_xorbs(&file.xorb_candidates, &leaves);
-        Ok(Self { content: Content::Chunks(file), leaves, xorbs })
+        // The chunks are those of the file; that they are those of the xorbs is the word of the CAS.
+        let is_all_of_it = file.runs.last().is_none_or(|last| last.end_chunk() == leaves.len() as u64);
+        let runs = if is_all_of_it { file.runs.clone() } else { Arc::default() };
+        Ok(Self { content: Content::Chunks(file), leaves, xorbs, runs })
     }
 
     /// A file that was hashed as a whole while it was written. `digest` is what was computed.
     pub(crate) fn from_digest(partial: Partial, digest: &str, claimed: &str) -> Result<Self, String> {
         if digest != claimed {
+            partial.discard();
             return Err(format!("its bytes hash to {digest}, the Hub says {claimed}"));
         }
-        Ok(Self { content: Content::Whole(partial), leaves: Vec::new(), xorbs: Vec::new() })
+        let (leaves, xorbs, runs) = Default::default();
+        Ok(Self { content: Content::Whole(partial), leaves, xorbs, runs })
     }
 
     /// The chunks of a file in the CAS.
@@ -82,6 +90,11 @@ impl VerifiedFile {
         &self.xorbs
     }
 
+    /// The runs of xorbs that they are made of.
+    pub(crate) fn runs(&self) -> &Arc<[TermRun]> {
+        &self.runs
+    }
+
     pub(crate) fn partial(&self) -> &Partial {
         match &self.content {
             Content::Chunks(file) => &file.partial,
@@ -90,7 +103,8 @@ impl VerifiedFile {
     }
 }
 
-fn whole_xorbs(candidates: &[(XorbHash, ByteRange)], leaves: &[Leaf]) -> Vec<XorbRun> {
+/// Which of the candidates are whole xorbs, by their hash.
+pub(crate) fn whole_xorbs(candidates: &[(XorbHash, ByteRange)], leaves: &[Leaf]) -> Vec<XorbRun> {
     let offsets = chunk_offsets(leaves);
     let run = |(xorb, range): &(XorbHash, ByteRange)| {
         let first = offsets.binary_search(&range.start).ok()?;

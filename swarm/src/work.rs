@@ -1,5 +1,6 @@
 //! Files that are being fetched, as every source sees them.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -9,8 +10,10 @@ use xet_cas::proof::Outline;
 use xet_cas::{ByteRange, FileHash, Reconstruction, XorbHash};
 
 use crate::Error;
-use crate::ledger::{Ledger, Reserved, Source};
-use crate::plan::{EntryPlan, FilePlan};
+use crate::ledger::{Ledger, Recurrence, Reserved, Source};
+use crate::peer::Collecting;
+use crate::plan::{EntryPlan, FilePlan, TermRun};
+use crate::present::Present;
 use crate::store::Partial;
 use crate::verified::HashedChunk;
 
@@ -25,14 +28,16 @@ pub(crate) struct FileWork {
     pub(crate) partial: Partial,
     pub(crate) outline: Outline,
     pub(crate) xorb_candidates: Vec<(XorbHash, ByteRange)>,
+    /// What the CAS says that it is made of.
+    pub(crate) runs: Arc<[TermRun]>,
     /// It was proved public, so peers may be asked for it.
     pub(crate) is_shareable: bool,
     /// Peers that say that they have it.
     pub(crate) holders: AtomicUsize,
     ledger: Mutex<Ledger>,
-    /// The newest answer of the CAS, and how many there were: signed URLs expire, and one new answer
-    /// serves all entries of the file.
-    renewal: tokio::sync::Mutex<Renewal>,
+    /// The newest answer of the CAS to each question, and how many there were: signed URLs expire, and one new
+    /// answer serves all entries that it describes.
+    renewals: tokio::sync::Mutex<HashMap<ByteRange, Renewal>>,
     /// Something was written: an entry may be complete.
     pub(crate) changed: Notify,
 }
@@ -44,7 +49,16 @@ struct Renewal {
 }
 
 impl FileWork {
-    pub(crate) fn new(number: usize, hash: FileHash, cas: Cas, partial: Partial, plan: &FilePlan, bytes: u64) -> Self {
+    /// Of a file that is `present` as far as it goes, and otherwise is to be fetched as planned.
+    pub(crate) fn new(
+        number: usize,
+        hash: FileHash,
+        cas: Cas,
+        partial: Partial,
+        plan: &FilePlan,
+        bytes: u64,
+        present: &Present,
+    ) -> Self {
         Self {
             number,
             hash,
@@ -53,10 +67,11 @@ impl FileWork {
             partial,
             outline: plan.outline.clone(),
             xorb_candidates: plan.xorb_candidates.clone(),
+            runs: plan.runs.clone(),
             is_shareable: false,
             holders: AtomicUsize::new(0),
-            ledger: Mutex::new(Ledger::new(plan, bytes)),
-            renewal: tokio::sync::Mutex::default(),
+            ledger: Mutex::new(Ledger::new(plan, bytes, present)),
+            renewals: tokio::sync::Mutex::default(),
             changed: Notify::new(),
         }
     }
@@ -69,12 +84,13 @@ impl FileWork {
     /// Brings an entry's URL up to date if others have got a newer one, or if it was refused and nobody has.
     /// Returns the generation of the URL.
     pub(crate) async fn renew_url(&self, plan: &mut EntryPlan, generation: u32, refused: bool) -> Result<u32, Error> {
-        let mut renewal = self.renewal.lock().await;
+        let mut renewals = self.renewals.lock().await;
+        let renewal = renewals.entry(plan.asked).or_default();
         if renewal.generation == generation {
             if !refused {
                 return Ok(generation);
             }
-            renewal.newest = self.cas.reconstruct(self.hash, self.bytes).await?;
+            renewal.newest = self.cas.reconstruct_range(self.hash, plan.asked).await?;
             renewal.generation += 1;
         }
         plan.renew_url(&renewal.newest).map_err(|error| client::Error::Malformed {
@@ -84,9 +100,19 @@ impl FileWork {
         Ok(renewal.generation)
     }
 
-    /// Writes a chunk where it is not there yet. Returns the bytes written, or `None` if another chunk was proved
-    /// to belong there.
+    /// Writes a chunk at its place and wherever else it belongs, as far as it is not there yet. Returns the bytes
+    /// written, or `None` if another chunk was proved to belong there.
     pub(crate) fn write(&self, chunk: &HashedChunk<'_>, offset: u64, source: Source) -> Result<Option<u64>, Error> {
+        let Some(mut bytes) = self.write_once(chunk, offset, source)? else { return Ok(None) };
+        let copies = self.ledger().copies_of(offset);
+        for copy in copies {
+            let Some(written) = self.write_once(chunk, copy, source)? else { return Ok(None) };
+            bytes += written;
+        }
+        Ok(Some(bytes))
+    }
+
+    fn write_once(&self, chunk: &HashedChunk<'_>, offset: u64, source: Source) -> Result<Option<u64>, Error> {
         let reserved = self.ledger().reserve(offset, chunk.leaf());
         match reserved {
             Reserved::Yours => {}
@@ -98,7 +124,28 @@ impl FileWork {
             return Err(error);
         }
         self.ledger().written(offset, source);
+        self.partial.note(offset, chunk.leaf());
         Ok(Some(chunk.leaf().length.into()))
+    }
+
+    /// Copies chunks that are already in the file. Returns the bytes written.
+    pub(crate) fn copy_within(&self, recurrences: &[Recurrence], source: Source) -> Result<u64, Error> {
+        let (mut bytes, mut chunk) = (0, Vec::new());
+        for (at, Recurrence { leaf, written_at, offset }) in recurrences.iter().enumerate() {
+            chunk.resize(leaf.length as usize, 0);
+            let read = self.partial.read(&mut chunk, *written_at);
+            let hashed = HashedChunk::new(&chunk);
+            let written = match read {
+                Ok(()) if hashed.leaf() == *leaf => self.write(&hashed, *offset, source)?,
+                _ => None,
+            };
+            let Some(written) = written else {
+                self.ledger().cannot_copy(&recurrences[at..]);
+                return read.map(|()| bytes);
+            };
+            bytes += written;
+        }
+        Ok(bytes)
     }
 }
 
@@ -107,7 +154,9 @@ impl FileWork {
 pub(crate) struct Board {
     files: Mutex<Vec<Arc<FileWork>>>,
     /// A file came or went, or a claim was given back.
-    pub(crate) changed: Notify,
+    pub(crate) changed: Arc<Notify>,
+    /// Xorbs that are held until they have proved themselves.
+    pub(crate) collecting: Collecting,
     /// Peers that have not said yet what they have.
     pub(crate) undecided: AtomicUsize,
     /// Where sources say that a file may be complete: its number.
@@ -116,7 +165,9 @@ pub(crate) struct Board {
 
 impl Board {
     pub(crate) fn new(progress: mpsc::Sender<usize>) -> Self {
-        Self { files: Mutex::default(), changed: Notify::new(), undecided: AtomicUsize::new(0), progress }
+        let changed = Arc::new(Notify::new());
+        let collecting = Collecting::new(changed.clone());
+        Self { files: Mutex::default(), changed, collecting, undecided: AtomicUsize::new(0), progress }
     }
 
     pub(crate) fn add(&self, file: Arc<FileWork>) {

@@ -107,9 +107,18 @@ impl Reconstruction {
     /// # Errors
     /// [`Error::Reconstruction`] or [`Error::OutOfBounds`] with the first thing that does not fit.
     pub fn check_whole_file(&self, file_bytes: u64) -> Result<Vec<usize>, Error> {
+        self.check_exactly(file_bytes)
+    }
+
+    /// Checks, as [`check_whole_file`](Self::check_whole_file) does for a file, that this describes exactly a range
+    /// of so many bytes that begins and ends where terms do.
+    ///
+    /// # Errors
+    /// [`Error::Reconstruction`] or [`Error::OutOfBounds`] with the first thing that does not fit.
+    pub fn check_exactly(&self, file_bytes: u64) -> Result<Vec<usize>, Error> {
         let inconsistent = |reason: String| Err(Error::Reconstruction { reason });
         if self.offset_into_first_term != 0 {
-            return inconsistent("a whole file was asked for, the answer begins inside a term".into());
+            return inconsistent("the answer begins inside a term".into());
         }
         let (mut total, mut chunks) = (0_u64, 0_u64);
         let lookup = EntryLookup::new(&self.entries)?;
@@ -132,7 +141,7 @@ impl Reconstruction {
             entries.push(entry);
         }
         if total != file_bytes {
-            return inconsistent(format!("the terms hold {total} bytes, the file has {file_bytes}"));
+            return inconsistent(format!("the terms hold {total} bytes, asked for were {file_bytes}"));
         }
         let terms = self.terms.len() as u64;
         let most = file_bytes / CHUNK_BYTES_MIN as u64 + 2 * terms + xorb::CHUNKS_MAX as u64;

@@ -40,6 +40,11 @@ pub(crate) enum Command {
     Pull(PullArgs),
     /// Serve the files that were pulled to other machines, out of the cache
     Serve(ServeArgs),
+    /// Index what the Hugging Face cache holds, whatever tool put it there, and serve it
+    Seed(SeedArgs),
+    /// What is shared with whom, and why
+    #[command(subcommand)]
+    Privacy(PrivacyCommand),
     /// Serve a Hugging Face-compatible Hub and CAS from a folder
     Origin(OriginArgs),
     /// Upload a folder to an origin
@@ -100,6 +105,10 @@ pub(crate) struct PullArgs {
     #[arg(long, value_name = "SECONDS", env = "ZEST_PEER_TIMEOUT", default_value_t = 10.0)]
     pub(crate) peer_timeout: f64,
 
+    /// Fetch what another process is fetching too, if that brings nothing for this long, seconds
+    #[arg(long, value_name = "SECONDS", env = "ZEST_LOCK_TIMEOUT", default_value_t = 30.0)]
+    pub(crate) lock_timeout: f64,
+
     /// How often a failing request is made
     #[arg(long, value_name = "N", env = "ZEST_ATTEMPTS", default_value_t = 5)]
     pub(crate) attempts: u32,
@@ -117,6 +126,49 @@ pub(crate) struct ServeArgs {
     /// Leave a peer that does not shake hands, or does not take what it asked for, after so many seconds
     #[arg(long, value_name = "SECONDS", env = "ZEST_PEER_TIMEOUT", default_value_t = 10.0)]
     pub(crate) peer_timeout: f64,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct SeedArgs {
+    /// Only these repositories, like `org/model`; none: all that the cache holds
+    pub(crate) repo: Vec<RepoId>,
+
+    /// Kind of the repositories named: model, dataset or space
+    #[arg(long, value_name = "KIND", default_value_t)]
+    pub(crate) repo_type: RepoType,
+
+    /// End when all is indexed; serve nothing
+    #[arg(long)]
+    pub(crate) index_only: bool,
+
+    #[command(flatten)]
+    pub(crate) serve: ServeArgs,
+
+    #[command(flatten)]
+    pub(crate) hub: HubArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PrivacyCommand {
+    /// Go through the proof that a repository is public, as it is done before anything is served
+    Explain(ExplainArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ExplainArgs {
+    /// The repository, like `org/model`
+    pub(crate) repo: RepoId,
+
+    /// Branch, tag or commit
+    #[arg(long, value_name = "REV", default_value = "main")]
+    pub(crate) revision: String,
+
+    /// Kind of repository: model, dataset or space
+    #[arg(long, value_name = "KIND", default_value_t)]
+    pub(crate) repo_type: RepoType,
+
+    #[command(flatten)]
+    pub(crate) hub: HubArgs,
 }
 
 #[derive(Debug, clap::Args)]

@@ -127,8 +127,13 @@ impl PullDisplay {
                 }
             }
             Event::Progress { bytes, total_bytes, .. } => self.progress(*bytes, *total_bytes),
+            Event::Resumed { path, bytes } => {
+                tracing::info!(path, bytes, "going on with what an earlier pull has left")
+            }
+            Event::Copied { path, bytes } => tracing::info!(path, bytes, "copied from files that are here"),
             Event::FileFailed { path, reason } => self.say(format_args!("failed: {path}: {reason}")),
             Event::Retry { what, reason } => tracing::info!(what, reason, "fetching again"),
+            Event::Waiting { what, reason } => tracing::info!(what, reason, "waiting"),
             Event::PeerLost(lost) if lost.is_banned => {
                 self.say(format_args!("peer {} is banned: {}", lost.peer, lost.reason));
             }

@@ -111,6 +111,9 @@ fn hint(error: &swarm::Error, exit: Exit) -> Option<&'static str> {
             swarm::Error::NoSpace { .. } => {
                 Some("free some space, or choose another disk with HF_HUB_CACHE or --local-dir")
             }
+            swarm::Error::ReadOnly { .. } => {
+                Some("pull into a cache that can be written with HF_HUB_CACHE, or into a folder with --local-dir")
+            }
             _ => Some("check the disk and its permissions; finished files are kept"),
         },
         Exit::Partial => Some("run the same command again; finished files are kept, -v shows why files failed"),

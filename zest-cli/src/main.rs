@@ -13,7 +13,7 @@ use std::time::Duration;
 use clap::Parser as _;
 use tracing_subscriber::EnvFilter;
 
-use args::{Args, Command};
+use args::{Args, Command, PrivacyCommand};
 use display::Output;
 use failure::Failure;
 
@@ -41,6 +41,8 @@ async fn run(command: Command, output: &Output) -> Result<(), Failure> {
     match command {
         Command::Pull(args) => commands::pull::run(args, output).await,
         Command::Serve(args) => commands::serve::run(args, output).await,
+        Command::Seed(args) => commands::seed::run(args, output).await,
+        Command::Privacy(PrivacyCommand::Explain(args)) => commands::explain::run(args, output).await,
         Command::Origin(args) => commands::origin::run(args, output).await,
         Command::Publish(args) => commands::publish::run(args, output).await,
         Command::Demo(args) => commands::demo::run(args, output).await,

@@ -13,6 +13,11 @@ pub(crate) struct Settings {
     pub(crate) environment: Environment,
     /// `ZEST_HOME`, else `$XDG_DATA_HOME/zest`, else `~/.local/share/zest`.
     pub(crate) zest_home: PathBuf,
+    /// Content in the CAS is kept once for all repositories of the cache. No with `HF_HUB_DISABLE_SHARED_BLOBS` or
+    /// `HF_HUB_DISABLE_XET`, as for `huggingface_hub`.
+    pub(crate) shared_blobs: bool,
+    /// Snapshots link to blobs. No with `HF_HUB_DISABLE_SYMLINKS`.
+    pub(crate) symlinks: bool,
 }
 
 impl Settings {
@@ -22,7 +27,13 @@ impl Settings {
             let data = path("XDG_DATA_HOME").or_else(|| path("HOME").map(|home| home.join(".local/share")));
             data.unwrap_or_else(|| PathBuf::from(".")).join("zest")
         });
-        Self { environment: Environment::read(), zest_home }
+        let is_set = |name: &str| std::env::var(name).is_ok_and(|value| is_true(&value));
+        Self {
+            environment: Environment::read(),
+            zest_home,
+            shared_blobs: !is_set("HF_HUB_DISABLE_SHARED_BLOBS") && !is_set("HF_HUB_DISABLE_XET"),
+            symlinks: !is_set("HF_HUB_DISABLE_SYMLINKS"),
+        }
     }
 
     /// Settings of the client, before what a command's own flags change.
@@ -36,6 +47,11 @@ impl Settings {
     pub(crate) fn hub(&self, args: &HubArgs) -> Result<Hub, Failure> {
         Ok(Hub::new(&self.client(args)?)?)
     }
+}
+
+/// As `huggingface_hub` reads a switch.
+fn is_true(value: &str) -> bool {
+    ["1", "ON", "YES", "TRUE"].iter().any(|yes| value.eq_ignore_ascii_case(yes))
 }
 
 /// Longest wait that can be asked for: whoever waits longer for one source waits for nothing.

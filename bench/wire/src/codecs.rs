@@ -18,9 +18,9 @@ const BLOCK_BYTES: usize = 16 * 1024;
 
 pub fn print() {
     println!(
-        "| in memory | bt-wire: CPU ns | M/s | GB/s | allocations | rqbit: CPU ns | M/s | GB/s | allocations | rqbit / bt-wire |"
+        "| in memory | bt-wire: CPU ns | M/s | GB/s | allocations | rqbit: CPU ns | M/s | GB/s | allocations | rqbit / bt-wire | of CPU |"
     );
-    println!("|---|---|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|---|---|");
     let small: Vec<Message> = (0..1_000).map(small).collect();
     let stream = frames(&small);
     let rounds = SMALL_MESSAGES / small.len();

@@ -82,13 +82,14 @@ pub fn compare(what: &str, by: fn(&Run) -> Duration, mut ours: impl FnMut() -> R
     let ours = median(pairs.iter().map(|pair| pair.0), each);
     let theirs = median(pairs.iter().map(|pair| pair.1), each);
     let ratio = median(pairs.iter().map(|(ours, theirs)| each(theirs) / each(ours)), |ratio| *ratio);
+    let cpu = median(pairs.iter().map(|(ours, theirs)| theirs.each(theirs.cpu) / ours.each(ours.cpu)), |ratio| *ratio);
     let row = |run: &Run| {
         let [per_second, bytes] = [run.messages, run.bytes].map(|count| count as f64 / by(run).as_secs_f64());
         format!("{:.1} | {:.1} | {:.2}", each(run), per_second / 1e6, bytes / 1e9)
     };
     let allocations = |run: &Run| run.allocations as f64 / run.messages as f64;
     println!(
-        "| {what} | {} | {:.3} | {} | {:.3} | **{ratio:.2}** |",
+        "| {what} | {} | {:.3} | {} | {:.3} | **{ratio:.2}** | {cpu:.2} |",
         row(&ours),
         allocations(&ours),
         row(&theirs),

@@ -5,6 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::thread;
 
 use bt_wire::{BUFFER_BYTES, Connection, ConnectionConfig, Event, Lane, Message};
+use tokio::io::AsyncReadExt as _;
 use tokio::net::UnixStream as AsyncUnixStream;
 
 use crate::{Run, by_wall, compare};
@@ -16,21 +17,24 @@ const SMALL_MESSAGES: usize = 3_000_000;
 pub fn print() {
     println!();
     println!(
-        "| through a Unix socket | connection: wall ns | M/s | GB/s | allocations | raw loop: wall ns | M/s | GB/s | allocations | raw / connection |"
+        "| through a Unix socket | connection: wall ns | M/s | GB/s | allocations | raw loop: wall ns | M/s | GB/s | allocations | raw / connection | of CPU |"
     );
-    println!("|---|---|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|---|---|");
     let pieces = frames(64, |at| Message::Piece { piece: at, begin: 0, data: vec![7; BLOCK_BYTES].into() });
     let small = frames(5_000, |at| Message::Have { piece: at });
     let read_messages = |frames: &Frames, count| Run::of(|| between(|end| write_raw(end, frames, count), receive));
     let read = |frames: &Frames, count| {
         Run::of(|| between(|end| write_raw(end, frames, count), |end| (count as u64, read_raw(end))))
     };
+    let read_blocking = |frames: &Frames, count| {
+        Run::of(|| between(|end| write_raw(end, frames, count), |end| (count as u64, read_raw_blocking(end))))
+    };
     compare("16 KiB pieces, received", by_wall, || read_messages(&pieces, PIECES), || read(&pieces, PIECES));
     compare(
-        "small messages, received",
+        "16 KiB pieces, received; raw loop without a runtime",
         by_wall,
-        || read_messages(&small, SMALL_MESSAGES),
-        || read(&small, SMALL_MESSAGES),
+        || read_messages(&pieces, PIECES),
+        || read_blocking(&pieces, PIECES),
     );
     compare(
         "16 KiB pieces, sent",
@@ -43,6 +47,12 @@ pub fn print() {
         by_wall,
         || Run::of(|| between(|end| send(end, PIECES), receive)),
         || read(&pieces, PIECES),
+    );
+    compare(
+        "small messages, received",
+        by_wall,
+        || read_messages(&small, SMALL_MESSAGES),
+        || read(&small, SMALL_MESSAGES),
     );
     moved();
 }
@@ -73,10 +83,23 @@ fn write_raw(mut stream: UnixStream, frames: &Frames, count: usize) {
     stream.write_all(&frames.bytes[..frames.bytes.len() / frames.count * (count % frames.count)]).expect("it reads");
 }
 
-fn read_raw(mut stream: UnixStream) -> u64 {
+fn read_raw(stream: UnixStream) -> u64 {
+    let runtime = runtime();
+    runtime.block_on(async {
+        let (mut stream, mut buffer, mut bytes) = (to_async(stream), vec![0; BUFFER_BYTES], 0);
+        loop {
+            match stream.read(&mut buffer).await.expect("the other end writes") {
+                0 => return bytes,
+                read => bytes += read as u64,
+            }
+        }
+    })
+}
+
+fn read_raw_blocking(mut stream: UnixStream) -> u64 {
     let (mut buffer, mut bytes) = (vec![0; BUFFER_BYTES], 0);
     loop {
-        match stream.read(&mut buffer).expect("the other end writes") {
+        match Read::read(&mut stream, &mut buffer).expect("the other end writes") {
             0 => return bytes,
             read => bytes += read as u64,
         }
@@ -85,12 +108,18 @@ fn read_raw(mut stream: UnixStream) -> u64 {
 
 /// With a runtime of its own.
 fn run<T>(stream: UnixStream, work: impl AsyncFnOnce(Connection<AsyncUnixStream>) -> T) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("there is room");
-    runtime.block_on(async {
-        stream.set_nonblocking(true).expect("it is a socket");
-        let stream = AsyncUnixStream::from_std(stream).expect("it is a socket");
-        work(Connection::established(stream, &[], ConnectionConfig::default())).await
-    })
+    let runtime = runtime();
+    runtime.block_on(async { work(Connection::established(to_async(stream), &[], ConnectionConfig::default())).await })
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("there is room")
+}
+
+/// Within a runtime.
+fn to_async(stream: UnixStream) -> AsyncUnixStream {
+    stream.set_nonblocking(true).expect("it is a socket");
+    AsyncUnixStream::from_std(stream).expect("it is a socket")
 }
 
 /// Messages and bytes.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use xet_cas::xorb::{RAW_BYTES_MAX, RecordHeader};
 use xet_cas::{CHUNK_BYTES_MAX, Leaf};
 
+use super::response::Response;
 use crate::message::chunks_window_bytes;
 use crate::{
     Chunk, Error, HaveEntry, Limits, Manifest, ManifestForm, Object, ObjectKind, Range, Schemes, Status, Unit,
@@ -19,6 +20,10 @@ pub(super) enum Answer {
     Manifest(Option<ManifestForm>),
     /// Chunks.
     Range(RangeAnswer),
+    /// One response of a legacy dialect to us.
+    Response { response: Response, window_bytes: u64 },
+    /// One response of a legacy dialect by us.
+    Stream(Stream),
 }
 
 impl Answer {
@@ -27,6 +32,9 @@ impl Answer {
         match self {
             Self::Have(_) | Self::Manifest(_) => 0,
             Self::Range(range) => range.window_bytes,
+            Self::Response { window_bytes, .. } => *window_bytes,
+            // What is served one at a time, as it is read, takes no memory however long the line is.
+            Self::Stream(_) => 0,
         }
     }
 
@@ -34,7 +42,7 @@ impl Answer {
     pub(super) fn objects(&self) -> usize {
         match self {
             Self::Have(objects) => objects.len(),
-            Self::Manifest(_) | Self::Range(_) => 0,
+            Self::Manifest(_) | Self::Range(_) | Self::Response { .. } | Self::Stream(_) => 0,
         }
     }
 
@@ -42,6 +50,8 @@ impl Answer {
     pub(super) fn wire_bytes_max(&self, limits: &Limits) -> u64 {
         let message = limits.message_bytes_max as u64;
         match self {
+            // Their end is the last that comes for them.
+            Self::Response { .. } | Self::Stream(_) => 0,
             Self::Have(objects) if objects.is_empty() => 0,
             Self::Manifest(None) => 0,
             Self::Have(_) | Self::Manifest(Some(_)) => message,
@@ -72,7 +82,7 @@ impl Answer {
     /// [`Error::NotAskedFor`] unless a list of this form has yet to come.
     pub(super) fn manifest(&mut self, id: u32, manifest: &Manifest) -> Result<(), Error> {
         let expected = match self {
-            Self::Have(_) => None,
+            Self::Have(_) | Self::Response { .. } | Self::Stream(_) => None,
             Self::Manifest(form) => form.take_if(|form| *form == manifest.form()),
             Self::Range(range) => range.manifest.take_if(|form| *form == manifest.form()),
         };
@@ -90,9 +100,44 @@ impl Answer {
     pub(super) fn range(&mut self, id: u32) -> Result<&mut RangeAnswer, Error> {
         match self {
             Self::Range(range) => Ok(range),
-            Self::Have(_) | Self::Manifest(_) => Err(Error::NotAskedFor { message: "CHUNK", id }),
+            _ => Err(Error::NotAskedFor { message: "CHUNK", id }),
         }
     }
+
+    /// # Errors
+    /// [`Error::NotAskedFor`] if the request was not made in a legacy dialect.
+    pub(super) fn response(&mut self, id: u32) -> Result<&mut Response, Error> {
+        match self {
+            Self::Response { response, .. } => Ok(response),
+            _ => Err(Error::NotAskedFor { message: "CHUNK_RESPONSE", id }),
+        }
+    }
+
+    /// What we may send for a request in a legacy dialect.
+    pub(super) fn stream(&mut self) -> Option<&mut Stream> {
+        match self {
+            Self::Stream(stream) => Some(stream),
+            _ => None,
+        }
+    }
+
+    /// Nobody wants what comes: what is held of it is dropped.
+    pub(super) fn give_up(&mut self) {
+        if let Self::Response { response, .. } = self {
+            response.give_up();
+        }
+    }
+}
+
+/// What we may send for a request in a legacy dialect: one response, of a length that is said first.
+#[derive(Debug)]
+pub(super) struct Stream {
+    /// What was asked for.
+    pub(super) hash: [u8; 32],
+    /// Data that may be sent at most, bytes.
+    pub(super) bytes_max: u64,
+    /// Data that was promised and not sent, bytes; `None` before the response has begun.
+    pub(super) left: Option<u64>,
 }
 
 /// The chunks that may still come for a range.

@@ -1,11 +1,14 @@
 //! Our requests to the peer.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
+
+use bytes::Bytes;
 
 use super::answer::Answer;
 use super::event::{Deadline, Deadlines, Event, RequestId};
-use crate::{Chunk, Config, End, Error, Have, Limits, Manifest, Object, RETRY_MAX, RETRY_MIN, Status, XetHandshake};
+use super::response::Proof;
+use crate::{Chunk, ChunkResponse, Config, End, Error, Have, Limits, Manifest, Object, RETRY_MAX, RETRY_MIN, Status};
 
 /// What we have asked for and not been told the end of.
 #[derive(Debug)]
@@ -21,6 +24,8 @@ pub(super) struct Asked {
     subscribed: BTreeSet<Object>,
     /// Bytes that may come for requests that have ended.
     late_bytes_left: u64,
+    /// The request whose response is coming, and what has yet to come of its data, bytes.
+    receiving: Option<(u32, u64)>,
 }
 
 /// A request without END.
@@ -42,6 +47,12 @@ impl Open {
         }
     }
 
+    /// Nobody wants what comes until the END.
+    fn give_up(&mut self, overdue_at: Instant) {
+        self.overdue_at = Some(overdue_at);
+        self.answer.give_up();
+    }
+
     /// Something came. Returns whether anyone still wants it.
     fn progress(&mut self, now: Instant) -> bool {
         self.progress_at = now + self.progress;
@@ -57,15 +68,17 @@ pub(super) enum Overdue {
 }
 
 impl Asked {
-    pub(super) fn new(config: &Config, peer: &XetHandshake) -> Self {
+    /// `window_bytes` is what may be outstanding.
+    pub(super) fn new(window_bytes: u64) -> Self {
         Self {
             open: BTreeMap::new(),
             last_id: 0,
-            window_bytes: config.window_bytes.min(peer.outstanding_bytes),
+            window_bytes,
             outstanding_bytes: 0,
             paused_until: None,
             subscribed: BTreeSet::new(),
             late_bytes_left: 0,
+            receiving: None,
         }
     }
 
@@ -104,7 +117,7 @@ impl Asked {
     pub(super) fn cancel(&mut self, id: u32, config: &Config, now: Instant) -> bool {
         match self.open.get_mut(&id) {
             Some(open) if open.overdue_at.is_none() => {
-                open.overdue_at = Some(now + config.end_within);
+                open.give_up(now + config.end_within);
                 true
             }
             _ => false,
@@ -162,6 +175,98 @@ impl Asked {
         Ok(Event::Ended { id: RequestId(id), status, next, retry, detail })
     }
 
+    /// A response of a legacy dialect, or its front.
+    pub(super) fn response(
+        &mut self,
+        head: ChunkResponse,
+        limits: &Limits,
+        events: &mut VecDeque<Event>,
+        now: Instant,
+    ) -> Result<(), Error> {
+        let id = head.id;
+        self.check_not_receiving()?;
+        self.check_asked("CHUNK_RESPONSE", id)?;
+        let open = self.open.get_mut(&id).ok_or(Error::EndedTwice { id })?;
+        let response = open.answer.response(id)?;
+        if open.overdue_at.is_none() {
+            response.begin(&head, limits)?;
+        }
+        self.receiving = Some((id, head.length.into()));
+        self.data(head.data, limits, events, now)
+    }
+
+    /// The next data of the response that is coming.
+    pub(super) fn data(
+        &mut self,
+        data: Bytes,
+        limits: &Limits,
+        events: &mut VecDeque<Event>,
+        now: Instant,
+    ) -> Result<(), Error> {
+        let unasked = Error::NotAskedFor { message: "data behind a response", id: 0 };
+        let Some((id, left)) = &mut self.receiving else { return Err(unasked) };
+        *left = left.checked_sub(data.len() as u64).ok_or(unasked)?;
+        let (id, is_complete) = (*id, *left == 0);
+        // It stays open until its response has come.
+        let Some(open) = self.open.get_mut(&id) else { return Ok(()) };
+        let is_wanted = open.progress(now);
+        let response = open.answer.response(id)?;
+        if is_wanted && !data.is_empty() {
+            let chunks = response.data(id, data, limits)?;
+            if !chunks.is_empty() {
+                events.push_back(Event::Proven { id: RequestId(id), chunks, is_whole: false });
+            }
+        }
+        if !is_complete {
+            return Ok(());
+        }
+        self.receiving = None;
+        let (start, end) = response.asked();
+        let (status, next) = if is_wanted {
+            let Proof { chunks, next } = response.finish(id)?;
+            if !chunks.is_empty() {
+                events.push_back(Event::Proven { id: RequestId(id), chunks, is_whole: true });
+            }
+            if next.is_none() {
+                events.push_back(Event::Unproven { id: RequestId(id) });
+            }
+            let next = next.unwrap_or(start);
+            (if next >= end { Status::Done } else { Status::NotFound }, next)
+        } else {
+            (Status::Cancelled, start)
+        };
+        events.push_back(self.close(id, status, next, Bytes::new())?);
+        Ok(())
+    }
+
+    /// An answer of a legacy dialect without data.
+    pub(super) fn refusal(&mut self, id: u32, status: Status, detail: Bytes) -> Result<Event, Error> {
+        self.check_not_receiving()?;
+        self.check_asked("CHUNK_NOT_FOUND or CHUNK_ERROR", id)?;
+        let open = self.open.get_mut(&id).ok_or(Error::EndedTwice { id })?;
+        let (start, _) = open.answer.response(id)?.asked();
+        self.close(id, status, start, detail)
+    }
+
+    fn close(&mut self, id: u32, status: Status, next: u64, detail: Bytes) -> Result<Event, Error> {
+        let open = self.open.remove(&id).ok_or(Error::EndedTwice { id })?;
+        self.outstanding_bytes -= open.answer.window_bytes();
+        Ok(Event::Ended { id: RequestId(id), status, next, retry: Duration::ZERO, detail })
+    }
+
+    /// Between a response and the end of its data nothing else comes.
+    fn check_not_receiving(&self) -> Result<(), Error> {
+        match self.receiving {
+            Some((id, _)) => Err(Error::NotAskedFor { message: "a message inside of the data", id }),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether a request is open that is answered with a response.
+    pub(super) fn awaits_response(&self) -> bool {
+        self.open.values().any(|open| matches!(open.answer, Answer::Response { .. }))
+    }
+
     /// Whether a pause was ended.
     pub(super) fn resume(&mut self) -> bool {
         self.paused_until.take().is_some()
@@ -176,7 +281,7 @@ impl Asked {
                 Some(_) => {}
                 None if open.progress_at.min(open.total_at) <= now => {
                     let deadline = if open.total_at <= now { Deadline::Total } else { Deadline::Progress };
-                    open.overdue_at = Some(now + config.end_within);
+                    open.give_up(now + config.end_within);
                     overdue.push(Overdue::Cancel(id, deadline));
                 }
                 None => {}

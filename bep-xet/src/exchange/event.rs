@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use xet_cas::xorb::RecordHeader;
+use xet_cas::{ChunkHash, ChunkRange, Leaf, XorbHash};
 
 use crate::config::clamped;
 use crate::{Error, HaveEntry, Manifest, ManifestQuery, Object, Range, Status};
@@ -63,6 +64,22 @@ pub enum Event {
         /// Header and payload. The payload is not checked against anything.
         record: Bytes,
     },
+    /// Chunks that came in a legacy dialect and are what they should be. With a list they come one by one, without one
+    /// all at once and before the end; other chunks than those that were asked for may be among them.
+    Proven {
+        /// The request.
+        id: RequestId,
+        /// In order.
+        chunks: Vec<ProvenChunk>,
+        /// Whether they are all chunks of the object, which proved themselves. Else the list proved them.
+        is_whole: bool,
+    },
+    /// Data came in a legacy dialect that proves nothing without a list, and was dropped. Nobody is to blame: honest
+    /// peers may send a part of a xorb. [`Ended`](Self::Ended) follows.
+    Unproven {
+        /// The request.
+        id: RequestId,
+    },
     /// The request has ended; the id is forgotten.
     Ended {
         /// The request.
@@ -113,6 +130,26 @@ pub enum Event {
         /// Which chunks. Not empty, and of bounded size; its end may lie behind the end of the object.
         range: Range,
     },
+    /// A peer of the ranged dialect asks for chunks of a xorb. Answer with the whole of it, serialized, from chunk 0:
+    /// its side checks nothing less. [`begin_response`](crate::Exchange::begin_response) and
+    /// [`send_data`](crate::Exchange::send_data) whenever data is wanted, or [`end`](crate::Exchange::end) with
+    /// [`Status::NotFound`].
+    XorbAsked {
+        /// The request.
+        id: PeerRequestId,
+        /// The xorb.
+        xorb: XorbHash,
+        /// What it needs of it, says the peer: any two numbers.
+        chunks: ChunkRange,
+    },
+    /// A peer of the base dialect asks for a chunk. Answer as to [`XorbAsked`](Self::XorbAsked), with the chunk as it
+    /// is, uncompressed and without header.
+    ChunkAsked {
+        /// The request.
+        id: PeerRequestId,
+        /// The chunk.
+        chunk: ChunkHash,
+    },
     /// A request of the peer has ended without us: stop working on it.
     Stopped {
         /// The request.
@@ -131,6 +168,36 @@ pub enum Event {
         /// Why.
         error: Error,
     },
+}
+
+/// A chunk whose hash was checked against a name that we asked for, or against a list that the caller trusts. Only an
+/// [`Exchange`](crate::Exchange) makes one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProvenChunk {
+    index: u32,
+    leaf: Leaf,
+    record: Bytes,
+}
+
+impl ProvenChunk {
+    pub(super) fn new(index: u32, leaf: Leaf, record: Bytes) -> Self {
+        Self { index, leaf, record }
+    }
+
+    /// Index in the xorb; 0 for a chunk that was asked for by its own name.
+    pub fn index(&self) -> u32 {
+        self.index
+    }
+
+    /// Hash and length of the uncompressed bytes.
+    pub fn leaf(&self) -> Leaf {
+        self.leaf
+    }
+
+    /// Header and payload, as they stand in a xorb.
+    pub fn record(&self) -> &Bytes {
+        &self.record
+    }
 }
 
 /// A deadline of a request.

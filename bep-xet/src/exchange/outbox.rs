@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use crate::{End, Message};
+use crate::Message;
 
 /// Messages that wait for the connection. Its owner keeps every part of it within bounds.
 #[derive(Debug, Default)]
@@ -10,8 +10,10 @@ pub(super) struct Outbox {
     pongs: VecDeque<u64>,
     control: Lane,
     data: Lane,
-    /// Requests of the peer whose END is among the data.
+    /// Requests of the peer whose end waits to be sent.
     unsent_ends: BTreeSet<u32>,
+    /// The response whose front was taken, and what of its data was not, bytes. Nothing may be sent in between.
+    inside: Option<(u32, u64)>,
 }
 
 /// First in, first out.
@@ -23,9 +25,7 @@ struct Lane {
 
 impl Outbox {
     pub(super) fn push(&mut self, message: Message) {
-        if let Message::End(End { id, .. }) = message {
-            self.unsent_ends.insert(id);
-        }
+        self.unsent_ends.extend(ended(&message));
         if message.is_control() { &mut self.control } else { &mut self.data }.push(message);
     }
 
@@ -50,17 +50,34 @@ impl Outbox {
     }
 
     pub(super) fn pop(&mut self) -> Option<Message> {
-        self.pop_control().or_else(|| {
-            let message = self.data.pop()?;
-            if let Message::End(End { id, .. }) = message {
-                self.unsent_ends.remove(&id);
-            }
-            Some(message)
-        })
+        if let Some(control) = self.pop_control() {
+            return Some(control);
+        }
+        let message = self.data.pop()?;
+        match (&message, &mut self.inside) {
+            (Message::ChunkResponse(response), inside) => *inside = Some((response.id, response.missing_bytes())),
+            (Message::ChunkData(data), Some((_, left))) => *left = left.saturating_sub(data.len() as u64),
+            _ => self.forget_end(&message),
+        }
+        if let Some((id, _)) = self.inside.take_if(|(_, left)| *left == 0) {
+            self.unsent_ends.remove(&id);
+        }
+        Some(message)
     }
 
     pub(super) fn pop_control(&mut self) -> Option<Message> {
-        self.pongs.pop_front().map(|nonce| Message::Pong { nonce }).or_else(|| self.control.pop())
+        if self.inside.is_some() {
+            return None;
+        }
+        let message = self.pongs.pop_front().map(|nonce| Message::Pong { nonce }).or_else(|| self.control.pop())?;
+        self.forget_end(&message);
+        Some(message)
+    }
+
+    fn forget_end(&mut self, message: &Message) {
+        if let Some(id) = ended(message) {
+            self.unsent_ends.remove(&id);
+        }
     }
 
     pub(super) fn control_bytes(&self) -> usize {
@@ -73,6 +90,17 @@ impl Outbox {
 
     pub(super) fn unsent_ends(&self) -> &BTreeSet<u32> {
         &self.unsent_ends
+    }
+}
+
+/// The request of the peer that a message ends, once it and its data are sent.
+fn ended(message: &Message) -> Option<u32> {
+    match message {
+        Message::End(end) => Some(end.id),
+        Message::ChunkResponse(response) => Some(response.id),
+        Message::ChunkNotFound(answer) => Some(answer.id),
+        Message::ChunkError(answer) => Some(answer.id),
+        _ => None,
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use xet_cas::Leaf;
 
+use super::answer::Answer;
 use super::{Event, Exchange, PeerRequestId, StopReason};
 use crate::{
     Chunk, End, Error, Have, HaveEntry, HaveQuery, HaveState, Manifest, ManifestRequest, Message, Proof, RangeRequest,
@@ -88,12 +89,29 @@ impl Exchange {
     /// Ends a request. `next` is the first chunk or byte of a range that was not sent, `retry` how long a busy peer
     /// wants to be left alone.
     ///
+    /// In a legacy dialect a request ends by itself with the last of its data. This ends it without: the peer is told
+    /// that there is nothing, or that something went wrong, and no more. After the response has begun that cannot be
+    /// told any more: [`Event::Failed`] follows.
+    ///
     /// # Errors
     /// [`Error::NotOpen`]: it has ended, by whomever.
     pub fn end(&mut self, id: PeerRequestId, status: Status, next: u64, retry: Duration) -> Result<(), Error> {
-        self.serving.end(id)?;
-        self.outbox.push(Message::End(End::new(id.id, status).with_next(next).with_retry(retry)));
+        match self.serving.end(id)? {
+            Answer::Stream(stream) => self.end_legacy(id, &stream, status),
+            _ => self.outbox.push(Message::End(End::new(id.id, status).with_next(next).with_retry(retry))),
+        }
         Ok(())
+    }
+
+    /// Ends a request of the peer for which there was no time, and tells of it.
+    pub(super) fn end_for_us(&mut self, id: PeerRequestId, answer: Answer, reason: StopReason) {
+        match answer {
+            Answer::Stream(stream) => self.end_legacy(id, &stream, Status::Busy),
+            _ => self.outbox.push(Message::End(End::new(id.id, Status::Busy).with_retry(self.config.busy_retry))),
+        }
+        if !self.failed {
+            self.events.push_back(Event::Stopped { id, reason });
+        }
     }
 
     /// Whether there is room for another list or chunk. Read the next one from disk when there is.
@@ -120,7 +138,7 @@ impl Exchange {
         let HaveQuery { id, subscribe, mut objects } = query;
         objects.sort_unstable();
         objects.dedup();
-        self.serving.check_id(id, self.outbox.unsent_ends(), &self.limits)?;
+        self.check_peer_id(id)?;
         let taken = self.serving.take_have(id, &objects, subscribe, &self.limits, now);
         Ok(self.taken_or_ended(id, 0, taken).map(|id| Event::HaveAsked { id, objects, subscribe }))
     }
@@ -131,33 +149,45 @@ impl Exchange {
         now: Instant,
     ) -> Result<Option<Event>, Error> {
         let ManifestRequest { id, query } = request;
-        self.serving.check_id(id, self.outbox.unsent_ends(), &self.limits)?;
+        self.check_peer_id(id)?;
         let taken = self.serving.take_manifest(id, &query, &self.limits, now);
         Ok(self.taken_or_ended(id, query.start, taken).map(|id| Event::ManifestAsked { id, query }))
     }
 
     pub(super) fn handle_range_request(&mut self, request: RangeRequest, now: Instant) -> Result<Option<Event>, Error> {
         let RangeRequest { id, range } = request;
-        self.serving.check_id(id, self.outbox.unsent_ends(), &self.limits)?;
+        self.check_peer_id(id)?;
         let taken = self.serving.take_range(id, &range, &self.limits, now);
         Ok(self.taken_or_ended(id, range.start, taken).map(|id| Event::RangeAsked { id, range }))
     }
 
+    /// What is not known closes no connection: an id that cannot be answered under is passed over.
     pub(super) fn handle_unknown_request(&mut self, id: u32) -> Result<Option<Event>, Error> {
-        self.serving.check_id(id, self.outbox.unsent_ends(), &self.limits)?;
+        match self.check_peer_id(id) {
+            Err(Error::IdInUse { .. }) => return Ok(None),
+            checked => checked?,
+        }
         self.outbox.push(Message::End(End::new(id, Status::Unsupported)));
         Ok(None)
     }
 
     /// A request that has ended may be cancelled, as messages cross.
     pub(super) fn handle_cancel(&mut self, id: u32) -> Option<Event> {
-        let taken = self.serving.remove(id)?;
+        let (taken, _) = self.serving.remove(id)?;
         self.outbox.forget(id);
         self.outbox.push(Message::End(End::new(id, Status::Cancelled)));
         Some(Event::Stopped { id: taken, reason: StopReason::Cancelled })
     }
 
-    fn check_open(&self, id: PeerRequestId) -> Result<(), Error> {
+    /// Checks the id of a request of version 2.
+    fn check_peer_id(&self, id: u32) -> Result<(), Error> {
+        if id == 0 {
+            return Err(Error::IdInUse { id });
+        }
+        self.serving.check_id(id, self.outbox.unsent_ends(), &self.limits)
+    }
+
+    pub(super) fn check_open(&self, id: PeerRequestId) -> Result<(), Error> {
         if self.serving.is_open(id) { Ok(()) } else { Err(Error::NotOpen { id: id.id }) }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use super::answer::{Answer, RangeAnswer, check_range};
+use super::answer::{Answer, RangeAnswer, Stream, check_range};
 use super::event::PeerRequestId;
 use crate::{Chunk, Error, HaveEntry, Limits, Manifest, ManifestForm, ManifestQuery, Object, Range, Status};
 
@@ -46,7 +46,7 @@ impl Serving {
     /// # Errors
     /// An id that is in use, or one request too many without a read END.
     pub(super) fn check_id(&self, id: u32, unsent_ends: &BTreeSet<u32>, limits: &Limits) -> Result<(), Error> {
-        if id == 0 || self.open.contains_key(&id) || unsent_ends.contains(&id) {
+        if self.open.contains_key(&id) || unsent_ends.contains(&id) {
             return Err(Error::IdInUse { id });
         }
         let unread = self.open.len() + unsent_ends.len();
@@ -107,6 +107,30 @@ impl Serving {
         self.take(id, Answer::Range(RangeAnswer::new(range)), limits, now)
     }
 
+    /// Takes a request of a legacy dialect, or says how it ends.
+    pub(super) fn take_legacy(
+        &mut self,
+        id: u32,
+        hash: [u8; 32],
+        bytes_max: u64,
+        limits: &Limits,
+        now: Instant,
+    ) -> Result<PeerRequestId, Status> {
+        self.take(id, Answer::Stream(Stream { hash, bytes_max, left: None }), limits, now)
+    }
+
+    /// The request of a legacy dialect for which something is sent.
+    pub(super) fn stream(&mut self, id: PeerRequestId, now: Instant) -> Result<&mut Stream, Error> {
+        let misuse = Error::Misuse { what: "the request is not one of a legacy dialect" };
+        self.get(id, now)?.answer.stream().ok_or(misuse)
+    }
+
+    /// Whether a response has begun and is not complete.
+    pub(super) fn is_streaming(&self) -> bool {
+        let is_begun = |served: &Served| matches!(served.answer, Answer::Stream(Stream { left: Some(_), .. }));
+        self.open.values().any(is_begun)
+    }
+
     fn take(&mut self, id: u32, answer: Answer, limits: &Limits, now: Instant) -> Result<PeerRequestId, Status> {
         let requested_bytes = self.requested_bytes + answer.window_bytes();
         let queried_objects = self.queried_objects + answer.objects();
@@ -152,24 +176,21 @@ impl Serving {
     ///
     /// # Errors
     /// [`Error::NotOpen`]
-    pub(super) fn end(&mut self, id: PeerRequestId) -> Result<(), Error> {
-        if !self.is_open(id) {
-            return Err(Error::NotOpen { id: id.id });
-        }
-        self.remove(id.id);
-        Ok(())
+    pub(super) fn end(&mut self, id: PeerRequestId) -> Result<Answer, Error> {
+        let removed = if self.is_open(id) { self.remove(id.id) } else { None };
+        removed.map(|(_, answer)| answer).ok_or(Error::NotOpen { id: id.id })
     }
 
     /// Forgets the request that has this number.
-    pub(super) fn remove(&mut self, id: u32) -> Option<PeerRequestId> {
-        let served = self.open.remove(&id)?;
-        self.requested_bytes -= served.answer.window_bytes();
-        self.queried_objects -= served.answer.objects();
-        Some(PeerRequestId { id, serial: served.serial })
+    pub(super) fn remove(&mut self, id: u32) -> Option<(PeerRequestId, Answer)> {
+        let Served { serial, answer, .. } = self.open.remove(&id)?;
+        self.requested_bytes -= answer.window_bytes();
+        self.queried_objects -= answer.objects();
+        Some((PeerRequestId { id, serial }, answer))
     }
 
     /// Forgets the requests for which nothing was sent for too long.
-    pub(super) fn expire(&mut self, now: Instant) -> Vec<PeerRequestId> {
+    pub(super) fn expire(&mut self, now: Instant) -> Vec<(PeerRequestId, Answer)> {
         let expired = |(id, served): (&u32, &Served)| (served.expires_at <= now).then_some(*id);
         let expired: Vec<u32> = self.open.iter().filter_map(expired).collect();
         expired.into_iter().filter_map(|id| self.remove(id)).collect()

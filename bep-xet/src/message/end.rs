@@ -107,7 +107,7 @@ impl Status {
         }
     }
 
-    fn to_byte(self) -> u8 {
+    pub(crate) fn to_byte(self) -> u8 {
         match self {
             Self::Done => 0,
             Self::NotFound => 1,

@@ -260,7 +260,6 @@ fn given_an_id_that_is_in_use_when_it_is_used_again_then_the_peer_is_at_fault() 
         range_request(4, chunks(0, 4)),
         manifest_request(4, ManifestQuery::whole(xorb(1))),
         have_query(4, false, [xorb(1)]),
-        Message::UnknownRequest { kind: 0xff, id: 4, body: Bytes::new() },
     ] {
         let (mut us, id) = asked(range_request(4, chunks(0, 4)));
         assert_eq!(Error::IdInUse { id: 4 }, again(&mut us, message.clone()));
@@ -272,6 +271,19 @@ fn given_an_id_that_is_in_use_when_it_is_used_again_then_the_peer_is_at_fault() 
     }
     assert_eq!(Error::IdInUse { id: 0 }, again(&mut exchange(now), range_request(0, chunks(0, 4))));
     assert!(Error::IdInUse { id: 0 }.is_peer_fault());
+}
+
+#[test]
+fn given_an_unknown_request_when_its_id_cannot_be_answered_then_it_is_passed_over() {
+    let now = start();
+    let (mut us, id) = asked(range_request(4, chunks(0, 4)));
+
+    for unanswerable in [0, 4] {
+        us.handle_message(Message::UnknownRequest { kind: 0xff, id: unanswerable, body: Bytes::new() }, now).unwrap();
+    }
+
+    assert_eq!((None, None), (us.poll_event(), us.poll_message()));
+    assert!(us.is_open(id));
 }
 
 #[test]

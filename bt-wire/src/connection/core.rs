@@ -224,6 +224,7 @@ mod tests {
         let now = begin + 1_000 * SECOND;
         core.handle_timeout(now).unwrap();
         core.handle_written(4, now);
+        assert_eq!(now + 60 * SECOND, core.poll_timeout());
         core.set_reading(true, || now);
 
         assert_eq!(now + 60 * SECOND, core.poll_timeout());

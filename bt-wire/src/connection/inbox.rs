@@ -34,8 +34,9 @@ pub(crate) struct Inbox {
 enum Stage {
     Handshake(Box<HandshakeDecoder>),
     Messages,
-    /// A payload that is delivered in parts, of which so much is left.
+    /// A payload that is delivered in parts: of its frame `taken` bytes are, of it `left` are not.
     Payload {
+        taken: usize,
         left: u32,
     },
 }
@@ -71,7 +72,7 @@ impl Inbox {
         let whole = match &self.stage {
             // Not beyond the handshake, so that nothing has to be moved behind it.
             Stage::Handshake(decoder) => Handshake::BYTES - decoder.bytes(),
-            Stage::Payload { left } => (*left as usize).min(BUFFER_BYTES),
+            Stage::Payload { left, .. } => (*left as usize).min(BUFFER_BYTES),
             Stage::Messages => match self.front() {
                 Ok(Front::Incomplete { whole: Some(whole) }) => whole,
                 _ => self.frame_bytes.clamp(READ_BYTES_MIN, BUFFER_BYTES),
@@ -122,7 +123,7 @@ impl Inbox {
     pub(crate) fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Event>, Error>> {
         match self.stage {
             Stage::Handshake(_) => return Poll::Ready(Ok(None)),
-            Stage::Payload { left } => return self.poll_part(cx, left).map(Ok),
+            Stage::Payload { taken, left } => return self.poll_part(cx, taken, left).map(Ok),
             Stage::Messages => {}
         }
         if self.batch.is_empty() {
@@ -198,19 +199,19 @@ impl Inbox {
     fn begin_payload(&mut self, head: usize, payload: u32) -> Result<Event, Error> {
         let message = Message::decode(Bytes::copy_from_slice(&self.buffer.bytes()[PREFIX_BYTES..head]))?;
         self.buffer.bytes_mut().advance(head);
-        self.stage = Stage::Payload { left: payload };
+        self.stage = Stage::Payload { taken: head, left: payload };
         self.messages += 1;
         Ok(Event::Large { message, payload_bytes: payload })
     }
 
-    fn poll_part(&mut self, cx: &mut Context<'_>, left: u32) -> Poll<Option<Event>> {
+    fn poll_part(&mut self, cx: &mut Context<'_>, taken: usize, left: u32) -> Poll<Option<Event>> {
         let there = self.buffer.bytes().len().min(left as usize);
         if there == 0 {
             return Poll::Ready(None);
         }
         let data = ready!(self.pool.poll_cut(cx, &mut self.buffer, there));
         let left = left - there as u32;
-        self.stage = if left == 0 { Stage::Messages } else { Stage::Payload { left } };
+        self.stage = if left == 0 { Stage::Messages } else { Stage::Payload { taken: taken + there, left } };
         Poll::Ready(Some(Event::Part { data, left }))
     }
 
@@ -219,7 +220,7 @@ impl Inbox {
         let held = self.buffer.bytes().len();
         match &self.stage {
             Stage::Handshake(decoder) => Some(("the handshake", decoder.bytes())),
-            Stage::Payload { .. } => Some(("a message", held)),
+            Stage::Payload { taken, .. } => Some(("a message", taken + held)),
             Stage::Messages => (held > 0).then_some(("a message", held)),
         }
     }

@@ -4,7 +4,7 @@ use bencode::{OwnedValue, encode};
 
 use super::{CHANGED_BYTE, LOST_END, NO_DAMAGE, Seed};
 
-/// One for every fault but too many tokens, which takes a megabyte, and one for every way not to be canonical.
+/// One for every fault, under usual limits or cramped ones, and one for every way not to be canonical.
 pub(super) fn values() -> Vec<Seed> {
     let files = OwnedValue::list((1..4_u8).map(|i| {
         let path = OwnedValue::list(["folder".into(), format!("model-{i}.safetensors").into()]);
@@ -25,6 +25,10 @@ pub(super) fn values() -> Vec<Seed> {
         seed("integer_overflow", b"i18446744073709551616e"),
         seed("length_overflow", b"18446744073709551616:"),
         seed("string_too_long", b"9223372036854775807:abc"),
+        seed("digits_for_ever", &[b"i", &b"0".repeat(300)[..]].concat()),
+        seed("many_tokens", &[b"l", &b"le".repeat(2_000)[..], b"e"].concat()),
+        seed("larger_than_cramped", b"l40:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa40:bbbb"),
+        seed("equal_keys_apart", b"d1:ai1e1:bi2e1:ai3ee"),
         seed("key_is_a_list", b"dlei1ee"),
         seed("key_without_value", b"d1:ae"),
         seed("too_deep", &[b"l".repeat(65), b"e".repeat(65)].concat()),

@@ -1,9 +1,9 @@
 //! Messages between peers, and recipes for them.
 
 use bep_xet::{
-    Chunk, End, Have, HaveEntry, HaveQuery, HaveState, Limits, Manifest, ManifestForm, ManifestQuery, ManifestRequest,
-    Message, NodeId, Object, ObjectKind, Proof, ProofLevel, Range, RangeRequest, Schemes, Sibling, Status, Unit,
-    XetHandshake,
+    Chunk, ChunkError, ChunkNotFound, ChunkRequest, ChunkResponse, End, Have, HaveEntry, HaveQuery, HaveState, Limits,
+    Manifest, ManifestForm, ManifestQuery, ManifestRequest, Message, NodeId, Object, ObjectKind, Proof, ProofLevel,
+    Range, RangeRequest, Schemes, Sibling, Status, Unit, XetHandshake,
 };
 use bytes::{Bytes, BytesMut};
 use xet_cas::xorb::RecordHeader;
@@ -53,6 +53,26 @@ pub(super) fn messages() -> Vec<Seed> {
             bencode::encode(&handshake.to_value()).expect("a dictionary of lists")
         }),
     ];
+    let chunks = Some(ChunkRange { start: 0, end: 9 });
+    let request = |chunks| encode(Message::ChunkRequest(ChunkRequest { id: 1, hash: [0; 32], chunks }));
+    let response = |chunk_offset, data: Vec<u8>| {
+        let (length, data) = (data.len() as u32, data.into());
+        encode(Message::ChunkResponse(ChunkResponse { id: 2, chunk_offset, length, data }))
+    };
+    let known = vec![7; 100];
+    let header = RecordHeader { scheme: Scheme::None, stored_length: 100, raw_length: 100 };
+    let not_found = |hash| encode(Message::ChunkNotFound(ChunkNotFound { id: 1, hash }));
+    let error = |text| encode(Message::ChunkError(ChunkError { id: 1, code: 404, text: Bytes::from_static(text) }));
+    seeds.extend([
+        ("base_request", request(None)),
+        ("ranged_request", request(chunks)),
+        ("base_response", response(None, known.clone())),
+        ("ranged_response", response(Some(0), [&header.encode()[..], &known].concat().repeat(2))),
+        ("legacy_not_found", not_found(Some([0; 32]))),
+        ("legacy_not_found_without_hash", not_found(None)),
+        ("legacy_error", error(b"gone")),
+        ("legacy_error_without_text", error(b"")),
+    ]);
     let proof = encode(manifest(3, Some(self::proof())));
     seeds.push(("cut_inside_a_proof", proof[..proof.len() - 9].to_vec()));
     seeds
@@ -108,7 +128,10 @@ fn chunk() -> Message {
 
 /// The order of instructions is that of `MessagesRecipe::read`.
 pub(super) fn recipes() -> Vec<Seed> {
-    let with = |damage: &[u8], messages: &[Vec<u8>]| [damage, &messages.concat()].concat();
+    let in_dialect =
+        |dialect: u8, damage: &[u8], messages: &[Vec<u8>]| [damage, &[dialect], &messages.concat()].concat();
+    let with = |damage: &[u8], messages: &[Vec<u8>]| in_dialect(0, damage, messages);
+    let [ranged, base] = [legacy_messages(1), legacy_messages(2)];
     let number = |number: u32| number.to_le_bytes().to_vec();
     let run = [number(2), number(9)].concat();
     // Objects of every kind.
@@ -143,6 +166,24 @@ pub(super) fn recipes() -> Vec<Seed> {
         ("a_changed_byte", with(&CHANGED_BYTE, &answers)),
         ("a_lost_end", with(&LOST_END, &answers)),
         ("silence", with(&NO_DAMAGE, &vec![vec![11, 0, 0, 0]; 99])),
+        ("ranged", in_dialect(1, &NO_DAMAGE, &ranged)),
+        ("ranged_with_a_changed_byte", in_dialect(1, &CHANGED_BYTE, &ranged[1..])),
+        ("base", in_dialect(2, &NO_DAMAGE, &base)),
+        ("base_with_a_lost_end", in_dialect(2, &LOST_END, &base[1..])),
         ("nothing", NO_DAMAGE.to_vec()),
     ]
+}
+
+/// What a peer of the ranged (1) or base (2) dialect may send, such that answers meet their requests.
+fn legacy_messages(dialect: u8) -> Vec<Vec<u8>> {
+    let requests = [vec![0, 0, 1, 3, 9], vec![0, 1, 1, 0, 0]];
+    let answers = if dialect == 1 {
+        // The whole of a known xorb in one piece; a listed range in two; the front of something else, and its rest.
+        vec![vec![1, 2, 0, 2, 0], vec![1, 3, 1, 1, 216], vec![2, 0, 2], vec![1, 1, 0, 10, 3, 1, 2, 3, 5]]
+    } else {
+        // The known chunk.
+        vec![vec![1, 2, 0, 0, 0]]
+    };
+    let others = [vec![3, 1, 1], vec![3, 1, 0], vec![4, 1, 7, 2, 111, 104], vec![4, 9, 0, 0], vec![5, 0, 11, 1, 0]];
+    [&requests[..], &answers, &[vec![2, 0, 10, 1, 7]], &others].concat()
 }

@@ -19,7 +19,7 @@ pub(crate) enum PeerError {
     Wire(bt_wire::Error),
     #[error("{0}")]
     Xet(bep_xet::Error),
-    #[error("it does not speak ut_xet version 2")]
+    #[error("it does not speak ut_xet")]
     NoXet,
     #[error("it is of another swarm")]
     OtherSwarm,

@@ -16,43 +16,30 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::timeout;
-use tokio_util::codec::{Encoder as _, FramedRead};
+use tokio_util::codec::{Decoder, Encoder as _, FramedRead};
 
 use super::PeerError;
+use super::frames::FrameDecoder;
+use super::session::{OUR_UT_XET, Protocol, Session, UT_XET};
 
-/// Name of the extension in handshakes.
-const UT_XET: &str = "ut_xet";
-/// Our number for the extension: peers in the field answer with it whatever was negotiated.
-const OUR_UT_XET: u8 = 1;
 /// Room for what is read at once: two chunks.
 const READ_BYTES: usize = 256 * 1024;
-/// Bytes that wait to be written, above which no more messages are taken from the exchange.
+/// Bytes that wait to be written, above which no more messages are taken from the session.
 const OUTGOING_BYTES_MAX: usize = 256 * 1024;
 /// Buffers handed to the system at once: heads and payloads of eight messages.
 const SLICES_MAX: usize = 16;
-/// Extension handshakes of one peer that are read; more are a flood.
-const EXTENSION_HANDSHAKES_MAX: u32 = 8;
-/// Messages other than of the extension that are passed over between two of its own; more are a flood.
-const FOREIGN_MESSAGES_MAX: u32 = 10_000;
-
 /// A connection whose handshakes are done.
 #[derive(Debug)]
 pub(crate) struct Link {
-    reader: FramedRead<OwnedReadHalf, PeerCodec>,
+    reader: FramedRead<OwnedReadHalf, FrameDecoder>,
     writer: OwnedWriteHalf,
     /// Heads of frames and payloads, in turn. Never written together: a chunk is not copied to join its head.
     outgoing: VecDeque<Bytes>,
     outgoing_bytes: usize,
     /// When a byte was last written, or there was nothing to write.
     written_at: Instant,
-    /// The peer's number for the extension.
-    their_ut_xet: u8,
-    codec: PeerCodec,
-    pub(crate) exchange: Exchange,
     pub(crate) swarm: InfoHash,
     stall: Duration,
-    extension_handshakes: u32,
-    foreign_messages: u32,
 }
 
 impl Link {
@@ -62,7 +49,7 @@ impl Link {
         swarm: InfoHash,
         config: bep_xet::Config,
         deadline: Duration,
-    ) -> Result<Self, PeerError> {
+    ) -> Result<(Self, Session), PeerError> {
         let connected = timeout(deadline, TcpStream::connect(address)).await;
         let stream = connected.map_err(|_| late("the connection", deadline))?.map_err(PeerError::Connect)?;
         let shaken = async {
@@ -83,7 +70,7 @@ impl Link {
         mut stream: TcpStream,
         config: bep_xet::Config,
         deadline: Duration,
-    ) -> Result<Self, PeerError> {
+    ) -> Result<(Self, Session), PeerError> {
         let read = timeout(deadline, read_handshake(&mut stream)).await;
         let (reader, theirs) = read.map_err(|_| late("the handshake", deadline))??;
         let swarm = theirs.info_hash;
@@ -101,7 +88,7 @@ impl Link {
         swarm: InfoHash,
         config: bep_xet::Config,
         stall: Duration,
-    ) -> Result<Self, PeerError> {
+    ) -> Result<(Self, Session), PeerError> {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "cannot switch off Nagle's algorithm");
         }
@@ -124,49 +111,37 @@ impl Link {
             return Err(PeerError::NoXet);
         };
         let theirs = ExtensionHandshake::decode(&payload, codec.limits())?;
-        let (Some(id), Some(xet)) = (theirs.m.id(UT_XET), theirs.other.get(XetHandshake::KEY.as_bytes())) else {
-            return Err(PeerError::NoXet);
-        };
-        let xet = XetHandshake::from_value(xet, &limits)?;
-        if !xet.speaks_v2() {
-            return Err(PeerError::NoXet);
-        }
-        let exchange = Exchange::new(config, limits, &xet, now());
-        Ok(Self {
-            reader,
-            writer,
-            outgoing: VecDeque::new(),
-            outgoing_bytes: 0,
-            written_at: now(),
-            their_ut_xet: id.get(),
-            codec,
-            exchange,
-            swarm,
-            stall,
-            extension_handshakes: 1,
-            foreign_messages: 0,
-        })
+        let Some(id) = theirs.m.id(UT_XET) else { return Err(PeerError::NoXet) };
+        let xet = theirs.other.get(XetHandshake::KEY.as_bytes());
+        let exchange = Exchange::for_peer(config, limits, theirs.v.as_deref(), xet, now())?;
+        let is_piecewise = exchange.dialect().is_legacy();
+        let reader = reader.map_decoder(|codec| FrameDecoder::new(codec, is_piecewise));
+        let session = Session::new(exchange, id.get(), now());
+        let (outgoing, written_at) = (VecDeque::new(), now());
+        Ok((Self { reader, writer, outgoing, outgoing_bytes: 0, written_at, swarm, stall }, session))
     }
 
-    /// Waits for the next thing to happen on the connection, and does what is due: reads a message into the
-    /// exchange, writes what waits, lets deadlines pass.
+    /// Waits for the next thing to happen on the connection, and does what is due: hands a message to the
+    /// session, writes what it has to say, lets deadlines pass.
     ///
     /// # Cancel safety
     /// Nothing is lost if the future is dropped.
-    pub(crate) async fn turn(&mut self) -> Result<(), PeerError> {
+    pub(super) async fn turn(&mut self, session: &mut impl Protocol) -> Result<(), PeerError> {
         // The deadline of a write begins when there is something to write.
         if self.outgoing.is_empty() {
             self.written_at = now();
         }
-        self.fill_outgoing()?;
+        self.fill_outgoing(session)?;
         let write_deadline = self.written_at + self.stall;
-        let due = self.exchange.poll_timeout().unwrap_or(write_deadline);
+        let due = session.poll_timeout();
         tokio::select! {
-            frame = next_frame(&mut self.reader) => self.handle_frame(frame?)?,
+            frame = next_frame(&mut self.reader) => session.handle_message(frame?, now())?,
             written = write_some(&mut self.writer, &self.outgoing), if !self.outgoing.is_empty() => {
                 self.forget_written(written.map_err(PeerError::Io)?)?;
             }
-            () = tokio::time::sleep_until(due.into()) => self.exchange.handle_timeout(now()),
+            () = tokio::time::sleep_until(due.unwrap_or(write_deadline).into()), if due.is_some() => {
+                session.handle_timeout(now())?;
+            }
             () = tokio::time::sleep_until(write_deadline.into()), if !self.outgoing.is_empty() => {
                 return Err(late("a write", self.stall));
             }
@@ -174,16 +149,13 @@ impl Link {
         Ok(())
     }
 
-    fn fill_outgoing(&mut self) -> Result<(), PeerError> {
+    fn fill_outgoing(&mut self, session: &mut impl Protocol) -> Result<(), PeerError> {
         while self.outgoing_bytes < OUTGOING_BYTES_MAX {
-            let Some(message) = self.exchange.poll_message() else { break };
-            let mut payload = BytesMut::new();
-            message.encode(&mut payload);
-            let payload = payload.freeze();
-            let head = Message::Extended { id: self.their_ut_xet, payload: payload.clone() }.head()?;
-            let head = Bytes::copy_from_slice(head.as_ref());
-            self.outgoing_bytes += head.len() + payload.len();
-            self.outgoing.extend([head, payload]);
+            let Some(message) = session.poll_message(now()) else { break };
+            for part in message.encode()? {
+                self.outgoing_bytes += part.len();
+                self.outgoing.push_back(part);
+            }
         }
         Ok(())
     }
@@ -204,34 +176,6 @@ impl Link {
         }
         Ok(())
     }
-
-    fn handle_frame(&mut self, frame: Message) -> Result<(), PeerError> {
-        match frame {
-            Message::Extended { id: OUR_UT_XET, payload } => {
-                self.foreign_messages = 0;
-                let message = bep_xet::Message::decode(payload, &bep_xet::Limits::default())?;
-                self.exchange.handle_message(message, now())?;
-            }
-            Message::Extended { id: EXTENSION_HANDSHAKE_ID, payload } => {
-                let again = ExtensionHandshake::decode(&payload, self.codec.limits())?;
-                self.extension_handshakes += 1;
-                if self.extension_handshakes > EXTENSION_HANDSHAKES_MAX {
-                    return Err(PeerError::Lied("it shakes hands without end".into()));
-                }
-                if let Some(id) = again.m.id(UT_XET) {
-                    self.their_ut_xet = id.get();
-                }
-            }
-            Message::Unchoke => self.exchange.handle_unchoke(),
-            _ => {
-                self.foreign_messages += 1;
-                if self.foreign_messages > FOREIGN_MESSAGES_MAX {
-                    return Err(PeerError::Lied("it sends nothing but other messages".into()));
-                }
-            }
-        }
-        Ok(())
-    }
 }
 
 /// Writes what the connection takes at once.
@@ -240,7 +184,10 @@ async fn write_some(writer: &mut OwnedWriteHalf, outgoing: &VecDeque<Bytes>) -> 
     writer.write_vectored(&slices).await
 }
 
-async fn next_frame(reader: &mut FramedRead<OwnedReadHalf, PeerCodec>) -> Result<Message, PeerError> {
+async fn next_frame<D>(reader: &mut FramedRead<OwnedReadHalf, D>) -> Result<D::Item, PeerError>
+where
+    D: Decoder<Error = bt_wire::Error>,
+{
     match reader.next().await {
         Some(frame) => Ok(frame?),
         None => Err(PeerError::Closed),

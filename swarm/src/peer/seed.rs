@@ -1,290 +1,144 @@
-//! Serving one peer: what it may have, chunk by chunk, out of the finished files.
+//! Serving one peer out of the finished files: looks up what its session asks for.
 
-use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
 use bep_xet::{
-    Event, HaveEntry, HaveState, ManifestForm, ManifestQuery, ObjectKind, PeerRequestId, Proof, ProofLevel, Range,
-    Sibling, Status, Unit,
+    ChunkResponse, ManifestForm, ManifestQuery, Object, ObjectKind, PeerRequestId, Proof, ProofLevel, Range, Sibling,
+    Unit,
 };
-use bytes::Bytes;
+use bt_wire::InfoHash;
 use tokio::task::{JoinError, JoinSet};
 use xet_cas::proof::{Node, RunProof};
 use xet_cas::xorb::RecordHeader;
-use xet_cas::{ByteRange, ChunkRange, Leaf};
+use xet_cas::{ByteRange, ChunkHash, ChunkRange};
 
 use super::link::now;
+use super::seeding::{Found, Job, List, NoList, Run, Seeding, Whole};
+use super::session::{Protocol as _, Session};
 use super::{Link, PeerError, SeedCounters};
 use crate::library::{Held, Library, OpenFile};
 
-/// Questions of one peer that are being looked into; it is not read while there are more.
-const WORK_MAX: usize = 32;
 /// Chunks of a list at most: what the protocol takes.
 const LIST_LEAVES_MAX: usize = 8_192;
-/// Chunks read from disk in one go: half a megabyte at most, for each peer that does not read.
-const CHUNKS_READ_MAX: u32 = 4;
 
 /// Serves a peer until it leaves.
 pub(super) async fn seed(
-    link: Link,
+    mut link: Link,
+    session: Session,
     peer: SocketAddr,
     library: Arc<Library>,
     counters: SeedCounters,
 ) -> Result<(), PeerError> {
-    let session = Session {
-        link,
-        peer,
-        library,
-        counters,
-        sendings: VecDeque::new(),
-        lists: VecDeque::new(),
-        work: JoinSet::new(),
-        is_reading: false,
-    };
-    session.run().await
+    let shelf = Shelf { library, swarm: link.swarm, to: peer.ip() };
+    let mut seeding = Seeding::<Arc<OpenFile>>::new(session);
+    let mut jobs = JoinSet::<FoundFile>::new();
+    loop {
+        seeding.send_more(now())?;
+        counters.sent(seeding.take_sent_bytes());
+        while let Some(job) = seeding.poll_event() {
+            let shelf = shelf.clone();
+            match job {
+                Job::Read { file, chunks } => {
+                    let read = move || (chunks.start..chunks.end).map(|index| file.read_record(index)).collect();
+                    drop(jobs.spawn_blocking(move || Found::Read { records: read() }));
+                }
+                Job::Have { id, objects } => drop(jobs.spawn(shelf.have(id, objects))),
+                Job::Manifest { id, query } => drop(jobs.spawn(shelf.list(id, query))),
+                Job::Range { id, range } => drop(jobs.spawn(shelf.run(id, range))),
+                Job::Whole { id, object } => drop(jobs.spawn(shelf.whole(id, object))),
+            }
+        }
+        tokio::select! {
+            turn = link.turn(&mut seeding), if seeding.has_room() => turn?,
+            Some(found) = jobs.join_next() => {
+                let found = found.map_err(|error: JoinError| PeerError::Ours(crate::Error::internal(error)))?;
+                seeding.handle_found(found, now())?;
+            }
+        }
+    }
 }
 
-struct Session {
-    link: Link,
-    peer: SocketAddr,
+/// What there is for one peer.
+#[derive(Debug, Clone)]
+struct Shelf {
     library: Arc<Library>,
-    counters: SeedCounters,
-    /// Requests for chunks that are being answered, in turn.
-    sendings: VecDeque<Sending>,
-    /// Lists that wait for room.
-    lists: VecDeque<(PeerRequestId, List)>,
-    work: JoinSet<Done>,
-    /// A worker reads chunks for the first sending.
-    is_reading: bool,
+    swarm: InfoHash,
+    to: IpAddr,
 }
 
-/// A list that was cut and not sent yet.
-struct List {
-    /// Chunks of the whole object.
-    total: u32,
-    /// Index in it of the first one here.
-    first: u32,
-    leaves: Vec<Leaf>,
-    proof: Option<Proof>,
-}
+type FoundFile = Found<Arc<OpenFile>>;
 
-/// A request for chunks that is being answered.
-struct Sending {
-    id: PeerRequestId,
-    file: Arc<OpenFile>,
-    /// Where the object that was named begins in the file.
-    first: u32,
-    /// Chunks of the file that are not sent yet.
-    left: ChunkRange,
-    /// The first of them, as far as they were read; `None` where the file has changed.
-    read: VecDeque<Option<Bytes>>,
-}
-
-/// What a task found.
-enum Done {
-    Have { id: PeerRequestId, entries: Vec<HaveEntry> },
-    Manifest { id: PeerRequestId, is_held: bool, list: Option<List> },
-    Range { id: PeerRequestId, held: Option<Held>, range: Range },
-    Read { sending: Sending },
-}
-
-impl Session {
-    async fn run(mut self) -> Result<(), PeerError> {
-        loop {
-            while let Some(event) = self.link.exchange.poll_event() {
-                self.handle(event)?;
-            }
-            self.send_more()?;
-            tokio::select! {
-                turn = self.link.turn(), if self.work.len() < WORK_MAX => turn?,
-                Some(done) = self.work.join_next() => self.finish(done)?,
-            }
+impl Shelf {
+    async fn have(self, id: PeerRequestId, objects: Vec<Object>) -> FoundFile {
+        let mut held = Vec::with_capacity(objects.len());
+        for object in objects {
+            held.push((object, self.find(object).await.is_some()));
         }
+        Found::Have { id, held }
     }
 
-    fn handle(&mut self, event: Event) -> Result<(), PeerError> {
-        let (library, swarm, to) = (self.library.clone(), self.link.swarm, self.peer.ip());
-        match event {
-            Event::HaveAsked { id, objects, .. } => {
-                self.work.spawn(async move {
-                    let mut entries = Vec::with_capacity(objects.len());
-                    for object in objects {
-                        let has = library.find(swarm, object, to).await.is_some();
-                        entries.push(HaveEntry { object, state: if has { HaveState::All } else { HaveState::None } });
-                    }
-                    Done::Have { id, entries }
-                });
-            }
-            Event::ManifestAsked { id, query } => {
-                self.work.spawn(async move {
-                    let held = library.find(swarm, query.object, to).await;
-                    let list = match &held {
-                        Some(held) => cut(held.clone(), query).await,
-                        None => None,
-                    };
-                    Done::Manifest { id, is_held: held.is_some(), list }
-                });
-            }
-            Event::RangeAsked { id, range } => {
-                self.work.spawn(async move {
-                    let held = library.find(swarm, range.object, to).await;
-                    Done::Range { id, held, range }
-                });
-            }
-            Event::Stopped { id, .. } => {
-                self.sendings.retain(|sending| sending.id != id);
-                self.lists.retain(|(list, _)| *list != id);
-            }
-            Event::Failed { error } => return Err(error.into()),
-            _ => {}
-        }
-        Ok(())
+    async fn list(self, id: PeerRequestId, query: ManifestQuery) -> FoundFile {
+        let Some(held) = self.find(query.object).await else {
+            return Found::Manifest { id, list: Err(NoList::NotFound) };
+        };
+        let cut = tokio::task::spawn_blocking(move || cut(&held, query)).await;
+        Found::Manifest { id, list: cut.ok().flatten().ok_or(NoList::TooLarge) }
     }
 
-    fn finish(&mut self, done: Result<Done, JoinError>) -> Result<(), PeerError> {
-        let done = done.map_err(|error| PeerError::Ours(crate::Error::internal(error)))?;
-        match done {
-            Done::Have { id, entries } => {
-                self.answer(id, |exchange| exchange.send_have(id, entries, now()))?;
-                self.end(id, Status::Done, 0)
-            }
-            Done::Manifest { id, list: Some(list), .. } => {
-                self.lists.push_back((id, list));
-                Ok(())
-            }
-            Done::Manifest { id, is_held, .. } => {
-                self.end(id, if is_held { Status::TooLarge } else { Status::NotFound }, 0)
-            }
-            // Lists are asked for by themselves.
-            Done::Range { id, range, .. } if range.with_manifest => self.end(id, Status::Unsupported, range.start),
-            Done::Range { id, held, range } => match held.and_then(|held| Some((chunks_of(&held, &range)?, held))) {
-                Some((left, Held { file, chunks })) => {
-                    self.sendings.push_back(Sending { id, file, first: chunks.start, left, read: VecDeque::new() });
-                    Ok(())
-                }
-                None => self.end(id, Status::NotFound, range.start),
-            },
-            Done::Read { sending } => {
-                self.is_reading = false;
-                self.send(sending)
-            }
-        }
+    async fn run(self, id: PeerRequestId, range: Range) -> FoundFile {
+        let held = self.find(range.object).await;
+        let run = held.and_then(|held| {
+            let (chunks, first) = (chunks_of(&held, &range)?, held.chunks.start);
+            Some(Run { file: held.file, first, chunks })
+        });
+        Found::Range { id, run, start: range.start }
     }
 
-    /// Goes on with the request whose turn it is, when the connection has room. Lists go first: the peer can ask
-    /// for nothing before it has them.
-    fn send_more(&mut self) -> Result<(), PeerError> {
-        while self.link.exchange.wants_data()
-            && let Some((id, List { total, first, leaves, proof })) = self.lists.pop_front()
-        {
-            if self.answer(id, |exchange| exchange.send_manifest(id, total, first, leaves, proof, now()))? {
-                self.end(id, Status::Done, 0)?;
-            }
-        }
-        while !self.is_reading && self.link.exchange.wants_data() {
-            let Some(mut sending) = self.sendings.pop_front() else { break };
-            if !sending.read.is_empty() {
-                self.send(sending)?;
-                continue;
-            }
-            self.is_reading = true;
-            self.work.spawn_blocking(move || {
-                let end = sending.left.end.min(sending.left.start + CHUNKS_READ_MAX);
-                sending.read = (sending.left.start..end).map(|index| sending.file.read_record(index)).collect();
-                Done::Read { sending }
-            });
-        }
-        Ok(())
+    /// A xorb as records, or a chunk as it is: what the legacy dialects ask for.
+    async fn whole(self, id: PeerRequestId, object: Object) -> FoundFile {
+        let is_raw = object.kind == ObjectKind::Chunk;
+        let held = match is_raw {
+            true => self.library.find_chunk(self.swarm, ChunkHash::from_bytes(object.hash), self.to).await,
+            false => self.find(object).await,
+        };
+        let whole = held.and_then(|Held { file, chunks }| {
+            let leaves = file.tree.leaves().get(chunks.start as usize..chunks.end as usize)?;
+            let header = if is_raw { 0 } else { RecordHeader::BYTES as u64 };
+            let bytes = leaves.iter().map(|leaf| header + u64::from(leaf.length)).sum();
+            (bytes <= ChunkResponse::DATA_BYTES_MAX).then_some(Whole { file, chunks, bytes, is_raw })
+        });
+        Found::Whole { id, whole }
     }
 
-    /// Queues what was read, as far as the connection takes it.
-    fn send(&mut self, mut sending: Sending) -> Result<(), PeerError> {
-        while self.link.exchange.wants_data()
-            && let Some(chunk) = sending.read.pop_front()
-        {
-            let Some(chunk) = chunk else {
-                // The file has changed underneath: nothing of it is sent any more.
-                return self.end(sending.id, Status::NotFound, (sending.left.start - sending.first).into());
-            };
-            let length = (chunk.len() - RecordHeader::BYTES) as u64;
-            let (id, index) = (sending.id, sending.left.start - sending.first);
-            if !self.answer(id, |exchange| exchange.send_chunk(id, index, chunk, now()))? {
-                return Ok(());
-            }
-            self.counters.sent(length);
-            sending.left.start += 1;
-        }
-        if sending.left.count() == 0 {
-            return self.end(sending.id, Status::Done, (sending.left.end - sending.first).into());
-        }
-        if sending.read.is_empty() {
-            // In turn, so that a large request does not hold up the others.
-            self.sendings.push_back(sending);
-        } else {
-            // What was read goes first: only one request at a time holds any.
-            self.sendings.push_front(sending);
-        }
-        Ok(())
-    }
-
-    /// Sends an answer; false if the request has ended meanwhile or there is no room, in which case it was
-    /// ended.
-    fn answer(
-        &mut self,
-        id: PeerRequestId,
-        send: impl FnOnce(&mut bep_xet::Exchange) -> Result<(), bep_xet::Error>,
-    ) -> Result<bool, PeerError> {
-        match send(&mut self.link.exchange) {
-            Ok(()) => Ok(true),
-            Err(bep_xet::Error::NotOpen { .. }) => Ok(false),
-            Err(bep_xet::Error::QueueFull) => {
-                self.end(id, Status::Busy, 0)?;
-                Ok(false)
-            }
-            Err(bep_xet::Error::TooLargeForPeer { .. }) => {
-                self.end(id, Status::TooLarge, 0)?;
-                Ok(false)
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    fn end(&mut self, id: PeerRequestId, status: Status, next: u64) -> Result<(), PeerError> {
-        match self.link.exchange.end(id, status, next, Duration::ZERO) {
-            Ok(()) | Err(bep_xet::Error::NotOpen { .. }) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
+    async fn find(&self, object: Object) -> Option<Held> {
+        self.library.find(self.swarm, object, self.to).await
     }
 }
 
-/// Cuts a list on a worker thread: of a run of a file, with its proof, or of a whole xorb, which proves itself.
-async fn cut(held: Held, query: ManifestQuery) -> Option<List> {
-    let cut = move || {
-        let tree = &held.file.tree;
-        let total = held.chunks.count();
-        match (query.object.kind, query.form) {
-            (ObjectKind::File, ManifestForm::Run) => {
-                let chunks = tree.chunks_in(ByteRange { start: query.start, end: query.end })?;
-                if chunks.count() as usize > LIST_LEAVES_MAX {
-                    return None;
-                }
-                let proof = tree.run_proof(chunks).ok()?;
-                let wire = wire_proof(&proof);
-                Some(List { total, first: chunks.start, leaves: proof.leaves, proof: Some(wire) })
+/// Cuts a list: of a run of a file, with its proof, or of a whole xorb, which proves itself.
+fn cut(held: &Held, query: ManifestQuery) -> Option<List> {
+    let tree = &held.file.tree;
+    let total = held.chunks.count();
+    match (query.object.kind, query.form) {
+        (ObjectKind::File, ManifestForm::Run) => {
+            let chunks = tree.chunks_in(ByteRange { start: query.start, end: query.end })?;
+            if chunks.count() as usize > LIST_LEAVES_MAX {
+                return None;
             }
-            (ObjectKind::Xorb, ManifestForm::Whole) => {
-                let leaves = tree.leaves().get(held.chunks.start as usize..held.chunks.end as usize)?.to_vec();
-                Some(List { total, first: 0, leaves, proof: None })
-            }
-            _ => None,
+            let proof = tree.run_proof(chunks).ok()?;
+            let wire = wire_proof(&proof);
+            Some(List { total, first: chunks.start, leaves: proof.leaves, proof: Some(wire) })
         }
-    };
-    tokio::task::spawn_blocking(cut).await.ok()?
+        (ObjectKind::Xorb, ManifestForm::Whole) => {
+            let leaves = tree.leaves().get(held.chunks.start as usize..held.chunks.end as usize)?.to_vec();
+            Some(List { total, first: 0, leaves, proof: None })
+        }
+        _ => None,
+    }
 }
 
-fn wire_proof(proof: &RunProof) -> Proof {
+pub(super) fn wire_proof(proof: &RunProof) -> Proof {
     let sibling = |node: &Node| Sibling { hash: node.hash, size: node.size };
     let level = |level: &xet_cas::proof::ProofLevel| ProofLevel {
         left: level.left.iter().map(sibling).collect(),

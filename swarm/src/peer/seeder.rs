@@ -123,9 +123,9 @@ impl Seeder {
                         let (library, counters, deadline) = (self.library.clone(), self.counters.clone(), self.config.deadline);
                         sessions.spawn(async move {
                             let result = match Link::accept(stream, exchange_config(), deadline).await {
-                                Ok(link) => {
+                                Ok((link, session)) => {
                                     counters.peers.fetch_add(1, Ordering::Relaxed);
-                                    seed(link, peer, library, counters).await
+                                    seed(link, session, peer, library, counters).await
                                 }
                                 Err(error) => Err(error),
                             };

@@ -1,9 +1,11 @@
 //! Fetching what is missing: plans a few files ahead, keeps a bounded number of fetches going, lets peers
 //! work on the same files, and puts each in place when it is complete.
 
+mod claiming;
 mod failing;
 
 use std::collections::{HashMap, VecDeque};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -12,16 +14,20 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::MissedTickBehavior;
 use xet_cas::client::{self, Cas, Commit, Content, Hub};
-use xet_cas::{FileHash, Reconstruction};
+use xet_cas::{ByteRange, FileHash, Reconstruction};
 
+use super::indexing::Indexing;
+use super::locking::{Claim, Lockouts};
 use super::peers::Peers;
 use super::presence::{Checked, record};
 use super::{Config, Group};
+use super::{resume, reuse};
 use crate::fetch::{Shared, fetch_entry, fetch_whole};
 use crate::peer::Leech;
-use crate::plan::{EntryPlan, FilePlan};
+use crate::plan::{EntryPlan, FilePlan, Need, plan_entries};
+use crate::present::Present;
 use crate::sharing::{Publicness, repo_swarm};
-use crate::store::{FileRecord, Index, Partial, Place};
+use crate::store::{FileRecord, Index, Partial, Place, Remains};
 use crate::verified::VerifiedFile;
 use crate::work::{Board, FileWork};
 use crate::{Error, Event, SourceBytes, WireBytes};
@@ -39,6 +45,9 @@ const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 const RECORDS_MAX: usize = 256;
 /// Ticks of [`PROGRESS_INTERVAL`] after which fewer are remembered too, so that an interrupt costs little.
 const RECORD_TICKS: u32 = 10;
+/// Content that is remembered at once, while its lock is held, so that whoever waits for it need not hash it: some
+/// 100 ms of hashing.
+const RECORD_AT_ONCE_BYTES: u64 = 64 * 1024 * 1024;
 /// Notes of sources that a file may be complete, waiting to be read; sources wait if there are more.
 const NOTES_WAITING_MAX: usize = 64;
 
@@ -56,7 +65,10 @@ pub(super) struct Brought {
 pub(super) struct Job {
     hub: Arc<Hub>,
     commit: Arc<Commit>,
+    cas: Cas,
     place: Arc<Place>,
+    /// What earlier pulls have left.
+    remains: Arc<Remains>,
     index: Index,
     shared: Arc<Shared>,
     board: Arc<Board>,
@@ -66,6 +78,8 @@ pub(super) struct Job {
     waiting: VecDeque<Group>,
     /// Content that is stored as whole files and that nobody works on yet.
     waiting_whole: VecDeque<Group>,
+    /// Content that others fetch.
+    lockouts: Lockouts,
     /// Content that is being fetched, by a number of its own.
     open: HashMap<usize, OpenFile>,
     next_number: usize,
@@ -81,6 +95,7 @@ pub(super) struct Job {
     publicness: Arc<Publicness>,
     brought: Brought,
     records: Vec<FileRecord>,
+    indexing: Indexing,
     failures: Vec<(usize, Error)>,
     failures_in_a_row: usize,
     /// Files that were given up for the failure of others.
@@ -135,9 +150,10 @@ struct WaitingEntry {
 
 /// What a task reports.
 enum Step {
+    Claimed(Result<Claim, Error>, OwnedSemaphorePermit),
     Planned(Result<(FilePlan, Arc<FileWork>), Error>),
     Entry(WaitingEntry, Result<(), Error>),
-    Whole(Result<VerifiedFile, Error>),
+    Whole(Result<(VerifiedFile, u64), Error>),
     InPlace(Result<Option<FileRecord>, Error>),
 }
 
@@ -146,10 +162,11 @@ impl Job {
         hub: Arc<Hub>,
         commit: Commit,
         place: Arc<Place>,
+        remains: Remains,
         index: Index,
         config: &Config,
         events: mpsc::Sender<Event>,
-    ) -> Self {
+    ) -> Result<Self, Error> {
         let shared = Shared {
             workers: Arc::new(Semaphore::new(config.workers.max(1))),
             wire_bytes: AtomicU64::new(0),
@@ -160,10 +177,13 @@ impl Job {
         let (sender, notes) = mpsc::channel(NOTES_WAITING_MAX);
         let fetches_max = config.fetches_max.max(1);
         let peer_deadline = config.peer_deadline;
-        Self {
+        Ok(Self {
+            cas: hub.cas(&commit)?,
             hub,
             commit: Arc::new(commit),
             place,
+            remains: Arc::new(remains),
+            indexing: Indexing::new(index.clone()),
             index,
             shared: Arc::new(shared),
             board: Arc::new(Board::new(sender)),
@@ -171,6 +191,7 @@ impl Job {
             notes,
             waiting: VecDeque::new(),
             waiting_whole: VecDeque::new(),
+            lockouts: Lockouts::new(config.lock_deadline),
             open: HashMap::new(),
             next_number: 0,
             entries: VecDeque::new(),
@@ -190,7 +211,7 @@ impl Job {
             failures: Vec::new(),
             failures_in_a_row: 0,
             not_tried: 0,
-        }
+        })
     }
 
     /// Fetches all of it.
@@ -207,13 +228,12 @@ impl Job {
             self.start_peers();
         }
         groups.into_iter().for_each(|group| self.enqueue(group));
-        let cas = self.hub.cas(&self.commit)?;
         let mut ticks_to_record = RECORD_TICKS;
         let mut ticks = tokio::time::interval(PROGRESS_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
-            self.start_more(&cas);
-            if self.open.is_empty() && self.tasks.is_empty() {
+            self.start_more();
+            if self.open.is_empty() && self.tasks.is_empty() && self.lockouts.is_empty() {
                 break;
             }
             tokio::select! {
@@ -229,6 +249,7 @@ impl Job {
                     self.tell_progress(total_bytes);
                     self.look_at_stalled().await;
                     self.look_at_open().await;
+                    self.look_at_lockouts().await?;
                     ticks_to_record -= 1;
                     if ticks_to_record == 0 {
                         ticks_to_record = RECORD_TICKS;
@@ -238,6 +259,7 @@ impl Job {
             }
         }
         self.flush_records().await;
+        self.indexing.finish().await;
         self.tell_progress(total_bytes);
         self.outcome(count)?;
         let [lan, wan] = [0, 1].map(|at| self.shared.peer_bytes[at].load(Ordering::Relaxed));
@@ -266,7 +288,7 @@ impl Job {
     }
 
     /// Keeps as much going as the limits allow.
-    fn start_more(&mut self, cas: &Cas) {
+    fn start_more(&mut self) {
         while !self.entries.is_empty()
             && let Some(slot) = take(&self.slots.entries)
             && let Some(entry) = self.entries.pop_front()
@@ -277,7 +299,7 @@ impl Job {
             && let Some(slot) = take(&self.slots.whole)
             && let Some(group) = self.waiting_whole.pop_front()
         {
-            self.start_whole(group, slot);
+            self.claim(group, slot);
         }
         while !self.waiting.is_empty()
             && self.entries.len() < WAITING_ENTRIES_MAX
@@ -285,21 +307,28 @@ impl Job {
             && let Some(slot) = take(&self.slots.plans)
             && let Some(group) = self.waiting.pop_front()
         {
-            self.start_plan(group, cas, slot);
+            self.claim(group, slot);
         }
     }
 
-    fn start_plan(&mut self, group: Group, cas: &Cas, slot: OwnedSemaphorePermit) {
-        let Content::Xet { hash, .. } = group.file().content else { return };
-        let (cas, file, folder) = (cas.clone(), group.file().clone(), self.place.partial_folder());
-        let number = self.open(group);
+    fn start_plan(&mut self, number: usize, hash: FileHash, slot: OwnedSemaphorePermit) {
+        let Some(open) = self.open.get(&number) else { return };
+        let (cas, file, folder) = (self.cas.clone(), open.group.file().clone(), self.place.partial_folder());
         let provenance = self.place.provenance(&file);
         let (publicness, is_anonymous, has_peers) = (self.publicness.clone(), self.hub.is_anonymous(), self.has_peers);
+        let (shared, remains, index) = (self.shared.clone(), self.remains.clone(), self.index.clone());
         self.start(number, slot, async move {
             let planned = async {
                 let plan = plan(&cas, hash, file.size).await?;
-                let partial = Partial::create(&folder, file.etag(), file.size)?;
-                let mut work = FileWork::new(number, hash, cas, partial, &plan, file.size);
+                let (etag, file_bytes) = (file.etag().to_owned(), file.size);
+                let begin = move || begin_locally(&remains, &folder, &etag, file_bytes, plan, &index);
+                let begun = tokio::task::spawn_blocking(begin).await.map_err(Error::internal)??;
+                let Local { mut plan, partial, present, left_bytes } = begun;
+                if present.bytes() > 0 {
+                    shared.tell_local(&file.path, left_bytes, present.bytes() - left_bytes).await;
+                    plan = without_present(&cas, hash, plan, &present).await?;
+                }
+                let mut work = FileWork::new(number, hash, cas, partial, &plan, file.size, &present);
                 // What was planned without a token is public; else it has to be shown before any peer is asked.
                 work.is_shareable = has_peers && (is_anonymous || publicness.is_public(&provenance, hash).await);
                 Ok((plan, Arc::new(work)))
@@ -308,10 +337,10 @@ impl Job {
         });
     }
 
-    fn start_whole(&mut self, group: Group, slot: OwnedSemaphorePermit) {
-        let (file, folder) = (group.file().clone(), self.place.partial_folder());
-        let fetch = fetch_whole(self.hub.clone(), self.commit.clone(), file, folder, self.shared.clone());
-        let number = self.open(group);
+    fn start_whole(&mut self, number: usize, slot: OwnedSemaphorePermit) {
+        let Some(open) = self.open.get(&number) else { return };
+        let (file, place) = (open.group.file().clone(), (self.remains.clone(), self.place.partial_folder()));
+        let fetch = fetch_whole(self.hub.clone(), self.commit.clone(), file, place, self.shared.clone());
         self.start(number, slot, async move { Step::Whole(fetch.await) });
     }
 
@@ -358,14 +387,20 @@ impl Job {
             open.fetches = open.fetches.saturating_sub(1);
         }
         let result = match step {
+            Step::Claimed(Ok(claim), slot) => {
+                self.claimed(number, claim, slot).await;
+                Ok(())
+            }
+            Step::Claimed(Err(error), _) => Err(error),
             Step::Planned(planned) => planned.map(|(plan, work)| self.begin_file(number, plan, work)),
             Step::Entry(_, Ok(())) => {
                 self.verify_if_complete(number);
                 Ok(())
             }
             Step::Entry(entry, Err(error)) => self.stall(entry, error),
-            Step::Whole(verified) => verified.map(|verified| {
-                self.brought.content.cdn += self.open.get(&number).map_or(0, |open| open.group.bytes());
+            Step::Whole(verified) => verified.map(|(verified, left_bytes)| {
+                self.brought.content.local += left_bytes;
+                self.brought.content.cdn += self.open.get(&number).map_or(0, |open| open.group.bytes()) - left_bytes;
                 self.put(number, None, move || Ok(verified));
             }),
             Step::InPlace(Ok(record)) => {
@@ -404,9 +439,12 @@ impl Job {
         let Some(work) = open.work.take_if(|work| work.ledger().is_complete()) else { return };
         self.board.remove(number);
         self.entries.retain(|waiting| waiting.file != number);
-        let [lan, wan, cdn] = work.ledger().by_source();
+        let [lan, wan, cdn, local] = work.ledger().by_source();
         let content = &mut self.brought.content;
-        *content = SourceBytes { lan: content.lan + lan, wan: content.wan + wan, cdn: content.cdn + cdn, ..*content };
+        content.lan += lan;
+        content.wan += wan;
+        content.cdn += cdn;
+        content.local += local;
         let path = open.group.file().path.clone();
         self.put(number, Some(work.hash), move || {
             VerifiedFile::from_chunks(work).map_err(|error| Error::Integrity { path, reason: error.to_string() })
@@ -422,6 +460,7 @@ impl Job {
         let Some(open) = self.open.get_mut(&number) else { return };
         open.is_closing = true;
         let (place, index, group) = (self.place.clone(), self.index.clone(), open.group.clone());
+        let remains = self.remains.clone();
         self.tasks.spawn_blocking(move || {
             let put = || {
                 let verified = verify()?;
@@ -431,8 +470,9 @@ impl Job {
                     tracing::info!(%error, "cannot keep a leaf list");
                 }
                 let in_place = place.put(&verified, &group.files)?;
+                remains.remove(group.file().etag());
                 let checked = match xet_hash {
-                    Some(hash) => Checked::Xet(hash.to_string(), verified.xorbs().to_vec()),
+                    Some(hash) => Checked::Xet(hash.to_string(), verified.xorbs().to_vec(), verified.runs().clone()),
                     None => Checked::Etag(group.file().etag().to_owned()),
                 };
                 Ok(in_place.and_then(|(path, identity)| record(&place, group.file(), path, identity, checked)))
@@ -445,7 +485,7 @@ impl Job {
         let Some(open) = self.open.remove(&number) else { return };
         self.failures_in_a_row = 0;
         self.records.extend(record);
-        if self.records.len() >= RECORDS_MAX {
+        if self.records.len() >= RECORDS_MAX || open.group.bytes() >= RECORD_AT_ONCE_BYTES {
             self.flush_records().await;
         }
         for file in open.group.files {
@@ -455,6 +495,7 @@ impl Job {
 
     async fn flush_records(&mut self) {
         let (index, records) = (self.index.clone(), std::mem::take(&mut self.records));
+        self.indexing.add(&records);
         let recorded = tokio::task::spawn_blocking(move || index.record(&records)).await;
         if let Ok(Err(error)) = recorded {
             self.shared.tell(Event::Warning { message: error.to_string() }).await;
@@ -484,4 +525,55 @@ async fn plan(cas: &Cas, hash: FileHash, bytes: u64) -> Result<FilePlan, Error> 
         let what = format!("reconstruction of {hash}");
         client::Error::Malformed { what, reason: error.to_string() }.into()
     })
+}
+
+/// A file that is begun with what is on this machine.
+struct Local {
+    plan: FilePlan,
+    partial: Partial,
+    present: Present,
+    /// What of it an earlier pull had left; the rest was copied.
+    left_bytes: u64,
+}
+
+/// Takes up what an earlier pull has left of a file, and copies what other files hold.
+fn begin_locally(
+    remains: &Remains,
+    folder: &Path,
+    etag: &str,
+    bytes: u64,
+    plan: FilePlan,
+    index: &Index,
+) -> Result<Local, Error> {
+    let (partial, taken_up) = Partial::take_up(remains, folder, etag, bytes)?;
+    let mut present = resume::look(&partial, &taken_up, &plan, bytes)?;
+    let left_bytes = present.bytes();
+    reuse::copy(&partial, &plan, index, &mut present)?;
+    Ok(Local { plan, partial, present, left_bytes })
+}
+
+/// The plan without what is there: for entries of which some is, the CAS is asked for smaller ones.
+async fn without_present(cas: &Cas, hash: FileHash, plan: FilePlan, present: &Present) -> Result<FilePlan, Error> {
+    let needs = plan.needs(present);
+    let mut entries = Vec::with_capacity(plan.entries.len());
+    for (entry, need) in plan.entries.into_iter().zip(needs) {
+        match need {
+            Need::Nothing => {}
+            Need::Whole => entries.push(entry),
+            Need::Parts(parts) => {
+                let mut smaller = Vec::new();
+                for part in &parts {
+                    let answer = cas.reconstruct_range(hash, *part).await?;
+                    match plan_entries(answer, *part) {
+                        Ok(planned) => smaller.extend(planned),
+                        Err(error) => tracing::debug!(%error, "the CAS gives no smaller entries"),
+                    }
+                }
+                let asked: u64 = smaller.iter().flat_map(EntryPlan::file_ranges).map(|(_, range)| range.length()).sum();
+                let is_all = asked == parts.iter().map(ByteRange::length).sum::<u64>();
+                entries.extend(if is_all { smaller } else { vec![entry] });
+            }
+        }
+    }
+    Ok(FilePlan { entries, ..plan })
 }

@@ -9,7 +9,8 @@ use tokio::sync::mpsc;
 use xet_cas::client::{Content, TreeFile};
 
 use super::{Group, tell};
-use crate::store::{FileRecord, Identity, Index, Place, Presence, XorbRecord, hash_file};
+use crate::plan::TermRun;
+use crate::store::{FileRecord, Identity, Index, Place, XorbRecord, hash_file};
 use crate::verified::XorbRun;
 use crate::{Error, Event};
 
@@ -56,9 +57,9 @@ pub(super) async fn look(
 fn check(place: &Place, candidates: Vec<(Group, Vec<Candidate>)>, index: &Index) -> (Found, Vec<String>) {
     let (mut found, mut warnings) = (Found::default(), Vec::new());
     let (mut verified, mut hashed_bytes) = (Vec::new(), 0);
-    for (group, places) in candidates {
+    for (mut group, places) in candidates {
         let mut good = Vec::new();
-        for Candidate { path, is_known } in places {
+        for Candidate { path, identity: seen, is_known } in places {
             if is_known {
                 good.push(path);
                 continue;
@@ -70,8 +71,14 @@ fn check(place: &Place, candidates: Vec<(Group, Vec<Candidate>)>, index: &Index)
                     verified.extend(identity.and_then(|identity| record(place, file, path.clone(), identity, checked)));
                     good.push(path);
                 }
-                Ok(_) => warnings.push(format!("{} is damaged or was changed; it is fetched again", path.display())),
-                Err(error) => warnings.push(format!("{error}; it is fetched again")),
+                Ok(_) => {
+                    warnings.push(format!("{} is damaged or was changed; it is fetched again", path.display()));
+                    group.refused.push(seen);
+                }
+                Err(error) => {
+                    warnings.push(format!("{error}; it is fetched again"));
+                    group.refused.push(seen);
+                }
             }
             hashed_bytes += group.bytes();
         }
@@ -93,8 +100,8 @@ fn check(place: &Place, candidates: Vec<(Group, Vec<Candidate>)>, index: &Index)
 pub(super) enum Checked {
     /// The hash that names it in caches.
     Etag(String),
-    /// The name it has in the CAS, and which of its chunks are whole xorbs.
-    Xet(String, Vec<XorbRun>),
+    /// The name it has in the CAS, which of its chunks are whole xorbs, and what it is made of.
+    Xet(String, Vec<XorbRun>, Arc<[TermRun]>),
 }
 
 /// What is remembered of a verified file: what was recomputed, and nothing that was only claimed. `None` for
@@ -107,17 +114,17 @@ pub(super) fn record(
     checked: Checked,
 ) -> Option<FileRecord> {
     path.to_str()?;
-    let (etag, xet_hash, runs) = match checked {
-        Checked::Etag(etag) => (Some(etag), None, Vec::new()),
-        Checked::Xet(hash, runs) => (None, Some(hash), runs),
+    let (etag, xet_hash, xorbs, runs) = match checked {
+        Checked::Etag(etag) => (Some(etag), None, Vec::new(), Arc::default()),
+        Checked::Xet(hash, xorbs, runs) => (None, Some(hash), xorbs, runs),
     };
     let xorb = |run: XorbRun| XorbRecord {
         hash: run.xorb.to_string(),
         first_chunk: run.chunks.start,
         end_chunk: run.chunks.end,
     };
-    let xorbs = runs.into_iter().map(xorb).collect();
-    Some(FileRecord { path, identity, etag, xet_hash, xorbs, provenance: place.provenance(file) })
+    let xorbs = xorbs.into_iter().map(xorb).collect();
+    Some(FileRecord { path, identity, etag, xet_hash, xorbs, runs, provenance: place.provenance(file) })
 }
 
 /// Whether what was recomputed once is what is wanted now.
@@ -131,6 +138,7 @@ fn is_the_content(record: &FileRecord, file: &TreeFile) -> bool {
 /// A file of the right length at one of the content's names.
 struct Candidate {
     path: PathBuf,
+    identity: Identity,
     /// It is as it was when it was verified.
     is_known: bool,
 }
@@ -145,25 +153,23 @@ struct Scan {
 impl Scan {
     fn new(place: &Place, groups: Vec<Group>, index: &Index) -> Self {
         let mut warning = None;
-        let mut looked = Vec::with_capacity(groups.len());
-        for group in groups {
-            let mut places: HashMap<PathBuf, Identity> = HashMap::new();
-            for file in &group.files {
-                if let Presence::Candidate(identity) = place.presence(file) {
-                    places.insert(place.bytes_path(file), identity);
-                }
-            }
-            looked.push((group, places));
-        }
-        let identities: Vec<Identity> = looked.iter().flat_map(|(_, places)| places.values().copied()).collect();
+        let look = |group: Group| {
+            let mut places = place.look(&group.files);
+            places.retain(|(_, identity)| !group.refused.contains(identity));
+            (group, places)
+        };
+        let looked: Vec<(Group, Vec<(PathBuf, Identity)>)> = groups.into_iter().map(look).collect();
+        let identities: Vec<Identity> =
+            looked.iter().flat_map(|(_, places)| places.iter().map(|(_, identity)| *identity)).collect();
         let known = index.unchanged(&identities).unwrap_or_else(|error| {
             warning = Some(error.to_string());
             HashMap::new()
         });
         let candidates = looked.into_iter().map(|(group, places)| {
-            let judge = |(path, identity): (PathBuf, Identity)| Candidate {
+            let judge = |(path, identity)| Candidate {
                 is_known: known.get(&identity).is_some_and(|record| is_the_content(record, group.file())),
                 path,
+                identity,
             };
             let places = places.into_iter().map(judge).collect();
             (group, places)

@@ -124,17 +124,72 @@ impl Prover {
         if let Some(hub) = self.hubs.get(endpoint) {
             return Ok(hub.clone());
         }
-        let mut config = client::Config::new(endpoint)?;
-        config.retry.attempts = PROOF_ATTEMPTS;
-        config.retry.retry_after_max = PROOF_DEADLINE;
-        config.deadlines.answer = PROOF_DEADLINE;
-        let hub = Arc::new(Hub::new(&config)?);
+        let hub = Arc::new(anonymous_hub(endpoint)?);
         self.hubs.insert(endpoint.to_owned(), hub.clone());
         Ok(hub)
     }
 }
 
+/// A client without any credentials, whatever the user has.
+pub(super) fn anonymous_hub(endpoint: &str) -> Result<Hub, client::Error> {
+    let mut config = client::Config::new(endpoint)?;
+    config.retry.attempts = PROOF_ATTEMPTS;
+    config.retry.retry_after_max = PROOF_DEADLINE;
+    config.deadlines.answer = PROOF_DEADLINE;
+    Hub::new(&config)
+}
+
 #[expect(clippy::disallowed_methods, reason = "proofs age by the monotonic clock of the process that made them")]
 fn now() -> Instant {
     Instant::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use xet_cas::client::{self, Commit, Content, Hub, PublishOptions};
+    use xet_cas::server::{self, Origin};
+    use xet_cas::{FileHash, RepoId, RepoType};
+
+    use super::Publicness;
+    use crate::store::Provenance;
+
+    /// An origin with a public repository of two files: who asks, and the commit and the hashes of the files.
+    async fn published(folder: &std::path::Path) -> (Hub, Commit, [FileHash; 2]) {
+        let source = folder.join("source");
+        std::fs::create_dir(&source).unwrap();
+        for (name, byte) in [("a.safetensors", 1), ("b.safetensors", 2)] {
+            std::fs::write(source.join(name), [byte, 0].repeat(150_000)).unwrap();
+        }
+        let origin = Origin::bind(server::Config::new(folder.join("data")), ([127, 0, 0, 1], 0).into()).await.unwrap();
+        let hub = Hub::new(&client::Config::new(&origin.url()).unwrap()).unwrap();
+        #[expect(clippy::disallowed_methods, reason = "ends with the test's runtime")]
+        tokio::spawn(origin.serve(std::future::pending()));
+        let repo: RepoId = "org/model".parse().unwrap();
+        hub.publish(&source, &repo, &PublishOptions::default(), |_| {}).await.unwrap();
+        let commit = hub.resolve(RepoType::Model, &repo, "main").await.unwrap();
+        let hashes = hub.list(&commit).await.unwrap().into_iter().filter_map(|file| match file.content {
+            Content::Xet { hash, .. } => Some(hash),
+            _ => None,
+        });
+        let hashes: Vec<_> = hashes.collect();
+        (hub, commit, hashes.try_into().unwrap())
+    }
+
+    #[tokio::test]
+    async fn given_a_file_under_another_path_than_the_listing_says_when_asked_then_it_is_not_public() {
+        let folder = tempfile::tempdir().unwrap();
+        let (hub, commit, [a, b]) = published(folder.path()).await;
+        let provenance = Provenance {
+            endpoint: hub.endpoint().to_owned(),
+            repo_type: commit.repo_type.to_string(),
+            repo: commit.repo.to_string(),
+            commit: commit.sha.clone(),
+            path: "a.safetensors".to_owned(),
+        };
+        let publicness = Publicness::default();
+
+        assert!(publicness.is_public(&provenance, a).await);
+        assert!(!publicness.is_public(&provenance, b).await);
+        assert!(publicness.is_public(&Provenance { path: "b.safetensors".to_owned(), ..provenance }, b).await);
+    }
 }

@@ -1,27 +1,36 @@
 //! What is remembered about files that were verified, so that they need not be hashed again and can be
-//! served: a small database, and beside it the leaf list of every file in the CAS.
+//! served: a small database, and beside it the leaf list of every file in the CAS, and which files hold a chunk.
 //!
 //! The index is a cache of what can be found out again. It is opened for moments only, so that several
 //! processes share it; one that cannot be read is put aside.
+
+#[cfg(test)]
+mod tests;
+mod xorb_runs;
 
 use std::collections::HashMap;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use redb::{
     Database, DatabaseError, ReadOnlyTable, ReadableDatabase as _, ReadableTable as _, TableDefinition, TableError,
 };
 use serde::{Deserialize, Serialize};
-use xet_cas::{FileHash, Leaf};
+use xet_cas::{ChunkHash, FileHash, Leaf, XorbHash};
 
-use super::destination::write_atomically;
+use self::xorb_runs::HeldRun;
+use super::Partial;
+use super::chunk_index::ChunkIndex;
+use super::leaf_lists::LeafLists;
 use crate::Error;
+use crate::plan::TermRun;
 
 /// Raised when the meaning of a record changes; an index of another version is begun anew.
-const SCHEMA_VERSION: u64 = 1;
+const SCHEMA_VERSION: u64 = 2;
 /// File identity (device, inode) → [`FileRecord`] as JSON.
 const FILES: TableDefinition<'_, (u64, u64), &[u8]> = TableDefinition::new("files");
 /// Name of a file's content → identity of a file that holds it.
@@ -39,6 +48,8 @@ const OPEN_PAUSE: Duration = Duration::from_millis(20);
 #[derive(Debug, Clone)]
 pub struct Index {
     home: PathBuf,
+    lists: LeafLists,
+    chunks: ChunkIndex,
 }
 
 /// What tells a file from another one at the same path, and from itself after a change.
@@ -101,6 +112,9 @@ pub(crate) struct FileRecord {
     /// Xorbs that it holds whole.
     #[serde(default)]
     pub(crate) xorbs: Vec<XorbRecord>,
+    /// What it is made of. To be remembered; kept in a table of its own, and empty in records that were read.
+    #[serde(skip)]
+    pub(crate) runs: Arc<[TermRun]>,
     pub(crate) provenance: Provenance,
 }
 
@@ -128,7 +142,13 @@ pub(crate) struct Provenance {
 impl Index {
     /// The index under this folder; nothing is opened or created yet.
     pub fn new(home: impl Into<PathBuf>) -> Self {
-        Self { home: home.into() }
+        let home = home.into();
+        Self { lists: LeafLists::new(&home), chunks: ChunkIndex::new(&home), home }
+    }
+
+    /// Removes what killed processes left beside the leaf lists.
+    pub(crate) fn sweep(&self) {
+        Partial::remove_abandoned(&self.home.join("leaves"));
     }
 
     /// Which of these files are as they were when they were verified.
@@ -189,34 +209,60 @@ impl Index {
                     }
                 }
             }
+            xorb_runs::write(&transaction, records)?;
             Ok(transaction.commit()?)
         })
     }
 
-    /// Keeps the chunk list of a file. It needs no protection against damage: it reduces to the file's
-    /// name or it does not.
-    pub(crate) fn store_leaves(&self, hash: FileHash, leaves: &[Leaf]) -> Result<(), Error> {
-        let path = self.leaves_path(hash);
-        let length = leaves.len() * Leaf::ENCODED_BYTES;
-        if std::fs::metadata(&path).is_ok_and(|metadata| metadata.len() == length as u64) {
-            return Ok(());
+    /// For each of these xorbs, the runs of its chunks that lie in files that were verified. Files may have changed or
+    /// gone since.
+    pub(crate) fn xorb_runs(&self, xorbs: &[XorbHash]) -> Result<Vec<Vec<HeldRun>>, Error> {
+        if xorbs.is_empty() || !self.database_path().exists() {
+            return Ok(vec![Vec::new(); xorbs.len()]);
         }
-        let mut bytes = Vec::with_capacity(length);
-        leaves.iter().for_each(|leaf| bytes.extend_from_slice(&leaf.encode()));
-        write_atomically(&self.home.join("leaves"), &path, &bytes)
+        self.with_database(|database| xorb_runs::read(&database.begin_read()?, xorbs))
+    }
+
+    /// Keeps the chunk list of a file.
+    #[doc(hidden)] // For the bench of the chunk index.
+    pub fn store_leaves(&self, hash: FileHash, leaves: &[Leaf]) -> Result<(), Error> {
+        self.lists.store(hash, leaves)
+    }
+
+    /// Whether there is a chunk list of a file, which was not looked into.
+    pub(crate) fn has_leaves(&self, hash: FileHash) -> bool {
+        self.lists.has(hash)
     }
 
     /// The chunk list of a file, if it is there and reduces to the file's name.
     pub(crate) fn leaves(&self, hash: FileHash) -> Option<Vec<Leaf>> {
-        let bytes = std::fs::read(self.leaves_path(hash)).ok()?;
-        let (leaves, rest) = bytes.as_chunks::<{ Leaf::ENCODED_BYTES }>();
-        let leaves: Vec<Leaf> = leaves.iter().map(Leaf::decode).collect();
-        (rest.is_empty() && Leaf::file_hash(&leaves) == hash).then_some(leaves)
+        self.lists.load(hash)
     }
 
-    fn leaves_path(&self, hash: FileHash) -> PathBuf {
-        let name = hash.to_string();
-        self.home.join("leaves").join(&name[..2]).join(&name)
+    /// Lets the chunks of files be found by their hash. Their lists must be there; files without are passed over.
+    #[doc(hidden)] // For the bench of the chunk index.
+    pub fn index_chunks(&self, files: &[FileHash]) -> Result<(), Error> {
+        self.chunks.add(files)
+    }
+
+    /// Lets the chunks of every file that there is a leaf list of be found: those that are not yet, so all of them if
+    /// that index was lost.
+    #[doc(hidden)] // For the bench of the chunk index.
+    pub fn rebuild_chunks(&self) -> Result<(), Error> {
+        self.chunks.rebuild()
+    }
+
+    /// For each chunk, some of the files that had it, and where: an index into the file's leaf list. Hints.
+    #[doc(hidden)] // For the bench of the chunk index.
+    pub fn find_chunks(&self, chunks: &[ChunkHash]) -> Vec<Vec<(FileHash, u32)>> {
+        self.chunks.find_batch(chunks)
+    }
+
+    /// Forgets what a file was made of, when no copy of it is there any more.
+    #[cfg_attr(not(test), expect(dead_code, reason = "whoever finds files gone comes next"))]
+    pub(crate) fn forget_chunks(&self, files: &[FileHash]) -> Result<(), Error> {
+        files.iter().try_for_each(|file| self.lists.remove(*file))?;
+        self.chunks.forget(files)
     }
 
     fn database_path(&self) -> PathBuf {
@@ -316,57 +362,4 @@ fn write_version(database: &Database) -> Result<(), redb::Error> {
     transaction.open_table(META)?.insert(SCHEMA_KEY, SCHEMA_VERSION)?;
     transaction.commit()?;
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{FileRecord, Identity, Index, Provenance};
-
-    fn record(path: &std::path::Path) -> FileRecord {
-        let provenance = Provenance {
-            endpoint: "http://hub".into(),
-            repo_type: "model".into(),
-            repo: "a/b".into(),
-            commit: "c".into(),
-            path: "p".into(),
-        };
-        let identity = Identity::of(path).unwrap();
-        FileRecord {
-            path: path.to_owned(),
-            identity,
-            etag: Some("e".into()),
-            xet_hash: None,
-            xorbs: Vec::new(),
-            provenance,
-        }
-    }
-
-    #[test]
-    fn given_a_recorded_file_when_it_changes_then_it_is_not_recognised() {
-        let home = tempfile::tempdir().unwrap();
-        let file = home.path().join("file");
-        std::fs::write(&file, "one").unwrap();
-        let index = Index::new(home.path().join("zest"));
-        let before = record(&file);
-
-        index.record(std::slice::from_ref(&before)).unwrap();
-        std::fs::write(&file, "other").unwrap();
-        let after = Identity::of(&file).unwrap();
-        let found = index.unchanged(&[before.identity, after]).unwrap();
-
-        assert_eq!(Some(&before), found.get(&before.identity));
-        assert!(!found.contains_key(&after));
-    }
-
-    #[test]
-    fn given_a_broken_index_when_opened_then_it_is_put_aside() {
-        let home = tempfile::tempdir().unwrap();
-        let file = home.path().join("index.redb");
-        std::fs::write(&file, vec![7; 8192]).unwrap();
-        let index = Index::new(home.path());
-
-        index.record(&[record(&file)]).unwrap();
-
-        assert!(home.path().join("index.redb.broken").exists());
-    }
 }

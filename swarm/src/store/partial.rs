@@ -1,16 +1,22 @@
 //! A file that is being written, under a name that no other tool takes for a finished or resumable one.
 
-use std::fs::{File, OpenOptions};
+use std::collections::{HashMap, HashSet};
+use std::fs::{File, Metadata, OpenOptions};
+use std::num::NonZeroU64;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use rustix::fs::{FlockOperation, flock, fstatfs};
+use rustix::fs::{Advice, FlockOperation, SeekFrom, fadvise, flock, fstatfs};
+use xet_cas::{ByteRange, Leaf};
 
+use super::journal::Journal;
 use crate::Error;
 use crate::verified::HashedChunk;
 
+/// Name of files that are being written and have no name of their own yet.
+pub(super) const STAGED: &str = "staged";
 /// Ending of partial files. Not `.incomplete`: older versions of `huggingface_hub` continue such a file
 /// from its size, and ours have holes.
 const SUFFIX: &str = ".zest";
@@ -23,18 +29,37 @@ const NETWORK_FILE_SYSTEMS: [u64; 8] =
 /// Tries to create a file that no other pull removes at that moment.
 const CREATIONS_MAX: u32 = 16;
 
-/// A partial file. It is deleted when dropped, and locked while it lives, so that the remains of a
-/// killed process can be told from the work of a living one.
+/// Ending of the journal of a partial file, after the file's own name.
+const JOURNAL_SUFFIX: &str = "-journal";
+/// How long the remains of a pull wait for the next one, if it does not list their content.
+const KEPT_FOR: Duration = Duration::from_secs(7 * 24 * 3_600);
+
+/// A partial file. It is locked while it lives, so that the remains of a killed process can be told from the work of
+/// a living one.
 #[derive(Debug)]
 pub(crate) struct Partial {
     file: File,
     path: PathBuf,
-    /// It has its final name.
+    /// Of content that the next pull may go on with.
+    journal: Option<Journal>,
+    /// What is left of it when it is dropped.
     is_kept: AtomicBool,
+    is_in_place: AtomicBool,
+}
+
+/// What a pull goes on with.
+#[derive(Debug)]
+pub(crate) enum TakenUp {
+    /// Nothing: the file is new.
+    Nothing,
+    /// Chunks that the journal names.
+    Journal,
+    /// Bytes of which nothing is known.
+    Bytes,
 }
 
 impl Partial {
-    /// Creates `<folder>/<etag>.<8 hex>.zest` with room for `size` bytes.
+    /// Creates `<folder>/<etag>.<8 hex>.zest` with room for `size` bytes. It is removed when dropped.
     pub(crate) fn create(folder: &Path, etag: &str, size: u64) -> Result<Self, Error> {
         std::fs::create_dir_all(folder).map_err(Error::disk("create the folder", folder))?;
         for _ in 0..CREATIONS_MAX {
@@ -49,11 +74,80 @@ impl Partial {
                 // Another pull took the file for abandoned before it was locked, and removes it.
                 continue;
             }
-            let partial = Self { file, path, is_kept: AtomicBool::new(false) };
+            let partial = Self { file, path, journal: None, is_kept: false.into(), is_in_place: false.into() };
             partial.file.set_len(size).map_err(Error::disk("resize", &partial.path))?;
             return Ok(partial);
         }
         Err(Error::disk("lock a file in", folder)(std::io::ErrorKind::WouldBlock.into()))
+    }
+
+    /// Goes on with what a pull has left of this content, or begins in `folder`. It is kept when dropped, if it
+    /// holds anything.
+    pub(crate) fn take_up(remains: &Remains, folder: &Path, etag: &str, size: u64) -> Result<(Self, TakenUp), Error> {
+        for path in remains.of(etag) {
+            let Ok(file) = OpenOptions::new().read(true).write(true).open(path) else { continue };
+            let is_this = |metadata: Metadata| metadata.nlink() > 0 && metadata.len() == size;
+            if lock(&file) != Lock::Held || !is_abandoned(&file) || !file.metadata().is_ok_and(is_this) {
+                continue;
+            }
+            let journal_path = journal_path(path);
+            let (journal, taken_up) = match Journal::open(journal_path.clone()) {
+                Some(journal) => (journal, TakenUp::Journal),
+                None => (Journal::new(journal_path), TakenUp::Bytes),
+            };
+            let (is_kept, is_in_place) = (true.into(), false.into());
+            return Ok((Self { file, path: path.clone(), journal: Some(journal), is_kept, is_in_place }, taken_up));
+        }
+        let mut partial = Self::create(folder, etag, size)?;
+        partial.journal = Some(Journal::new(journal_path(&partial.path)));
+        Ok((partial, TakenUp::Nothing))
+    }
+
+    /// Chunks that the journal says were written before this pull. None of them was looked at.
+    pub(crate) fn noted(&self) -> Result<impl Iterator<Item = (u64, Leaf)>, Error> {
+        let records = self.journal.as_ref().map(Journal::records).transpose()?;
+        Ok(records.into_iter().flatten())
+    }
+
+    /// Notes that a chunk is in the file, for a later pull.
+    pub(crate) fn note(&self, offset: u64, leaf: Leaf) {
+        if let Some(journal) = &self.journal {
+            journal.note(offset, leaf);
+            self.is_kept.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes that bytes are in the file which is hashed as a whole.
+    pub(crate) fn keep(&self) {
+        self.is_kept.store(true, Ordering::Relaxed);
+    }
+
+    /// It is not what it should be: nothing of it is kept.
+    pub(crate) fn discard(&self) {
+        self.is_kept.store(false, Ordering::Relaxed);
+    }
+
+    /// The first stretch of bytes from `from` on that were written, as the file system sees it: in whole pages.
+    pub(crate) fn next_extent(&self, from: u64) -> Option<ByteRange> {
+        let start = rustix::fs::seek(&self.file, SeekFrom::Data(from)).ok()?;
+        let end = rustix::fs::seek(&self.file, SeekFrom::Hole(start)).ok()?;
+        Some(ByteRange { start, end })
+    }
+
+    /// Has the system begin to write these bytes to the disk, so that little is left to do at the end.
+    pub(crate) fn begin_write_back(&self, range: ByteRange) {
+        // Without a length the advice would be about all of the file.
+        let Some(length) = NonZeroU64::new(range.length()) else { return };
+        if let Err(error) = fadvise(&self.file, range.start, Some(length), Advice::DontNeed) {
+            tracing::trace!(%error, "the system takes no advice");
+        }
+    }
+
+    /// Deletes what killed processes left in a folder where nothing is ever taken up.
+    pub(crate) fn remove_abandoned(folder: &Path) {
+        let paths = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+        let is_partial = |path: &PathBuf| path.file_name().and_then(|name| etag_of(name.to_str()?)).is_some();
+        paths.filter(is_partial).for_each(|path| remove_if_abandoned(&path, None));
     }
 
     /// Writes a chunk at its place.
@@ -66,9 +160,14 @@ impl Partial {
         self.file.write_all_at(data, offset).map_err(Error::disk("write", &self.path))
     }
 
-    /// Copies a file in its place, without going through memory where the file system can share the blocks.
-    pub(crate) fn copy_from(&self, source: &Path) -> Result<(), Error> {
-        std::fs::copy(source, &self.path).map(drop).map_err(Error::disk("copy to", &self.path))
+    /// Reads back what was written.
+    pub(crate) fn read(&self, data: &mut [u8], offset: u64) -> Result<(), Error> {
+        self.file.read_exact_at(data, offset).map_err(Error::disk("read", &self.path))
+    }
+
+    /// The open file, for what concerns it as a whole.
+    pub(crate) fn file(&self) -> &File {
+        &self.file
     }
 
     /// Makes the bytes durable and gives the file its final name. An older file of that name is replaced.
@@ -80,32 +179,97 @@ impl Partial {
     /// Gives the file its final name. After a power failure it may be empty, which its readers notice.
     pub(crate) fn rename(&self, target: &Path) -> Result<File, Error> {
         std::fs::rename(&self.path, target).map_err(Error::disk("put in place", target))?;
-        self.is_kept.store(true, Ordering::Relaxed);
+        self.is_in_place.store(true, Ordering::Relaxed);
+        if let Some(journal) = &self.journal {
+            journal.remove();
+        }
         self.file.try_clone().map_err(Error::disk("open", target))
     }
+}
 
-    /// Deletes what killed processes left in `folder`.
-    pub(crate) fn remove_abandoned(folder: &Path) {
-        let Ok(entries) = std::fs::read_dir(folder) else { return };
-        for path in entries.flatten().map(|entry| entry.path()) {
-            if path.extension().is_none_or(|extension| extension != &SUFFIX[1..]) {
-                continue;
-            }
-            // The lock is held until the file is gone: whoever creates one checks both.
-            let Ok(file) = OpenOptions::new().write(true).open(&path) else { continue };
-            if lock(&file) == Lock::Held && is_abandoned(&file) && std::fs::remove_file(&path).is_ok() {
-                tracing::debug!(path = %path.display(), "removed what a killed pull left");
+/// What earlier pulls have left in a folder, by content.
+#[derive(Debug, Default)]
+pub(crate) struct Remains {
+    by_etag: HashMap<String, Vec<PathBuf>>,
+}
+
+impl Remains {
+    /// Looks at what is there. Deletes at once what nobody can go on with, and after a while what nobody does.
+    /// `is_listed`: whether content is of the commit that is pulled, and so may be wanted.
+    pub(crate) fn look(folder: &Path, is_listed: impl Fn(&str) -> bool) -> Self {
+        let mut remains = Self::default();
+        let (mut partials, mut journals) = (HashSet::new(), Vec::new());
+        for path in std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()) {
+            let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+            if let Some(partial) = name.strip_suffix(JOURNAL_SUFFIX) {
+                journals.push((folder.join(partial), path));
+            } else if let Some(etag) = etag_of(name) {
+                match etag {
+                    STAGED => remove_if_abandoned(&path, None),
+                    etag if is_listed(etag) => remains.by_etag.entry(etag.to_owned()).or_default().push(path.clone()),
+                    _ => remove_if_abandoned(&path, Some(KEPT_FOR)),
+                }
+                partials.insert(path);
             }
         }
+        for (partial, journal) in journals {
+            if !partials.contains(&partial)
+                && let Err(error) = std::fs::remove_file(&journal)
+            {
+                tracing::debug!(path = %journal.display(), %error, "cannot remove a journal");
+            }
+        }
+        remains
     }
+
+    fn of(&self, etag: &str) -> &[PathBuf] {
+        self.by_etag.get(etag).map_or(&[], Vec::as_slice)
+    }
+
+    /// Removes what is left of content that is in place now.
+    pub(crate) fn remove(&self, etag: &str) {
+        self.of(etag).iter().for_each(|path| remove_if_abandoned(path, None));
+    }
+
+    /// Bytes on disk of this content.
+    pub(crate) fn bytes_of(&self, etag: &str) -> u64 {
+        self.of(etag).iter().filter_map(|path| Some(path.metadata().ok()?.blocks() * 512)).max().unwrap_or(0)
+    }
+}
+
+/// The lock is held until the file is gone: whoever creates one checks both.
+fn remove_if_abandoned(path: &Path, for_longer_than: Option<Duration>) {
+    let Ok(file) = OpenOptions::new().write(true).open(path) else { return };
+    let rested = || for_longer_than.is_none_or(|time| age(&file).is_some_and(|age| age > time));
+    if lock(&file) == Lock::Held && is_abandoned(&file) && rested() && std::fs::remove_file(path).is_ok() {
+        if let Err(error) = std::fs::remove_file(journal_path(path)) {
+            tracing::trace!(%error, "there was no journal");
+        }
+        tracing::debug!(path = %path.display(), "removed what a killed pull left");
+    }
+}
+
+/// The content that a partial file is of: `<etag>.<8 hex>.zest`.
+fn etag_of(name: &str) -> Option<&str> {
+    name.strip_suffix(SUFFIX)?.rsplit_once('.').map(|(etag, _)| etag)
+}
+
+fn journal_path(partial: &Path) -> PathBuf {
+    let mut path = partial.as_os_str().to_owned();
+    path.push(JOURNAL_SUFFIX);
+    path.into()
+}
+
+/// Time since a file was last written.
+fn age(file: &File) -> Option<Duration> {
+    file.metadata().ok()?.modified().ok()?.elapsed().ok()
 }
 
 /// Whether a file whose lock was free is nobody's. On a network file system another machine may hold a lock
 /// that is not seen here, so the file must have been left alone for long.
 fn is_abandoned(file: &File) -> bool {
     let is_local = fstatfs(file).is_ok_and(|status| !NETWORK_FILE_SYSTEMS.contains(&(status.f_type as u64)));
-    let rested = || file.metadata().ok()?.modified().ok()?.elapsed().ok();
-    is_local || rested().is_some_and(|rested| rested > ABANDONED_AFTER)
+    is_local || age(file).is_some_and(|age| age > ABANDONED_AFTER)
 }
 
 /// What came of locking a file. The lock ends with the last descriptor of the file.
@@ -127,9 +291,13 @@ fn lock(file: &File) -> Lock {
 
 impl Drop for Partial {
     fn drop(&mut self) {
-        if !self.is_kept.load(Ordering::Relaxed)
-            && let Err(error) = std::fs::remove_file(&self.path)
-        {
+        if self.is_in_place.load(Ordering::Relaxed) || self.is_kept.load(Ordering::Relaxed) {
+            return;
+        }
+        if let Some(journal) = &self.journal {
+            journal.remove();
+        }
+        if let Err(error) = std::fs::remove_file(&self.path) {
             tracing::debug!(path = %self.path.display(), %error, "cannot remove a partial file");
         }
     }

@@ -1,13 +1,14 @@
 //! The Hub: what a repository holds, and its regular files.
 
+use reqwest::StatusCode;
 use reqwest::header::{ACCEPT_ENCODING, HeaderValue};
 use serde::de::DeserializeOwned;
 use url::Url;
 
 use super::http::{Http, Request, parse_json};
 use super::{Body, Cas, Config, Error, Secret, listing};
-use crate::FileHash;
 use crate::api::{RepoId, RepoType, RevisionAnswer, TreeEntryJson, encode_path, encode_segment, shown};
+use crate::{ByteRange, FileHash};
 
 /// Client for one Hub.
 #[derive(Debug, Clone)]
@@ -150,14 +151,31 @@ impl Hub {
     /// # Cancel safety
     /// The request is given up if the future is dropped; nothing else remains of it.
     pub async fn open_file(&self, commit: &Commit, file: &TreeFile) -> Result<Body, Error> {
+        self.open_file_from(commit, file, 0).await.map(|(body, _)| body)
+    }
+
+    /// As [`open_file`](Self::open_file), from byte `start` on. Returns also where the body begins: at `start`, or
+    /// at 0 if the server does not give parts.
+    ///
+    /// # Errors
+    /// What any request can meet.
+    ///
+    /// # Cancel safety
+    /// The request is given up if the future is dropped; nothing else remains of it.
+    pub async fn open_file_from(&self, commit: &Commit, file: &TreeFile, start: u64) -> Result<(Body, u64), Error> {
         let Commit { repo_type, repo, sha, revision } = commit;
         let path = format!("/{}{repo}/resolve/{sha}/{}", repo_type.url_prefix(), encode_path(&file.path));
         let what = format!("{} of {repo}", shown(&file.path));
         let url = self.url(&path)?;
         let identity = HeaderValue::from_static("identity");
-        let request = Request::get(what.clone(), url).token(self.token.as_ref()).header(ACCEPT_ENCODING, identity);
+        let mut request = Request::get(what.clone(), url).token(self.token.as_ref()).header(ACCEPT_ENCODING, identity);
+        if (1..file.size).contains(&start) {
+            request = request.range(ByteRange { start, end: file.size });
+        }
         let response = self.http.send(&request).await.map_err(|error| name_repo(error, repo, revision))?;
-        Body::new(what, response, None, file.size, self.http.deadlines.stall)
+        let start = if response.status() == StatusCode::PARTIAL_CONTENT { start } else { 0 };
+        let range = ByteRange { start, end: file.size };
+        Ok((Body::new(what, response, Some(range), range.length(), self.http.deadlines.stall)?, start))
     }
 
     /// The CAS of a commit, for downloads. Its token is asked for on first use and again before it expires.

@@ -21,13 +21,15 @@ pub(crate) async fn run(args: OriginArgs, output: &Output) -> Result<(), Failure
     }
     let origin = Origin::bind(config, args.listen).await?;
     let (url, counters) = (origin.url(), origin.counters());
+    // Whoever reads that it listens may stop it at once.
+    let stop = interrupt();
     output.json(&json!({ "event": "listening", "url": url }));
     output.result(format_args!("listening on {url}"), &url);
     output.note(format_args!("use it with: export HF_ENDPOINT={url}"));
     if !args.listen.ip().is_loopback() && args.token_file.is_none() {
         output.note("warning: whoever reaches this address can read and write everything; --token-file changes that");
     }
-    origin.serve(interrupt()).await?;
+    origin.serve(stop).await?;
     let data_bytes = counters.data_bytes_sent();
     output.json(&json!({ "event": "stopped", "data_bytes": data_bytes }));
     output.result(format_args!("{data_bytes} bytes of file data sent"), data_bytes);

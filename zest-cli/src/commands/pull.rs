@@ -56,6 +56,9 @@ pub(crate) async fn run(args: PullArgs, output: &Output) -> Result<(), Failure> 
     let index = Index::new(&settings.zest_home);
     let mut config = Config::default();
     config.peer_deadline = seconds("--peer-timeout", args.peer_timeout)?;
+    config.lock_deadline = seconds("--lock-timeout", args.lock_timeout)?;
+    config.shared_blobs = settings.shared_blobs;
+    config.symlinks = settings.symlinks;
     let pull = async {
         let result = swarm::pull(hub, &request, &index, &config, events).await;
         watch.await.map_err(Failure::internal)?;

@@ -10,6 +10,15 @@ use crate::failure::{Exit, Failure};
 use crate::settings::{Settings, seconds};
 
 pub(crate) async fn run(args: ServeArgs, output: &Output) -> Result<(), Failure> {
+    run_beside(args, output, async { Ok(()) }).await
+}
+
+/// Serves, and once that has begun does something else besides, whose failure ends it all.
+pub(crate) async fn run_beside(
+    args: ServeArgs,
+    output: &Output,
+    beside: impl Future<Output = Result<(), Failure>>,
+) -> Result<(), Failure> {
     let settings = Settings::read();
     let index = Index::new(&settings.zest_home);
     let mut config = SeedConfig::default();
@@ -17,6 +26,8 @@ pub(crate) async fn run(args: ServeArgs, output: &Output) -> Result<(), Failure>
     let seeder = Seeder::bind(index, config, args.listen).await.map_err(|error| {
         Failure::new(Exit::Network, error).hint("another program may use the port: --listen 0.0.0.0:0 takes a free one")
     })?;
+    // Whoever reads that it listens may stop it at once.
+    let stop = interrupt();
     let (address, counters) = (seeder.local_addr(), seeder.counters());
     let files = seeder.files().await?;
     output.json(&json!({ "event": "listening", "peer": address.to_string(), "files": files }));
@@ -24,7 +35,16 @@ pub(crate) async fn run(args: ServeArgs, output: &Output) -> Result<(), Failure>
     if files == 0 {
         output.note("nothing was pulled yet; files are served as soon as `zest pull` has verified them");
     }
-    seeder.serve(interrupt()).await?;
+    let failed = async {
+        match beside.await {
+            Ok(()) => std::future::pending().await,
+            Err(failure) => failure,
+        }
+    };
+    tokio::select! {
+        served = seeder.serve(stop) => served?,
+        failure = failed => return Err(failure),
+    }
     let data_bytes = counters.data_bytes();
     output.json(&json!({ "event": "stopped", "data_bytes": data_bytes, "peers": counters.peers() }));
     output.result(format_args!("{data_bytes} bytes of file data sent to {} peers", counters.peers()), data_bytes);

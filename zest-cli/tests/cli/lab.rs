@@ -165,10 +165,28 @@ impl Lab {
         }
     }
 
+    /// Waits until pulls have noted so many chunks in their journals.
+    pub(crate) async fn until_noted(&self, chunks: u64) {
+        let noted = || {
+            let blobs = self.repo_folder().join("blobs");
+            let journals = files_below(&blobs).into_iter().filter(|path| path.to_string_lossy().ends_with("-journal"));
+            journals
+                .map(|path| std::fs::metadata(blobs.join(path)).map_or(0, |journal| journal.len() / 44))
+                .sum::<u64>()
+        };
+        let poll = async {
+            while noted() < chunks {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PROCESS_DEADLINE, poll).await.expect("nothing is noted");
+    }
+
     #[track_caller]
     pub(crate) fn assert_no_partial_files(&self) {
+        let endings = ["zest", "zest-journal", "tmp"];
         let is_partial =
-            |path: &PathBuf| path.extension().is_some_and(|extension| extension == "zest" || extension == "tmp");
+            |path: &PathBuf| path.extension().is_some_and(|extension| endings.iter().any(|e| extension == *e));
         let left: Vec<_> = files_below(&self.home()).into_iter().filter(is_partial).collect();
         assert!(left.is_empty(), "left behind: {left:?}");
     }

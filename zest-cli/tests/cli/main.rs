@@ -4,10 +4,16 @@
 #![expect(clippy::print_stderr, reason = "a test that cannot be tried says so")]
 
 mod bad_input;
+mod cache;
 mod lab;
+mod leaks;
+mod legacy_peers;
+mod legacy_serving;
 mod listing;
 mod network;
 mod peers;
+mod privacy;
 mod pull;
+mod reuse;
 mod serving;
 mod stopping;

@@ -25,15 +25,15 @@ const MEMORY_BYTES_MAX: u64 = 100_000_000;
 const FILE: &str = "model-00001-of-00002.safetensors";
 
 /// A machine that has pulled the model and serves it.
-struct Machine {
+pub(crate) struct Machine {
     home: PathBuf,
     child: Child,
     stdout: Lines<BufReader<ChildStdout>>,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 impl Machine {
-    async fn start(lab: &Lab, token: Option<&str>) -> Self {
+    pub(crate) async fn start(lab: &Lab, token: Option<&str>) -> Self {
         let home = lab.folder.path().join("server");
         let command = |args: &[&str]| {
             let mut command = lab.command_at(&home, args);
@@ -41,7 +41,10 @@ impl Machine {
             command
         };
         finish(command(&["pull", REPO]).spawn().unwrap()).await.assert_ok();
-        let mut serve = command(&["serve", "--listen", "127.0.0.1:0", "--format", "json"]);
+        Self::serve(home.clone(), command(&["serve", "--listen", "127.0.0.1:0", "--format", "json"])).await
+    }
+
+    async fn serve(home: PathBuf, mut serve: tokio::process::Command) -> Self {
         let mut child = serve.stderr(Stdio::null()).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap()).lines();
         let listening = next_event(&mut stdout).await;
@@ -56,7 +59,7 @@ impl Machine {
     }
 
     /// Stops it, and returns what it says in the end. Fails if it has died or grown before.
-    async fn stop(mut self) -> Value {
+    pub(crate) async fn stop(mut self) -> Value {
         let peak_bytes = peak_memory_bytes(self.child.id().unwrap());
         assert!(peak_bytes < MEMORY_BYTES_MAX, "peak memory: {peak_bytes} bytes");
         kill_process(Pid::from_raw(self.child.id().unwrap() as i32).unwrap(), Signal::TERM).unwrap();
@@ -78,19 +81,19 @@ fn peak_memory_bytes(process: u32) -> u64 {
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
 }
 
-async fn within<T>(future: impl Future<Output = T>) -> T {
+pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
     timeout(DEADLINE, future).await.expect("the server does nothing")
 }
 
-fn swarm(lab: &Lab) -> [u8; 20] {
+pub(crate) fn swarm(lab: &Lab) -> [u8; 20] {
     PeerClient::repo_swarm(&lab.faulty.address().to_string(), "model", REPO)
 }
 
-fn content(lab: &Lab) -> Vec<u8> {
+pub(crate) fn content(lab: &Lab) -> Vec<u8> {
     std::fs::read(lab.model().join(FILE)).unwrap()
 }
 
-fn hash(content: &[u8]) -> [u8; 32] {
+pub(crate) fn hash(content: &[u8]) -> [u8; 32] {
     let leaves: Vec<Leaf> = chunks(content).map(Leaf::of).collect();
     let hash: FileHash = Leaf::file_hash(&leaves);
     *hash.as_bytes()
@@ -105,7 +108,7 @@ impl Lab {
     }
 
     /// That the whole model comes from a peer, while the origin has no data.
-    async fn assert_served_by(&self, server: SocketAddr) {
+    pub(crate) async fn assert_served_by(&self, server: SocketAddr) {
         self.faulty.add(Rule::path_contains(ENTRY_PATH, Fault::status(503)));
         let said = self.pull_from_server(server).await;
         said.assert_ok();
@@ -405,4 +408,48 @@ fn change_in_place(home: &Path, name: &str) {
     file.seek(SeekFrom::Start(middle as u64)).unwrap();
     file.write_all(&bytes[middle..=middle]).unwrap();
     file.set_modified(metadata.modified().unwrap()).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_a_cache_without_an_index_when_seeded_then_it_is_served() {
+    let lab = Lab::new().await;
+    Machine::start(&lab, None).await.stop().await;
+    let home = lab.folder.path().join("server");
+    std::fs::remove_dir_all(home.join("zest")).unwrap();
+
+    let seed = |args: &[&str]| lab.command_at(&home, &[&["seed", "--format", "json"], args].concat());
+    let first = finish(seed(&["--index-only"]).spawn().unwrap()).await;
+    let second = finish(seed(&["--index-only", REPO]).spawn().unwrap()).await;
+    let elsewhere = finish(seed(&["--index-only", "lab/other"]).spawn().unwrap()).await;
+    let server = Machine::serve(home.clone(), seed(&["--listen", "127.0.0.1:0"])).await;
+
+    let last = |said: &Said| {
+        said.assert_ok();
+        said.events().pop().unwrap()
+    };
+    assert!(last(&first)["files"].as_u64().unwrap() >= 2, "{}", first.stdout);
+    assert_eq!(0, last(&second)["files"], "{}", second.stdout);
+    assert_eq!(0, elsewhere.events()[0]["files"], "{}", elsewhere.stdout);
+    lab.assert_served_by(server.address).await;
+    kill_process(Pid::from_raw(server.child.id().unwrap() as i32).unwrap(), Signal::TERM).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_a_cached_file_that_is_not_what_the_listing_says_when_seeded_then_it_is_passed_over() {
+    let lab = Lab::new().await;
+    lab.pull().await.assert_ok();
+    std::fs::remove_dir_all(lab.home().join("zest")).unwrap();
+    let commit = std::fs::read_to_string(lab.repo_folder().join("refs/main")).unwrap();
+    let path = std::fs::canonicalize(lab.repo_folder().join("snapshots").join(commit).join(FILE)).unwrap();
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[70_000] ^= 1;
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(&path, bytes).unwrap();
+
+    let said = lab.zest(&["seed", "--index-only", "--format", "json"]).await;
+
+    said.assert_ok();
+    let passed: Vec<_> = said.events().into_iter().filter(|event| event["event"] == "passed").collect();
+    assert_eq!(1, passed.len(), "{}", said.stdout);
+    assert_eq!(path.to_str().unwrap(), passed[0]["path"]);
 }

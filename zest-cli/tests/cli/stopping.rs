@@ -13,6 +13,7 @@ async fn stop_in_the_middle(lab: &Lab, signal: Signal) -> crate::lab::Said {
     let pid = Pid::from_raw(child.id().unwrap() as i32).unwrap();
     let data_is_asked_for = lab.faulty.until(|seen| seen.iter().any(|request| request.target.contains(ENTRY_PATH)));
     tokio::time::timeout(PROCESS_DEADLINE, data_is_asked_for).await.expect("zest asks for no data");
+    lab.until_noted(8).await;
     kill_process(pid, signal).unwrap();
     let said = finish(child).await;
     lab.faulty.clear();
@@ -27,9 +28,25 @@ async fn given_a_pull_killed_in_the_middle_when_pulled_again_then_it_succeeds() 
 
     assert_eq!(None, said.code);
     assert!(!lab.repo_folder().join("refs/main").exists());
-    let exposed = crate::lab::files_below(&lab.repo_folder().join("snapshots"));
-    assert!(!exposed.iter().any(|path| path.to_string_lossy().ends_with(".safetensors")), "{exposed:?}");
-    lab.pull().await.assert_ok();
+    let snapshots = lab.repo_folder().join("snapshots");
+    for path in crate::lab::files_below(&snapshots) {
+        let source = lab.model().join(path.components().skip(1).collect::<std::path::PathBuf>());
+        assert_eq!(std::fs::read(source).unwrap(), std::fs::read(snapshots.join(&path)).unwrap(), "{}", path.display());
+    }
+    assert_goes_on(&lab).await;
+}
+
+/// That the next pull fetches only what is missing.
+async fn assert_goes_on(lab: &Lab) {
+    let said = lab.pull().await;
+    let summary = said.summary();
+    let bytes = |kind: &str, source: &str| summary[kind][source].as_u64().unwrap();
+    let local = bytes("file_bytes", "local");
+    assert!(local > 0, "{summary}");
+    let resumed: u64 =
+        said.events().iter().filter(|e| e["event"] == "resumed").map(|e| e["bytes"].as_u64().unwrap()).sum();
+    assert!(resumed > 0 && resumed <= local, "{resumed} of {local}");
+    assert_eq!(lab.model_files().iter().map(|file| file.len() as u64).sum::<u64>(), local + bytes("file_bytes", "cdn"));
     lab.assert_pulled();
 }
 
@@ -42,8 +59,39 @@ async fn given_a_pull_that_is_interrupted_when_it_ends_then_130_and_how_to_go_on
 
         lab.assert_failed(&said, 130, "interrupted");
         assert!(said.stderr.contains("run the same command again"), "{}", said.stderr);
-        lab.assert_no_partial_files();
-        lab.pull().await.assert_ok();
-        lab.assert_pulled();
+        assert_goes_on(&lab).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_a_killed_pull_without_its_journal_when_pulled_again_then_the_bytes_are_looked_at_themselves() {
+    let lab = Lab::new().await;
+    stop_in_the_middle(&lab, Signal::KILL).await;
+    let blobs = lab.repo_folder().join("blobs");
+    for path in crate::lab::files_below(&blobs).into_iter().filter(|path| path.to_string_lossy().ends_with("-journal"))
+    {
+        std::fs::remove_file(blobs.join(path)).unwrap();
+    }
+
+    assert_goes_on(&lab).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_remains_that_are_damaged_when_pulled_again_then_only_what_is_right_is_used() {
+    let lab = Lab::new().await;
+    stop_in_the_middle(&lab, Signal::KILL).await;
+    let blobs = lab.repo_folder().join("blobs");
+    let partials =
+        crate::lab::files_below(&blobs).into_iter().filter(|path| path.extension().is_some_and(|e| e == "zest"));
+    for path in partials {
+        let (path, mut bytes) = (blobs.join(&path), std::fs::read(blobs.join(&path)).unwrap());
+        if let Some(byte) = bytes.get_mut(300_000) {
+            *byte ^= 1;
+        }
+        std::fs::write(path, bytes).unwrap();
+    }
+
+    lab.pull().await.assert_ok();
+
+    lab.assert_pulled();
 }

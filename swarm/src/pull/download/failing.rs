@@ -75,7 +75,15 @@ impl Job {
             if open.idle_ticks > IDLE_TICKS_MAX {
                 let what = open.group.file().path.clone();
                 let reason = format!("no source brought the last {missing_bytes} bytes");
-                self.fail_file(number, client::Error::Transport { what, reason }.into()).await;
+                let [.., local] = work.ledger().by_source();
+                let error = if local > 0 {
+                    // What was there may be cut in another way than what is to come.
+                    work.partial.discard();
+                    Error::Integrity { path: what, reason }
+                } else {
+                    client::Error::Transport { what, reason }.into()
+                };
+                self.fail_file(number, error).await;
             }
         }
     }
@@ -87,6 +95,9 @@ impl Job {
             // Bytes can be damaged on the way; a source that is wrong twice is wrong.
             let what = open.group.file().path.clone();
             self.shared.tell(Event::Retry { what, reason: error.to_string() }).await;
+            if let Some(work) = &open.work {
+                work.partial.discard();
+            }
             self.enqueue(Group { is_second_try: true, ..open.group });
             return;
         }
@@ -121,7 +132,7 @@ impl Job {
 
     /// Gives up every file but those that are just being put in place.
     fn give_up(&mut self) {
-        let waiting = self.waiting.drain(..).chain(self.waiting_whole.drain(..));
+        let waiting = self.waiting.drain(..).chain(self.waiting_whole.drain(..)).chain(self.lockouts.drain());
         self.not_tried += waiting.map(|group| group.files.len()).sum::<usize>();
         let open = self.open.iter().filter(|(_, open)| !open.is_closing);
         let unfinished: Vec<usize> = open.map(|(number, _)| *number).collect();

@@ -1,0 +1,207 @@
+//! The part of peers that bring whole xorbs: which ones a file needs, and where their chunks belong.
+
+use std::sync::Arc;
+
+use xet_cas::{ChunkRange, Leaf, XorbHash};
+
+use super::{Ledger, List, PeerNumber, Region, Task};
+
+/// A xorb is fetched whole only if at least one in so many of its chunks, as far as they are known of, is missing.
+const CHUNKS_PER_MISSING_MAX: u64 = 2;
+
+/// A xorb that is asked of a peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct XorbTask {
+    pub(crate) xorb: XorbHash,
+    /// Up to the last one that the file needs.
+    pub(crate) chunks: ChunkRange,
+    /// What is known of its front.
+    list: Option<Arc<[(u64, Leaf)]>>,
+}
+
+impl XorbTask {
+    /// The whole list of the xorb, if that is known: it proves itself.
+    pub(crate) fn whole_list(&self) -> Option<Arc<[Leaf]>> {
+        let leaves: Arc<[Leaf]> = self.list.as_ref()?.iter().map(|(_, leaf)| *leaf).collect();
+        (leaves.len() >= self.chunks.end as usize && Leaf::xorb_hash(&leaves) == self.xorb).then_some(leaves)
+    }
+}
+
+impl Ledger {
+    /// A xorb of which chunks are missing, for `peer`, from the back. See [`claim`](Self::claim).
+    pub(crate) fn claim_xorb(
+        &mut self,
+        peer: PeerNumber,
+        claims_max: usize,
+        may_have: impl Fn(&XorbHash) -> bool,
+    ) -> Option<Task> {
+        let is_free = |region: &&Region| {
+            let claims = self.xorb_claims.get(&region.xorb).map_or(0, Vec::len);
+            claims + region.claims() < claims_max
+        };
+        let wanted = self.regions.iter().rev().filter(|region| region.missing_bytes > 0 && may_have(&region.xorb));
+        let xorb = wanted.filter(is_free).find(|region| self.is_worthwhile(region.xorb))?.xorb;
+        let end = self.regions_of(xorb).map(|region| region.chunks.end).max()?;
+        let list = self.regions_of(xorb).find_map(|region| match &region.list {
+            List::Known { leaves, .. } if region.chunks.start == 0 => Some(leaves.clone()),
+            _ => None,
+        });
+        self.xorb_claims.entry(xorb).or_default().push(peer);
+        Some(Task::Xorb(XorbTask { xorb, chunks: ChunkRange { start: 0, end }, list }))
+    }
+
+    /// Whether there is a xorb of which chunks are missing.
+    pub(crate) fn wants_xorb(&self, may_have: impl Fn(&XorbHash) -> bool) -> bool {
+        let wanted = |region: &Region| region.missing_bytes > 0 && may_have(&region.xorb);
+        self.regions.iter().any(|region| wanted(region) && self.is_worthwhile(region.xorb))
+    }
+
+    /// Which chunks of a xorb belong where in the file, for what is missing. `starts`: where each chunk begins in the
+    /// xorb's uncompressed bytes, and where the last one ends. Where the plan has other lengths nothing belongs.
+    pub(crate) fn places_of(&self, xorb: XorbHash, starts: &[u64]) -> Vec<(ChunkRange, u64)> {
+        let place = |region: &Region| {
+            let (start, end) = (starts.get(region.chunks.start as usize)?, starts.get(region.chunks.end as usize)?);
+            let fits = region.missing_bytes > 0 && end.checked_sub(*start) == Some(region.range.length());
+            fits.then_some((region.chunks, region.range.start))
+        };
+        self.regions_of(xorb).filter_map(place).collect()
+    }
+
+    pub(super) fn release_xorb(&mut self, peer: PeerNumber, xorb: XorbHash) {
+        if let Some(claims) = self.xorb_claims.get_mut(&xorb) {
+            claims.retain(|claim| *claim != peer);
+        }
+    }
+
+    fn regions_of(&self, xorb: XorbHash) -> impl Iterator<Item = &Region> {
+        self.regions.iter().filter(move |region| region.xorb == xorb)
+    }
+
+    /// Whether so much of a xorb is missing that fetching all of it is not mostly waste.
+    fn is_worthwhile(&self, xorb: XorbHash) -> bool {
+        let missing = self.regions_of(xorb).filter(|region| region.missing_bytes > 0);
+        let chunks: u64 = missing.map(|region| u64::from(region.chunks.count())).sum();
+        let known = self.regions_of(xorb).map(|region| u64::from(region.chunks.end)).max().unwrap_or(0);
+        chunks * CHUNKS_PER_MISSING_MAX >= known
+    }
+}
+
+impl Region {
+    /// Peers that are asked for its list, or for a part of it.
+    fn claims(&self) -> usize {
+        match &self.list {
+            List::Unknown { asked } => asked.len(),
+            List::Known { blocks, .. } => blocks.iter().map(|block| block.claims.len()).max().unwrap_or(0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use xet_cas::{ByteRange, ChunkRange, FetchEntry, Leaf, Reconstruction, Term, XorbHash};
+
+    use super::super::{CLAIMS_MAX, Claim, Ledger, Source, Task};
+    use crate::plan::FilePlan;
+    use crate::present::Present;
+
+    fn leaves(seed: u8) -> Vec<Leaf> {
+        (0..20_u8).map(|index| Leaf::of(&[seed, index].repeat(500 + usize::from(index)))).collect()
+    }
+
+    fn bytes(leaves: &[Leaf]) -> u32 {
+        leaves.iter().map(|leaf| leaf.length).sum()
+    }
+
+    /// A file of runs of xorbs: which one, and which of its chunks.
+    fn ledger(runs: &[(u8, u32, u32)]) -> Ledger {
+        let (mut terms, mut entries) = (Vec::new(), Vec::<FetchEntry>::new());
+        for (seed, start, end) in runs.iter().copied() {
+            let list = leaves(seed);
+            let (xorb, chunks) = (Leaf::xorb_hash(&list), ChunkRange { start, end });
+            terms.push(Term { xorb, chunks, unpacked_length: bytes(&list[start as usize..end as usize]) });
+            entries.push(FetchEntry { xorb, chunks, bytes: ByteRange { start: 0, end: 1 }, url: String::new() });
+        }
+        let total = terms.iter().map(|term| u64::from(term.unpacked_length)).sum();
+        let plan = Reconstruction { offset_into_first_term: 0, terms, entries };
+        Ledger::new(&FilePlan::new(plan, total).unwrap(), total, &Present::default())
+    }
+
+    fn xorb(seed: u8) -> XorbHash {
+        Leaf::xorb_hash(&leaves(seed))
+    }
+
+    fn claimed(ledger: &mut Ledger, peer: usize, claims_max: usize) -> Option<XorbHash> {
+        match ledger.claim_xorb(peer, claims_max, |_| true)? {
+            Task::Xorb(task) => Some(task.xorb),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn given_xorbs_when_claimed_then_from_the_back_and_not_what_others_do_until_the_end() {
+        let mut ledger = ledger(&[(1, 0, 20), (2, 0, 20)]);
+
+        assert_eq!(Some(xorb(2)), claimed(&mut ledger, 1, 1));
+        assert_eq!(Some(xorb(1)), claimed(&mut ledger, 2, 1));
+        assert_eq!(None, claimed(&mut ledger, 3, 1));
+        assert_eq!(Some(xorb(2)), claimed(&mut ledger, 3, CLAIMS_MAX));
+        // Peers of version 2 leave alone what is claimed, while there is anything else.
+        assert_eq!(None, ledger.claim(4, 1));
+        ledger.release(2, Claim::Xorb(xorb(1)));
+        assert!(matches!(ledger.claim(4, 1), Some(Task::List(_))));
+        assert_eq!(None, claimed(&mut ledger, 5, 1));
+    }
+
+    #[test]
+    fn given_a_xorb_of_which_little_is_needed_when_claimed_then_it_is_not() {
+        let mut ledger = ledger(&[(1, 15, 20), (2, 10, 20)]);
+
+        assert_eq!(Some(xorb(2)), claimed(&mut ledger, 1, 1));
+        assert_eq!(None, claimed(&mut ledger, 1, 1));
+        assert!(ledger.wants_xorb(|_| true) && !ledger.wants_xorb(|wanted| *wanted == xorb(1)));
+    }
+
+    #[test]
+    fn given_a_known_list_when_the_xorb_is_claimed_then_it_is_told_only_if_it_is_all_of_it() {
+        for (end, is_whole) in [(20, true), (19, false)] {
+            let mut ledger = ledger(&[(1, 0, end)]);
+            let mut offset = 0;
+            let list = leaves(1).into_iter().take(end as usize).map(|leaf| {
+                offset += u64::from(leaf.length);
+                (offset - u64::from(leaf.length), leaf)
+            });
+            let list: Vec<_> = list.collect();
+            ledger.take_list(ByteRange { start: 0, end: offset }, list).unwrap();
+
+            let Some(Task::Xorb(task)) = ledger.claim_xorb(1, 1, |_| true) else { panic!("not claimed") };
+
+            assert_eq!(is_whole.then(|| leaves(1)), task.whole_list().map(|list| list.to_vec()));
+        }
+    }
+
+    #[test]
+    fn given_chunks_of_a_xorb_when_placed_then_everywhere_the_plan_says_and_only_where_lengths_agree() {
+        let mut ledger = ledger(&[(1, 0, 12), (2, 0, 20), (1, 4, 20)]);
+        let list = leaves(1);
+        let mut starts = vec![0];
+        starts.extend(list.iter().scan(0, |end, leaf| {
+            *end += u64::from(leaf.length);
+            Some(*end)
+        }));
+        let (first, second) = (bytes(&list[..12]), bytes(&leaves(2)));
+
+        let run = |start, end| ChunkRange { start, end };
+        let last = u64::from(first + second);
+        assert_eq!([(run(0, 12), 0), (run(4, 20), last)], ledger.places_of(xorb(1), &starts)[..]);
+        assert_eq!([(run(0, 12), 0)], ledger.places_of(xorb(1), &starts[..13])[..]);
+        let shifted: Vec<u64> = starts.iter().enumerate().map(|(at, start)| start + u64::from(at > 4)).collect();
+        assert_eq!([] as [(ChunkRange, u64); 0], ledger.places_of(xorb(1), &shifted)[..]);
+
+        // What is there already needs no place.
+        for (start, leaf) in starts.iter().zip(&list).take(12) {
+            assert_eq!(super::super::Reserved::Yours, ledger.reserve(*start, *leaf));
+            ledger.written(*start, Source::Lan);
+        }
+        assert_eq!([(run(4, 20), last)], ledger.places_of(xorb(1), &starts)[..]);
+    }
+}
