@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import urllib.request
 from pathlib import Path
 
@@ -118,12 +119,12 @@ def check_same(expected, folder, what):
     check(not wrong, f"{what}: differs from what was published: {', '.join(wrong)}")
 
 
-class Server:
-    """A zest process that listens, from the `with` line to its end."""
+class Program:
+    """A process that tells what happens as a JSON object per line, from the `with` line to its end."""
 
-    def __init__(self, argv, env):
-        self.argv = [str(part) for part in argv] + ["--format", "json"]
-        self.name = " ".join(["zest", self.argv[1]])
+    def __init__(self, name, argv, env):
+        self.name = name
+        self.argv = [str(part) for part in argv]
         self.env = env
         self.lines = queue.Queue()
 
@@ -134,11 +135,14 @@ class Server:
         )
         threading.Thread(target=self._read, daemon=True).start()
         try:
-            self.listening = self.event("listening", timeout=30)
+            self.started()
         except BaseException:
             self.__exit__()
             raise
         return self
+
+    def started(self):
+        """Waits until it can be used."""
 
     def __exit__(self, *_):
         if self.process.poll() is None:
@@ -152,15 +156,39 @@ class Server:
 
     def event(self, name, timeout):
         """The next event of this name; others are passed over."""
+        deadline = time.monotonic() + timeout
         while True:
             try:
-                line = self.lines.get(timeout=timeout)
+                line = self.lines.get(timeout=max(0, deadline - time.monotonic()))
             except queue.Empty:
-                raise Failure(f"{self.name}: no event {name!r} in {timeout} s") from None
+                raise Failure(f"{self.name}: no event {name!r} in {timeout:.0f} s") from None
             check(line is not None, f"{self.name}: ended without the event {name!r}")
             event = json.loads(line)
             if event["event"] == name:
                 return event
+            self.passed_over(event)
+
+    def passed_over(self, event):
+        """Sees events that nobody waits for."""
+
+    def ended(self, timeout):
+        """Waits for its end, which must be a good one."""
+        try:
+            code = self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise Failure(f"{self.name}: did not end in {timeout} s") from None
+        check(code == 0, f"{self.name}: exit {code}")
+
+
+class Server(Program):
+    """A zest process that listens."""
+
+    def __init__(self, argv, env):
+        argv = [str(part) for part in argv] + ["--format", "json"]
+        super().__init__(" ".join(["zest", argv[1]]), argv, env)
+
+    def started(self):
+        self.listening = self.event("listening", timeout=30)
 
     def cpu_seconds(self):
         """User and system time so far, from /proc."""
@@ -178,7 +206,7 @@ class Server:
         """Asks it to end, and gives its last event."""
         self.process.terminate()
         stopped = self.event("stopped", timeout=30)
-        check(self.process.wait(timeout=30) == 0, f"{self.name}: exit {self.process.returncode}")
+        self.ended(timeout=30)
         return stopped
 
 

@@ -12,7 +12,8 @@ const ALLOWED_FAST_MAX: u32 = 1_000;
 /// connecting anew gains nothing.
 ///
 /// Addresses of version 4 count without their last byte; those of version 6, of which BEP 6 does not speak,
-/// count whole, as in libtorrent. Returns as many pieces as asked for, but no more than there are, nor than
+/// count whole, as in libtorrent. (That counts those of version 4 whole, too: its sets are other ones unless their
+/// last byte is 0.) Returns as many pieces as asked for, but no more than there are, nor than
 /// 1,000, in the order in which they were found.
 pub fn allowed_fast_set(wanted: u32, piece_count: u32, info_hash: &InfoHash, address: IpAddr) -> Vec<u32> {
     let wanted = wanted.min(ALLOWED_FAST_MAX);
@@ -58,6 +59,16 @@ mod tests {
 
         assert_eq!(vec![1059, 431, 808, 1217, 287, 376, 1188], of_bep_6(7, address));
         assert_eq!(vec![1059, 431, 808, 1217, 287, 376, 1188, 353, 508], of_bep_6(9, address));
+    }
+
+    #[test]
+    fn given_what_libtorrent_allowed_an_address_of_version_6_when_computed_then_the_set_is_the_same() {
+        let info_hash = "6649229ac76afb7d8cc443ce0c54b4f336565771".parse().unwrap();
+
+        let mut set = allowed_fast_set(5, 61, &info_hash, "fd77::2".parse().unwrap());
+        set.sort_unstable();
+
+        assert_eq!(vec![3, 6, 22, 27, 30], set);
     }
 
     #[test]
