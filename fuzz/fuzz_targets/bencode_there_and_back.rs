@@ -1,4 +1,7 @@
 //! See [`zest_fuzz::bencode_there_and_back`].
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data| zest_fuzz::bencode_there_and_back(data));
+#[global_allocator]
+static ALLOCATOR: peak_alloc::PeakAlloc = peak_alloc::PeakAlloc;
+
+libfuzzer_sys::fuzz_target!(|data| zest_fuzz::within_budget(zest_fuzz::bencode_there_and_back, data));

@@ -15,8 +15,14 @@ mod budget {
 
     #[test]
     fn given_the_committed_seeds_when_replayed_then_every_law_keeps_to_its_budget() {
-        let laws =
-            [("bep_xet", zest_fuzz::bep_xet as Law), ("bep_xet_there_and_back", zest_fuzz::bep_xet_there_and_back)];
+        let laws = [
+            ("bencode", zest_fuzz::bencode as Law),
+            ("bencode_there_and_back", zest_fuzz::bencode_there_and_back),
+            ("bt_wire", zest_fuzz::bt_wire),
+            ("bt_wire_there_and_back", zest_fuzz::bt_wire_there_and_back),
+            ("bep_xet", zest_fuzz::bep_xet),
+            ("bep_xet_there_and_back", zest_fuzz::bep_xet_there_and_back),
+        ];
         for (target, law) in laws {
             let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds").join(target);
             for seed in fs::read_dir(folder).unwrap() {

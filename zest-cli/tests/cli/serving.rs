@@ -411,11 +411,49 @@ async fn given_a_file_that_changes_underneath_when_asked_for_then_not_a_byte_of_
     server.stop().await;
 }
 
-/// Flips a bit in the middle of a pulled file, which keeps its length and its time of change.
-fn change_in_place(home: &Path, name: &str) {
+/// What happens to a cache while it is served: a peer that has asked before gets right bytes or none.
+#[tokio::test(flavor = "multi_thread")]
+async fn given_a_file_that_is_cut_replaced_or_deleted_underneath_when_asked_for_then_no_wrong_byte() {
+    let cut = |path: &Path| std::fs::OpenOptions::new().write(true).open(path).unwrap().set_len(100_000).unwrap();
+    let replace = |path: &Path| {
+        let other = path.with_extension("other");
+        std::fs::write(&other, vec![7; std::fs::metadata(path).unwrap().len() as usize]).unwrap();
+        std::fs::rename(other, path).unwrap();
+    };
+    let delete = |path: &Path| std::fs::remove_file(path).unwrap();
+    for (what, happens) in [("cut", &cut as &dyn Fn(&Path)), ("replaced", &replace), ("deleted", &delete)] {
+        let lab = Lab::new().await;
+        let server = Machine::start(&lab, None).await;
+        let content = content(&lab);
+        let (file, bytes) = (hash(&content), content.len() as u64);
+        let mut before = server.client(&lab).await;
+        assert_eq!(content, within(before.file_bytes(file, 0, bytes)).await.unwrap().bytes());
+
+        happens(&pulled_path(&server.home, FILE));
+
+        // An open descriptor still has the bytes of a file whose name has gone.
+        let answer = within(before.file_bytes(file, 0, bytes)).await.unwrap().bytes();
+        assert!(answer == content || answer.is_empty(), "{what}: {} bytes", answer.len());
+        let mut after = server.client(&lab).await;
+        let answer = within(after.file_bytes(file, 0, bytes)).await.unwrap().bytes();
+        assert!(answer == content || answer.is_empty(), "{what}: {} bytes", answer.len());
+        lab.pull_from_server(server.address).await.assert_ok();
+        lab.assert_pulled();
+        drop((before, after));
+        server.stop().await;
+    }
+}
+
+/// Where the bytes of a pulled file are.
+fn pulled_path(home: &Path, name: &str) -> PathBuf {
     let repo = home.join("hf/hub/models--lab--model");
     let commit = std::fs::read_to_string(repo.join("refs/main")).unwrap();
-    let path = std::fs::canonicalize(repo.join("snapshots").join(commit).join(name)).unwrap();
+    std::fs::canonicalize(repo.join("snapshots").join(commit).join(name)).unwrap()
+}
+
+/// Flips a bit in the middle of a pulled file, which keeps its length and its time of change.
+fn change_in_place(home: &Path, name: &str) {
+    let path = pulled_path(home, name);
     let (metadata, mut bytes) = (std::fs::metadata(&path).unwrap(), std::fs::read(&path).unwrap());
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
