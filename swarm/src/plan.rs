@@ -79,6 +79,13 @@ pub(crate) struct Use {
     pub(crate) file_offset: u64,
 }
 
+impl Use {
+    /// Its bytes of the file.
+    pub(crate) fn file_range(&self) -> ByteRange {
+        ByteRange { start: self.file_offset, end: self.file_offset + u64::from(self.unpacked_length) }
+    }
+}
+
 /// What of an entry is to be fetched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Need {
@@ -191,10 +198,7 @@ impl EntryPlan {
 
     /// Which runs of the entry's chunks are which bytes of the file.
     pub(crate) fn file_ranges(&self) -> impl Iterator<Item = (ChunkRange, ByteRange)> {
-        self.uses.iter().map(|term| {
-            let range = ByteRange { start: term.file_offset, end: term.file_offset + u64::from(term.unpacked_length) };
-            (term.chunks, range)
-        })
+        self.uses.iter().map(|term| (term.chunks, term.file_range()))
     }
 
     /// Begins to place the entry's chunks, the first of them first.

@@ -546,7 +546,7 @@ fn begin_locally(
     index: &Index,
 ) -> Result<Local, Error> {
     let (partial, taken_up) = Partial::take_up(remains, folder, etag, bytes)?;
-    let mut present = resume::look(&partial, &taken_up, &plan, bytes)?;
+    let mut present = resume::look(&partial, &taken_up, &plan)?;
     let left_bytes = present.bytes();
     reuse::copy(&partial, &plan, index, &mut present)?;
     Ok(Local { plan, partial, present, left_bytes })
