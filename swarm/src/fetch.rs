@@ -384,7 +384,9 @@ impl WholeFile {
         let mut piece = vec![0; BATCH_BYTES];
         while whole.offset < left {
             let length = (left - whole.offset).min(BATCH_BYTES as u64) as usize;
-            whole.partial.read(&mut piece[..length], whole.offset)?;
+            if whole.partial.read(&mut piece[..length], whole.offset).is_err() {
+                break;
+            }
             whole.hasher.update(&piece[..length]);
             whole.offset += length as u64;
         }
