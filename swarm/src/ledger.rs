@@ -235,8 +235,20 @@ impl Ledger {
         if self.missing_bytes == 0 || self.leaves.contains_key(&offset) {
             return Reserved::Taken;
         }
+        if self.reaches_into_others(offset, leaf) {
+            // Chunks are written once and not read again, so none may reach into another. Of a proved list the other
+            // one is wrong, and nobody is to blame for this one.
+            return if self.listed_at(offset).is_some() { Reserved::Taken } else { Reserved::Differs };
+        }
         self.leaves.insert(offset, Written { leaf, source: None });
         Reserved::Yours
+    }
+
+    /// Whether a chunk would be written over others.
+    fn reaches_into_others(&self, offset: u64, leaf: Leaf) -> bool {
+        let end = offset + u64::from(leaf.length);
+        let before = self.leaves.range(..end).next_back();
+        before.is_some_and(|(other, written)| other + u64::from(written.leaf.length) > offset)
     }
 
     /// Whether a chunk is the one that was proved to belong at this offset; true also if nothing was proved.
@@ -562,6 +574,18 @@ mod tests {
         assert!(ledger.is_complete() && ledger.is_entry_complete(0) && asked > 0);
         let order = [0, 1, 2, 3, 4, 0, 1, 2, 0, 1, 2].map(leaf);
         assert_eq!(Some(order.to_vec()), ledger.take_leaves());
+    }
+
+    #[test]
+    fn given_chunks_that_overlap_when_offered_then_only_the_first_is_written() {
+        let long = Leaf { length: 2 * CHUNK, ..leaf(7) };
+        let mut ledger = ledger(&[(0, 10)]);
+        write(&mut ledger, u64::from(CHUNK), leaf(1), Source::Origin);
+
+        assert_eq!(Reserved::Differs, ledger.reserve(0, long));
+        assert_eq!(Reserved::Differs, ledger.reserve(u64::from(CHUNK + CHUNK / 2), leaf(1)));
+        assert_eq!(Reserved::Yours, ledger.reserve(0, leaf(0)));
+        assert_eq!(Reserved::Yours, ledger.reserve(u64::from(2 * CHUNK), long));
     }
 
     #[test]
