@@ -232,7 +232,7 @@ impl Ledger {
         if !self.agrees(offset, leaf) {
             return Reserved::Differs;
         }
-        if self.missing_bytes == 0 || self.leaves.contains_key(&offset) {
+        if self.missing_bytes == 0 || self.leaves.get(&offset).is_some_and(|there| there.leaf == leaf) {
             return Reserved::Taken;
         }
         if self.reaches_into_others(offset, leaf) {
@@ -583,6 +583,8 @@ mod tests {
         write(&mut ledger, u64::from(CHUNK), leaf(1), Source::Origin);
 
         assert_eq!(Reserved::Differs, ledger.reserve(0, long));
+        assert_eq!(Reserved::Differs, ledger.reserve(u64::from(CHUNK), leaf(2)));
+        assert_eq!(Reserved::Taken, ledger.reserve(u64::from(CHUNK), leaf(1)));
         assert_eq!(Reserved::Differs, ledger.reserve(u64::from(CHUNK + CHUNK / 2), leaf(1)));
         assert_eq!(Reserved::Yours, ledger.reserve(0, leaf(0)));
         assert_eq!(Reserved::Yours, ledger.reserve(u64::from(2 * CHUNK), long));
