@@ -38,7 +38,7 @@ impl Job {
             }
             Claim::Present(group) => {
                 self.remains.remove(group.file().etag());
-                self.brought.content.local += group.bytes();
+                open.bytes.local = group.bytes();
                 self.shared.written_bytes.fetch_add(group.bytes(), Ordering::Relaxed);
                 self.close_file(number, None).await;
             }
