@@ -291,7 +291,6 @@ impl Progress {
                 self.skip_chunks -= 1;
                 continue;
             }
-            // Decoded before it is placed: a chunk that does not decode can be offered again.
             let chunk = HashedChunk::new(record.decode(&mut self.scratch).map_err(PlaceError::Format)?);
             self.offsets.clear();
             self.cursor.place(record.header.raw_length, &mut self.offsets).map_err(PlaceError::Format)?;
@@ -302,6 +301,8 @@ impl Progress {
                 };
                 shared.written_bytes.fetch_add(written, Ordering::Relaxed);
             }
+            // Only now: a chunk that was not decoded or not taken is offered again.
+            self.cursor.advance(record.header.raw_length);
             self.write_back.extend(&self.offsets, record.header.raw_length, &file.partial);
             self.placed_chunks += 1;
             self.placed_bytes += u64::from(record.header.raw_length);
@@ -343,8 +344,7 @@ pub(crate) async fn fetch_whole(
     let target = file.clone();
     let take_up = tokio::task::spawn_blocking(move || WholeFile::take_up(&remains, &folder, &target));
     let whole = take_up.await.map_err(Error::internal)??;
-    let left_bytes = whole.offset;
-    shared.tell_local(&file.path, left_bytes, 0).await;
+    shared.tell_local(&file.path, whole.left_bytes, 0).await;
     let (mut attempts, mut whole) = (0, Some(whole));
     loop {
         let before = whole.as_ref().map_or(0, |whole| whole.offset);
@@ -360,7 +360,7 @@ pub(crate) async fn fetch_whole(
         shared.tell_retry(file.path.clone(), &error).await;
         pause_after(attempts).await;
     }
-    let WholeFile { partial, hasher, .. } = whole.ok_or_else(|| Error::internal("the file was lost"))?;
+    let WholeFile { partial, hasher, left_bytes, .. } = whole.ok_or_else(|| Error::internal("the file was lost"))?;
     let verified = VerifiedFile::from_digest(partial, &hasher.finish(), file.etag())
         .map_err(|reason| Error::Integrity { path: file.path.clone(), reason })?;
     Ok((verified, left_bytes))
@@ -371,6 +371,8 @@ struct WholeFile {
     partial: Partial,
     hasher: EtagHasher,
     offset: u64,
+    /// What an earlier pull had left and was not fetched again.
+    left_bytes: u64,
 }
 
 impl WholeFile {
@@ -378,7 +380,7 @@ impl WholeFile {
     /// which only a part may be there.
     fn take_up(remains: &Remains, folder: &Path, file: &TreeFile) -> Result<Self, Error> {
         let (partial, taken_up) = Partial::take_up(remains, folder, file.etag(), file.size)?;
-        let mut whole = Self { partial, hasher: EtagHasher::new(file), offset: 0 };
+        let mut whole = Self { partial, hasher: EtagHasher::new(file), offset: 0, left_bytes: 0 };
         let extent = match taken_up {
             TakenUp::Nothing => None,
             TakenUp::Journal | TakenUp::Bytes => whole.partial.next_extent(0).filter(|extent| extent.start == 0),
@@ -387,10 +389,13 @@ impl WholeFile {
         let mut piece = vec![0; BATCH_BYTES];
         while whole.offset < left {
             let length = (left - whole.offset).min(BATCH_BYTES as u64) as usize;
-            whole.partial.read(&mut piece[..length], whole.offset)?;
+            if whole.partial.read(&mut piece[..length], whole.offset).is_err() {
+                break;
+            }
             whole.hasher.update(&piece[..length]);
             whole.offset += length as u64;
         }
+        whole.left_bytes = whole.offset;
         Ok(whole)
     }
 
@@ -410,6 +415,7 @@ impl WholeFile {
         if start != whole.offset {
             whole.hasher = EtagHasher::new(file);
             whole.offset = start;
+            whole.left_bytes = 0;
         }
         let (mut received, mut is_last) = (BytesMut::new(), false);
         while !is_last {

@@ -36,7 +36,7 @@ pub(crate) enum Source {
     Lan,
     Wan,
     Origin,
-    /// Another file on this machine.
+    /// It was on this machine.
     Local,
 }
 
@@ -46,6 +46,8 @@ pub(crate) struct Ledger {
     /// Chunks that are written or being written, by offset.
     leaves: BTreeMap<u64, Written>,
     missing_bytes: u64,
+    /// By entry, of its regions.
+    missing_bytes_of_entries: Vec<u64>,
     regions: Vec<Region>,
     /// Where regions and their copies begin: which region, and whether it is the region itself.
     starts: BTreeMap<u64, (usize, bool)>,
@@ -70,7 +72,14 @@ pub(crate) struct Recurrence {
 #[derive(Debug, Clone, Copy)]
 struct Written {
     leaf: Leaf,
-    is_done: bool,
+    /// Where it came from, once it is written.
+    source: Option<Source>,
+}
+
+impl Written {
+    fn is_done(&self) -> bool {
+        self.source.is_some()
+    }
 }
 
 #[derive(Debug)]
@@ -172,10 +181,12 @@ impl Block {
 impl Ledger {
     /// `present`: what is in the partial file already.
     pub(crate) fn new(plan: &FilePlan, file_bytes: u64, present: &Present) -> Self {
-        let written = present.iter().map(|(offset, leaf)| (*offset, Written { leaf: *leaf, is_done: true }));
+        let written =
+            present.iter().map(|(offset, leaf)| (*offset, Written { leaf: *leaf, source: Some(Source::Local) }));
         let mut ledger = Self {
             leaves: written.collect(),
             missing_bytes: file_bytes.saturating_sub(present.bytes()),
+            missing_bytes_of_entries: vec![0; plan.entries.len()],
             regions: Vec::new(),
             starts: BTreeMap::new(),
             first_places: HashMap::new(),
@@ -184,14 +195,18 @@ impl Ledger {
             by_source: [0, 0, 0, present.bytes()],
         };
         for (entry, plan) in plan.entries.iter().enumerate() {
-            // Terms of the same chunks are one region and its copies.
+            // Terms of the same chunks are one region and its copies, if nothing of them is there: what is missing is
+            // then missing everywhere.
             let mut by_chunks: BTreeMap<_, usize> = BTreeMap::new();
             for (chunks, range) in plan.file_ranges() {
-                let number = *by_chunks.entry(chunks).or_insert(ledger.regions.len());
+                let next = ledger.regions.len();
+                let is_absent = present.bytes_in(range) == 0;
+                let number = if is_absent { *by_chunks.entry(chunks).or_insert(next) } else { next };
                 let is_first = number == ledger.regions.len();
                 ledger.starts.insert(range.start, (number, is_first));
                 if is_first {
                     let missing_bytes = range.length().saturating_sub(present.bytes_in(range));
+                    ledger.missing_bytes_of_entries[entry] += missing_bytes;
                     let list = List::Unknown { asked: Vec::new() };
                     let (xorb, copies) = (plan.entry.xorb, Vec::new());
                     ledger.regions.push(Region { entry, range, xorb, chunks, copies, missing_bytes, list });
@@ -213,7 +228,7 @@ impl Ledger {
     }
 
     pub(crate) fn is_entry_complete(&self, entry: usize) -> bool {
-        self.regions.iter().filter(|region| region.entry == entry).all(|region| region.missing_bytes == 0)
+        self.missing_bytes_of_entries.get(entry).is_none_or(|missing_bytes| *missing_bytes == 0)
     }
 
     /// Bytes that came from LAN, WAN and origin, and that were here.
@@ -226,7 +241,7 @@ impl Ledger {
     pub(crate) fn take_leaves(&mut self) -> Option<Vec<Leaf>> {
         let mut end = 0;
         for (offset, written) in &self.leaves {
-            if *offset != end || !written.is_done {
+            if *offset != end || !written.is_done() {
                 return None;
             }
             end += u64::from(written.leaf.length);
@@ -240,11 +255,23 @@ impl Ledger {
         if !self.agrees(offset, leaf) {
             return Reserved::Differs;
         }
-        if self.missing_bytes == 0 || self.leaves.contains_key(&offset) {
+        if self.missing_bytes == 0 || self.leaves.get(&offset).is_some_and(|there| there.leaf == leaf) {
             return Reserved::Taken;
         }
-        self.leaves.insert(offset, Written { leaf, is_done: false });
+        if self.reaches_into_others(offset, leaf) {
+            // Chunks are written once and not read again, so none may reach into another. Of a proved list the other
+            // one is wrong, and nobody is to blame for this one.
+            return if self.listed_at(offset).is_some() { Reserved::Taken } else { Reserved::Differs };
+        }
+        self.leaves.insert(offset, Written { leaf, source: None });
         Reserved::Yours
+    }
+
+    /// Whether a chunk would be written over others.
+    fn reaches_into_others(&self, offset: u64, leaf: Leaf) -> bool {
+        let end = offset + u64::from(leaf.length);
+        let before = self.leaves.range(..end).next_back();
+        before.is_some_and(|(other, written)| other + u64::from(written.leaf.length) > offset)
     }
 
     /// Whether a chunk is the one that was proved to belong at this offset; true also if nothing was proved.
@@ -263,7 +290,7 @@ impl Ledger {
 
     /// Gives a reservation back: the chunk could not be written.
     pub(crate) fn take_back(&mut self, offset: u64) {
-        if self.leaves.get(&offset).is_some_and(|written| !written.is_done) {
+        if self.leaves.get(&offset).is_some_and(|written| !written.is_done()) {
             self.leaves.remove(&offset);
         }
     }
@@ -282,8 +309,8 @@ impl Ledger {
 
     /// Notes that a reserved chunk was written.
     pub(crate) fn written(&mut self, offset: u64, source: Source) {
-        let Some(written) = self.leaves.get_mut(&offset).filter(|written| !written.is_done) else { return };
-        written.is_done = true;
+        let Some(written) = self.leaves.get_mut(&offset).filter(|written| !written.is_done()) else { return };
+        written.source = Some(source);
         let length = u64::from(written.leaf.length);
         self.missing_bytes = self.missing_bytes.saturating_sub(length);
         self.by_source[source as usize] += length;
@@ -293,6 +320,8 @@ impl Ledger {
             return;
         }
         region.missing_bytes = region.missing_bytes.saturating_sub(length);
+        let of_entry = &mut self.missing_bytes_of_entries[region.entry];
+        *of_entry = of_entry.saturating_sub(length);
         if let List::Known { blocks, .. } = &mut region.list {
             let after = blocks.partition_point(|block| block.range.start <= offset);
             let block = after.checked_sub(1).and_then(|at| blocks.get_mut(at));
@@ -449,7 +478,7 @@ impl Ledger {
 
     /// Whether the chunk that begins at this offset is there.
     pub(crate) fn is_written(&self, offset: u64) -> bool {
-        self.leaves.get(&offset).is_some_and(|written| written.is_done)
+        self.leaves.get(&offset).is_some_and(Written::is_done)
     }
 
     /// Takes back what the origin wrote before the list was proved and that is not of it, so that it is fetched
@@ -459,13 +488,18 @@ impl Ledger {
             list.binary_search_by_key(offset, |(offset, _)| *offset).is_ok_and(|found| list[found].1 == *leaf)
         };
         let written = self.leaves.range(range.start..range.end);
-        let wrong = written.filter(|(offset, written)| written.is_done && !is_listed(offset, &written.leaf));
-        let wrong: Vec<(u64, u64)> = wrong.map(|(offset, written)| (*offset, written.leaf.length.into())).collect();
-        for (offset, length) in wrong {
+        let wrong = written.filter(|(offset, written)| !is_listed(offset, &written.leaf));
+        let wrong: Vec<_> = wrong
+            .filter_map(|(offset, written)| Some((*offset, u64::from(written.leaf.length), written.source?)))
+            .collect();
+        for (offset, length, source) in wrong {
             self.leaves.remove(&offset);
             self.missing_bytes += length;
+            self.by_source[source as usize] -= length;
             if let Some((number, true)) = self.starts.get(&range.start) {
-                self.regions[*number].missing_bytes += length;
+                let region = &mut self.regions[*number];
+                region.missing_bytes += length;
+                self.missing_bytes_of_entries[region.entry] += length;
             }
         }
     }
@@ -495,6 +529,10 @@ mod tests {
 
     /// A file of one entry with these runs of chunks, all of the same length.
     fn ledger(runs: &[(u32, u32)]) -> Ledger {
+        ledger_with(runs, &Present::default())
+    }
+
+    fn ledger_with(runs: &[(u32, u32)], present: &Present) -> Ledger {
         let term = |(start, end): &(u32, u32)| Term {
             xorb: XORB,
             chunks: ChunkRange { start: *start, end: *end },
@@ -505,7 +543,7 @@ mod tests {
         let chunks = ChunkRange { start: 0, end: runs.iter().map(|run| run.1).max().unwrap() };
         let entry = FetchEntry { xorb: XORB, chunks, bytes: ByteRange { start: 0, end: 1 }, url: String::new() };
         let reconstruction = Reconstruction { offset_into_first_term: 0, terms, entries: vec![entry] };
-        Ledger::new(&FilePlan::new(reconstruction, bytes).unwrap(), bytes, &Present::default())
+        Ledger::new(&FilePlan::new(reconstruction, bytes).unwrap(), bytes, present)
     }
 
     fn list(range: ByteRange, first: u32) -> Vec<(u64, Leaf)> {
@@ -543,6 +581,56 @@ mod tests {
         assert_eq!(100 * u64::from(CHUNK), lan + wan + origin);
         assert!(lan > 0 && origin > 0 && wan == 0);
         assert_eq!(Some((0..100).map(leaf).collect::<Vec<_>>()), ledger.take_leaves());
+    }
+
+    #[test]
+    fn given_a_run_that_is_there_and_missing_elsewhere_when_begun_then_its_entry_is_not_complete() {
+        // A pull was killed between writing a run and writing its copies.
+        let runs = [(0, 3), (3, 5), (0, 3), (0, 3)];
+        let mut present = Present::default();
+        (0..3).for_each(|index| present.insert(u64::from(index * CHUNK), leaf(index)));
+        present.insert(u64::from(9 * CHUNK), leaf(1));
+        let mut ledger = ledger_with(&runs, &present);
+
+        assert!(!ledger.is_entry_complete(0));
+        let mut asked = 0;
+        while let Some(task) = ledger.claim(1, CLAIMS_MAX) {
+            match task {
+                Task::List(range) => {
+                    let first = if range.start == u64::from(3 * CHUNK) { 3 } else { 0 };
+                    for copy in ledger.take_list(range, list(range, first)).unwrap() {
+                        write(&mut ledger, copy.offset, copy.leaf, Source::Local);
+                    }
+                }
+                Task::Xorb(task) => panic!("nobody asked for xorbs: {task:?}"),
+                Task::Block(block) => {
+                    for (offset, leaf) in block.chunks() {
+                        asked += 1;
+                        for place in ledger.copies_of(*offset).into_iter().chain([*offset]) {
+                            write(&mut ledger, place, *leaf, Source::Lan);
+                        }
+                    }
+                }
+            }
+        }
+
+        assert!(ledger.is_complete() && ledger.is_entry_complete(0) && asked > 0);
+        let order = [0, 1, 2, 3, 4, 0, 1, 2, 0, 1, 2].map(leaf);
+        assert_eq!(Some(order.to_vec()), ledger.take_leaves());
+    }
+
+    #[test]
+    fn given_chunks_that_overlap_when_offered_then_only_the_first_is_written() {
+        let long = Leaf { length: 2 * CHUNK, ..leaf(7) };
+        let mut ledger = ledger(&[(0, 10)]);
+        write(&mut ledger, u64::from(CHUNK), leaf(1), Source::Origin);
+
+        assert_eq!(Reserved::Differs, ledger.reserve(0, long));
+        assert_eq!(Reserved::Differs, ledger.reserve(u64::from(CHUNK), leaf(2)));
+        assert_eq!(Reserved::Taken, ledger.reserve(u64::from(CHUNK), leaf(1)));
+        assert_eq!(Reserved::Differs, ledger.reserve(u64::from(CHUNK + CHUNK / 2), leaf(1)));
+        assert_eq!(Reserved::Yours, ledger.reserve(0, leaf(0)));
+        assert_eq!(Reserved::Yours, ledger.reserve(u64::from(2 * CHUNK), long));
     }
 
     #[test]
@@ -672,6 +760,7 @@ mod tests {
 
         // What was written before is forgotten, what comes later is refused.
         assert_eq!(10 * u64::from(CHUNK), ledger.missing_bytes());
+        assert_eq!([0; 4], ledger.by_source());
         assert_eq!(Reserved::Differs, ledger.reserve(0, leaf(9)));
         assert_eq!(Reserved::Yours, ledger.reserve(0, leaf(0)));
     }

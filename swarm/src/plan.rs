@@ -79,6 +79,13 @@ pub(crate) struct Use {
     pub(crate) file_offset: u64,
 }
 
+impl Use {
+    /// Its bytes of the file.
+    pub(crate) fn file_range(&self) -> ByteRange {
+        ByteRange { start: self.file_offset, end: self.file_offset + u64::from(self.unpacked_length) }
+    }
+}
+
 /// What of an entry is to be fetched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Need {
@@ -197,10 +204,7 @@ impl EntryPlan {
 
     /// Which runs of the entry's chunks are which bytes of the file.
     pub(crate) fn file_ranges(&self) -> impl Iterator<Item = (ChunkRange, ByteRange)> {
-        self.uses.iter().map(|term| {
-            let range = ByteRange { start: term.file_offset, end: term.file_offset + u64::from(term.unpacked_length) };
-            (term.chunks, range)
-        })
+        self.uses.iter().map(|term| (term.chunks, term.file_range()))
     }
 
     /// Begins to place the entry's chunks, the first of them first.
@@ -238,11 +242,12 @@ impl Cursor {
         self.chunk == self.end
     }
 
-    /// Places the next chunk, of `length` bytes: appends its offsets in the file to `offsets`.
+    /// Finds the places of the next chunk, of `length` bytes: appends its offsets in the file to `offsets`. It
+    /// stays the next one until [`Self::advance`].
     ///
     /// # Errors
     /// [`FormatError::OutOfBounds`] or [`FormatError::Mismatch`] if there are more chunks or bytes than
-    /// the plan has, or fewer bytes. Nothing is placed then, and the chunk may be offered again.
+    /// the plan has, or fewer bytes.
     pub(crate) fn place(&mut self, length: u32, offsets: &mut Vec<u64>) -> Result<(), FormatError> {
         let chunk = self.chunk;
         if chunk >= self.end {
@@ -267,13 +272,15 @@ impl Cursor {
                 });
             }
         }
-        for active in &mut self.active {
-            offsets.push(active.term.file_offset + u64::from(active.placed_bytes));
-            active.placed_bytes += length;
-        }
-        self.active.retain(|active| active.term.chunks.end > chunk + 1);
-        self.chunk += 1;
+        offsets.extend(self.active.iter().map(|active| active.term.file_offset + u64::from(active.placed_bytes)));
         Ok(())
+    }
+
+    /// Passes on to the chunk after the one that was [placed](Self::place), of `length` bytes.
+    pub(crate) fn advance(&mut self, length: u32) {
+        self.active.iter_mut().for_each(|active| active.placed_bytes += length);
+        self.chunk += 1;
+        self.active.retain(|active| active.term.chunks.end > self.chunk);
     }
 }
 
@@ -304,6 +311,10 @@ mod tests {
         let mut place = |length| {
             let mut offsets = Vec::new();
             cursor.place(length, &mut offsets).unwrap();
+            let first = std::mem::take(&mut offsets);
+            cursor.place(length, &mut offsets).unwrap();
+            assert_eq!(first, offsets, "a chunk may be offered again");
+            cursor.advance(length);
             offsets
         };
 
@@ -328,7 +339,11 @@ mod tests {
 
         for lengths in [[10, 10], [10, 21], [31, 1]] {
             let mut cursor = plan.entries[0].cursor();
-            let results = lengths.map(|length| cursor.place(length, &mut Vec::new()));
+            let results = lengths.map(|length| {
+                cursor.place(length, &mut Vec::new())?;
+                cursor.advance(length);
+                Ok::<_, xet_cas::Error>(())
+            });
             assert!(results.iter().any(Result::is_err), "{lengths:?}");
         }
     }
@@ -339,6 +354,7 @@ mod tests {
         let mut cursor = plan.entries[0].cursor();
 
         cursor.place(5, &mut Vec::new()).unwrap();
+        cursor.advance(5);
 
         assert!(cursor.place(5, &mut Vec::new()).is_err());
     }

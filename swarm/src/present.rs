@@ -12,21 +12,19 @@ pub(crate) struct Present {
 }
 
 impl Present {
-    /// Adds a chunk, unless another one lies there.
+    /// Adds a chunk, unless it is empty or another one lies there.
     pub(crate) fn insert(&mut self, offset: u64, leaf: Leaf) {
-        if !self.overlaps(ByteRange { start: offset, end: offset.saturating_add(leaf.length.into()) }) {
+        let range = ByteRange { start: offset, end: offset.saturating_add(leaf.length.into()) };
+        if leaf.length > 0 && !self.overlaps(range) {
             self.chunks.insert(offset, leaf);
             self.bytes += u64::from(leaf.length);
         }
     }
 
-    fn overlaps(&self, range: ByteRange) -> bool {
+    /// Whether any chunk lies in a range, or reaches into it.
+    pub(crate) fn overlaps(&self, range: ByteRange) -> bool {
         let before = self.chunks.range(..range.end).next_back();
         before.is_some_and(|(offset, leaf)| offset + u64::from(leaf.length) > range.start)
-    }
-
-    pub(crate) fn contains(&self, offset: u64) -> bool {
-        self.chunks.contains_key(&offset)
     }
 
     /// By offset.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 
-use xet_cas::{ChunkHash, FileHash, Leaf, XorbHash};
+use xet_cas::{ByteRange, ChunkHash, FileHash, Leaf, XorbHash};
 
 use crate::Error;
 use crate::ledger::Source;
@@ -25,17 +25,24 @@ pub(crate) fn copy(partial: &Partial, plan: &FilePlan, index: &Index, present: &
     let mut buffer = Vec::new();
     for (xorb, term) in plan.terms_of_xorbs() {
         let Some(chunks) = held.chunks.get(&xorb) else { continue };
-        // Where a chunk belongs is known from the lengths of all before it, or of all behind it.
-        let mut offset = term.file_offset;
+        // Where a chunk belongs is known from the lengths of all before it, or of all behind it. What reaches out of
+        // the term is not of this xorb, whatever some CAS has said.
+        let range = term.file_range();
+        let mut start = range.start;
         for held_chunk in term.chunks.indices().map_while(|chunk| chunks.get(&chunk)) {
-            held.copy(held_chunk, offset, partial, present, &mut buffer)?;
-            offset += u64::from(held_chunk.leaf.length);
+            let end = start + u64::from(held_chunk.leaf.length);
+            if end > range.end {
+                break;
+            }
+            held.copy(held_chunk, ByteRange { start, end }, partial, present, &mut buffer)?;
+            start = end;
         }
-        let mut offset = term.file_offset + u64::from(term.unpacked_length);
+        let mut end = range.end;
         for held_chunk in term.chunks.indices().rev().map_while(|chunk| chunks.get(&chunk)) {
-            let Some(start) = offset.checked_sub(held_chunk.leaf.length.into()) else { break };
-            offset = start;
-            held.copy(held_chunk, offset, partial, present, &mut buffer)?;
+            let start = end.checked_sub(held_chunk.leaf.length.into()).filter(|start| *start >= range.start);
+            let Some(start) = start else { break };
+            held.copy(held_chunk, ByteRange { start, end }, partial, present, &mut buffer)?;
+            end = start;
         }
     }
     Ok(())
@@ -122,25 +129,26 @@ impl Held {
         held
     }
 
-    /// Copies a chunk, if it is still what it was.
+    /// Copies a chunk, if it is still what it was and nothing is there yet.
     fn copy(
         &self,
         HeldChunk { source, offset: from, leaf }: &HeldChunk,
-        to: u64,
+        to: ByteRange,
         partial: &Partial,
         present: &mut Present,
         buffer: &mut Vec<u8>,
     ) -> Result<(), Error> {
-        if present.contains(to) {
+        // Not even a part: what is present was hashed, and is not read again.
+        if present.overlaps(to) {
             return Ok(());
         }
         buffer.resize(leaf.length as usize, 0);
         let read = self.sources[*source].read_exact_at(buffer, *from);
         let chunk = HashedChunk::new(buffer);
         if read.is_ok() && chunk.leaf() == *leaf {
-            partial.write_chunk(&chunk, to)?;
-            partial.note(to, *leaf);
-            present.insert(to, *leaf);
+            partial.write_chunk(&chunk, to.start)?;
+            partial.note(to.start, *leaf);
+            present.insert(to.start, *leaf);
         }
         Ok(())
     }
@@ -154,4 +162,100 @@ fn open(record: &FileRecord, index: &Index) -> Option<(File, Vec<Leaf>)> {
     }
     let hash: FileHash = record.xet_hash.as_ref()?.parse().ok()?;
     Some((file, index.leaves(hash)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use xet_cas::{ByteRange, ChunkRange, FetchEntry, FileHash, Leaf, Reconstruction, Term, XorbHash};
+
+    use super::copy;
+    use crate::plan::{FilePlan, TermRun};
+    use crate::present::Present;
+    use crate::store::{FileRecord, Identity, Index, Partial, Provenance};
+    use crate::verified::HashedChunk;
+
+    const XORBS: [XorbHash; 2] = [XorbHash::from_bytes([1; 32]), XorbHash::from_bytes([2; 32])];
+
+    /// A plan of terms: which xorb, how many of its chunks from the first on, and their bytes.
+    fn plan(terms: &[(XorbHash, u32, u32)]) -> FilePlan {
+        let term = |(xorb, end, unpacked_length): &(XorbHash, u32, u32)| Term {
+            xorb: *xorb,
+            chunks: ChunkRange { start: 0, end: *end },
+            unpacked_length: *unpacked_length,
+        };
+        let entry = |(xorb, end, _): &(XorbHash, u32, u32)| FetchEntry {
+            xorb: *xorb,
+            chunks: ChunkRange { start: 0, end: *end },
+            bytes: ByteRange { start: 0, end: 1 },
+            url: String::new(),
+        };
+        let (terms, entries): (Vec<_>, Vec<_>) = terms.iter().map(|given| (term(given), entry(given))).unzip();
+        let bytes = terms.iter().map(|term| u64::from(term.unpacked_length)).sum();
+        FilePlan::new(Reconstruction { offset_into_first_term: 0, terms, entries }, bytes).unwrap()
+    }
+
+    /// An index that knows one file of these chunks, which are those of a xorb as some CAS has said.
+    fn index_of(folder: &tempfile::TempDir, chunks: &[&[u8]], xorb: XorbHash) -> Index {
+        let path = folder.path().join("held");
+        std::fs::write(&path, chunks.concat()).unwrap();
+        let leaves: Vec<Leaf> = chunks.iter().map(|chunk| Leaf::of(chunk)).collect();
+        let hash: FileHash = Leaf::file_hash(&leaves);
+        let index = Index::new(folder.path().join("zest"));
+        index.store_leaves(hash, &leaves).unwrap();
+        let run = TermRun { xorb, chunks: ChunkRange { start: 0, end: chunks.len() as u32 }, first_chunk: 0 };
+        let [endpoint, repo_type, repo, commit] = ["http://hub", "model", "a/b", "c"].map(str::to_owned);
+        let provenance = Provenance { endpoint, repo_type, repo, commit, path: "held".into() };
+        let record = FileRecord {
+            identity: Identity::of(&path).unwrap(),
+            path,
+            etag: None,
+            xet_hash: Some(hash.to_string()),
+            xorbs: Vec::new(),
+            runs: [run].into(),
+            provenance,
+        };
+        index.record(&[record]).unwrap();
+        index
+    }
+
+    #[test]
+    fn given_a_held_chunk_that_is_not_of_its_xorb_when_copied_then_what_is_present_stays_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        // The second xorb has chunks of 1000 bytes each; what is held has a longer first one, which would reach into
+        // what is before it.
+        let (right, last, wrong) = (vec![1; 2_000], vec![2; 1_000], vec![9; 1_500]);
+        let index = index_of(&folder, &[&wrong, &last], XORBS[1]);
+        let plan = plan(&[(XORBS[0], 1, 2_000), (XORBS[1], 2, 2_000)]);
+        let partial = Partial::create(folder.path(), "etag", 4_000).unwrap();
+        partial.write_chunk(&HashedChunk::new(&right), 0).unwrap();
+        let mut present = Present::default();
+        present.insert(0, Leaf::of(&right));
+
+        copy(&partial, &plan, &index, &mut present).unwrap();
+
+        for (offset, leaf) in present.iter() {
+            let mut there = vec![0; leaf.length as usize];
+            partial.read(&mut there, *offset).unwrap();
+            assert!(Leaf::of(&there) == *leaf, "the chunk at byte {offset} was written over");
+        }
+        assert_eq!(4_000, partial.file().metadata().unwrap().len());
+    }
+
+    #[test]
+    fn given_held_chunks_when_copied_then_they_are_where_the_plan_has_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let (one, two) = (vec![1; 1_000], vec![2; 700]);
+        let index = index_of(&folder, &[&one, &two], XORBS[1]);
+        let plan = plan(&[(XORBS[0], 1, 500), (XORBS[1], 2, 1_700)]);
+        let partial = Partial::create(folder.path(), "etag", 2_200).unwrap();
+        let mut present = Present::default();
+
+        copy(&partial, &plan, &index, &mut present).unwrap();
+
+        let found: Vec<_> = present.iter().map(|(offset, leaf)| (*offset, *leaf)).collect();
+        assert_eq!([(500, Leaf::of(&one)), (1_500, Leaf::of(&two))], found[..]);
+        let mut there = vec![0; 1_700];
+        partial.read(&mut there, 500).unwrap();
+        assert_eq!([one, two].concat(), there);
+    }
 }

@@ -104,6 +104,11 @@ impl FileWork {
     /// written, or `None` if another chunk was proved to belong there.
     pub(crate) fn write(&self, chunk: &HashedChunk<'_>, offset: u64, source: Source) -> Result<Option<u64>, Error> {
         let Some(mut bytes) = self.write_once(chunk, offset, source)? else { return Ok(None) };
+        if bytes == 0 {
+            // Whoever has written it, or is writing it, does so everywhere. A chunk that fills a file would else be
+            // looked at for every two of its places.
+            return Ok(Some(0));
+        }
         let copies = self.ledger().copies_of(offset);
         for copy in copies {
             let Some(written) = self.write_once(chunk, copy, source)? else { return Ok(None) };

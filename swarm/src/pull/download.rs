@@ -127,6 +127,9 @@ struct OpenFile {
     idle: Idle,
     /// For content in the CAS, once it is planned and until it is complete.
     work: Option<Arc<FileWork>>,
+    /// What of it came from where, once that is known. It counts when the file is in place: bytes that turn out to be
+    /// wrong are fetched again.
+    bytes: SourceBytes,
 }
 
 /// An entry that the origin did not give.
@@ -320,12 +323,16 @@ impl Job {
         let (cas, file, folder) = (self.cas.clone(), open.group.file().clone(), self.place.partial_folder());
         let provenance = self.place.provenance(&file);
         let (publicness, is_anonymous, has_peers) = (self.publicness.clone(), self.hub.is_anonymous(), self.has_peers);
-        let (shared, remains, index) = (self.shared.clone(), self.remains.clone(), self.index.clone());
+        // What is here was wrong the first time, or some of it: a source that says wrong things of a xorb once says
+        // them again.
+        let is_first_try = !open.group.is_second_try;
+        let local = is_first_try.then(|| (self.remains.clone(), self.index.clone()));
+        let shared = self.shared.clone();
         self.start(number, slot, async move {
             let planned = async {
                 let plan = plan(&cas, hash, file.size).await?;
                 let (etag, file_bytes) = (file.etag().to_owned(), file.size);
-                let begin = move || begin_locally(&remains, &folder, &etag, file_bytes, plan, &index);
+                let begin = move || begin_locally(local, &folder, &etag, file_bytes, plan);
                 let begun = tokio::task::spawn_blocking(begin).await.map_err(Error::internal)??;
                 let Local { mut plan, partial, present, left_bytes } = begun;
                 if present.bytes() > 0 {
@@ -362,7 +369,15 @@ impl Job {
         self.next_number += 1;
         self.open.insert(
             number,
-            OpenFile { group, tasks: Vec::new(), is_closing: false, fetches: 0, idle: Idle::default(), work: None },
+            OpenFile {
+                group,
+                tasks: Vec::new(),
+                is_closing: false,
+                fetches: 0,
+                idle: Idle::default(),
+                work: None,
+                bytes: SourceBytes::default(),
+            },
         );
         number
     }
@@ -395,8 +410,10 @@ impl Job {
             }
             Step::Entry(entry, Err(error)) => self.stall(entry, error).await,
             Step::Whole(verified) => verified.map(|(verified, left_bytes)| {
-                self.brought.content.local += left_bytes;
-                self.brought.content.cdn += self.open.get(&number).map_or(0, |open| open.group.bytes()) - left_bytes;
+                if let Some(open) = self.open.get_mut(&number) {
+                    let cdn = open.group.bytes().saturating_sub(left_bytes);
+                    open.bytes = SourceBytes { local: left_bytes, cdn, ..Default::default() };
+                }
                 self.put(number, None, move || Ok(verified));
             }),
             Step::InPlace(Ok(record)) => {
@@ -436,11 +453,7 @@ impl Job {
         self.board.remove(number);
         self.entries.retain(|waiting| waiting.file != number);
         let [lan, wan, cdn, local] = work.ledger().by_source();
-        let content = &mut self.brought.content;
-        content.lan += lan;
-        content.wan += wan;
-        content.cdn += cdn;
-        content.local += local;
+        open.bytes = SourceBytes { local, lan, wan, cdn };
         let path = open.group.file().path.clone();
         self.put(number, Some(work.hash), move || {
             VerifiedFile::from_chunks(work).map_err(|error| Error::Integrity { path, reason: error.to_string() })
@@ -479,6 +492,11 @@ impl Job {
 
     async fn close_file(&mut self, number: usize, record: Option<FileRecord>) {
         let Some(open) = self.open.remove(&number) else { return };
+        let (content, SourceBytes { local, lan, wan, cdn }) = (&mut self.brought.content, open.bytes);
+        content.local += local;
+        content.lan += lan;
+        content.wan += wan;
+        content.cdn += cdn;
         self.failures_in_a_row = 0;
         self.records.extend(record);
         if self.records.len() >= RECORDS_MAX || open.group.bytes() >= RECORD_AT_ONCE_BYTES {
@@ -532,19 +550,22 @@ struct Local {
     left_bytes: u64,
 }
 
-/// Takes up what an earlier pull has left of a file, and copies what other files hold.
+/// Takes up what an earlier pull has left of a file, and copies what other files hold; or begins with nothing.
 fn begin_locally(
-    remains: &Remains,
+    local: Option<(Arc<Remains>, Index)>,
     folder: &Path,
     etag: &str,
     bytes: u64,
     plan: FilePlan,
-    index: &Index,
 ) -> Result<Local, Error> {
-    let (partial, taken_up) = Partial::take_up(remains, folder, etag, bytes)?;
-    let mut present = resume::look(&partial, &taken_up, &plan, bytes)?;
+    let Some((remains, index)) = local else {
+        let (partial, _) = Partial::take_up(&Remains::default(), folder, etag, bytes)?;
+        return Ok(Local { plan, partial, present: Present::default(), left_bytes: 0 });
+    };
+    let (partial, taken_up) = Partial::take_up(&remains, folder, etag, bytes)?;
+    let mut present = resume::look(&partial, &taken_up, &plan)?;
     let left_bytes = present.bytes();
-    reuse::copy(&partial, &plan, index, &mut present)?;
+    reuse::copy(&partial, &plan, &index, &mut present)?;
     Ok(Local { plan, partial, present, left_bytes })
 }
 

@@ -8,25 +8,27 @@ use crate::plan::FilePlan;
 use crate::present::Present;
 use crate::store::{Partial, TakenUp};
 
-/// What is in a partial file that was taken up.
-pub(super) fn look(partial: &Partial, taken_up: &TakenUp, plan: &FilePlan, bytes: u64) -> Result<Present, Error> {
+/// What is in a partial file that was taken up. What cannot be read is not there.
+pub(super) fn look(partial: &Partial, taken_up: &TakenUp, plan: &FilePlan) -> Result<Present, Error> {
     match taken_up {
         TakenUp::Nothing => Ok(Present::default()),
-        TakenUp::Journal => check_journal(partial, bytes),
-        TakenUp::Bytes => rescan(partial, &plan.terms()),
+        TakenUp::Journal => check_journal(partial, &plan.terms()),
+        TakenUp::Bytes => Ok(rescan(partial, &plan.terms())),
     }
 }
 
-fn check_journal(partial: &Partial, bytes: u64) -> Result<Present, Error> {
+fn check_journal(partial: &Partial, terms: &[ByteRange]) -> Result<Present, Error> {
     let (mut present, mut chunk) = (Present::default(), Vec::new());
     for (offset, leaf) in partial.noted()? {
-        let fits = offset.checked_add(leaf.length.into()).is_some_and(|end| end <= bytes);
-        if !fits || leaf.length as usize > CHUNK_BYTES_MAX || present.contains(offset) {
+        let end = offset.saturating_add(leaf.length.into());
+        // No chunk reaches from one term into the next.
+        let term = terms.partition_point(|term| term.start <= offset).checked_sub(1).map(|at| terms[at]);
+        let fits = term.is_some_and(|term| end <= term.end) && leaf.length as usize <= CHUNK_BYTES_MAX;
+        if !fits || present.overlaps(ByteRange { start: offset, end }) {
             continue;
         }
         chunk.resize(leaf.length as usize, 0);
-        partial.read(&mut chunk, offset)?;
-        if Leaf::of(&chunk) == leaf {
+        if partial.read(&mut chunk, offset).is_ok() && Leaf::of(&chunk) == leaf {
             present.insert(offset, leaf);
         }
     }
@@ -35,30 +37,32 @@ fn check_journal(partial: &Partial, bytes: u64) -> Result<Present, Error> {
 
 /// Cuts what was written of each term into chunks, from its start. A chunk at the edge of what was written may be cut
 /// short, and does not count.
-fn rescan(partial: &Partial, terms: &[ByteRange]) -> Result<Present, Error> {
+fn rescan(partial: &Partial, terms: &[ByteRange]) -> Present {
     let mut present = Present::default();
     let mut extent = ByteRange { start: 0, end: 0 };
     for term in terms {
         while extent.end <= term.start {
             match partial.next_extent(extent.end.max(term.start)) {
                 Some(next) => extent = next,
-                None => return Ok(present),
+                None => return present,
             }
         }
         if extent.start <= term.start {
-            rescan_term(partial, *term, extent.end.min(term.end), &mut present)?;
+            rescan_term(partial, *term, extent.end.min(term.end), &mut present);
         }
     }
-    Ok(present)
+    present
 }
 
-fn rescan_term(partial: &Partial, term: ByteRange, end: u64, present: &mut Present) -> Result<(), Error> {
+fn rescan_term(partial: &Partial, term: ByteRange, end: u64, present: &mut Present) {
     let mut chunker = Chunker::new();
     let (mut offset, mut read_to) = (term.start, term.start);
     let (mut chunk, mut piece) = (Vec::new(), vec![0; CHUNK_BYTES_MAX]);
     while read_to < end {
         let length = (end - read_to).min(piece.len() as u64) as usize;
-        partial.read(&mut piece[..length], read_to)?;
+        if partial.read(&mut piece[..length], read_to).is_err() {
+            return;
+        }
         read_to += length as u64;
         let mut rest = &piece[..length];
         while let Some(boundary) = chunker.next_boundary(rest) {
@@ -71,7 +75,6 @@ fn rescan_term(partial: &Partial, term: ByteRange, end: u64, present: &mut Prese
     if end == term.end && !chunk.is_empty() {
         add(partial, &mut offset, &mut chunk, present);
     }
-    Ok(())
 }
 
 fn add(partial: &Partial, offset: &mut u64, chunk: &mut Vec<u8>, present: &mut Present) {
@@ -132,15 +135,21 @@ mod tests {
             partial.write_chunk(&HashedChunk::new(data), *offset).unwrap();
             partial.note(*offset, *leaf);
         }
-        // Noted, but never written, or damaged since.
+        // Noted, but never written, or damaged since; of no length; across the end of a term.
         partial.note(all[25].0, all[25].1);
+        partial.note(all[22].0, Leaf::of(b""));
+        let across = &file[all[20].0 as usize..][..30_000];
+        partial.write_chunk(&HashedChunk::new(across), all[20].0).unwrap();
+        partial.note(all[20].0, Leaf::of(across));
         partial.write(b"damaged", all[3].0 + 1).unwrap();
         partial.note(size - 1, all[1].1);
         drop(partial);
 
         let (partial, taken_up) = Partial::take_up(&left(&folder), folder.path(), "e", size).unwrap();
         assert!(matches!(taken_up, TakenUp::Journal));
-        let found = check_journal(&partial, size).unwrap();
+        let term_end = all[20].0 + 1_000;
+        let terms = [ByteRange { start: 0, end: term_end }, ByteRange { start: term_end, end: size }];
+        let found = check_journal(&partial, &terms).unwrap();
 
         let expected: Vec<_> = (0..20).filter(|at| *at != 3).map(|at| all[at]).collect();
         assert_eq!(expected, list(&found));
@@ -162,7 +171,7 @@ mod tests {
 
         let (partial, taken_up) = Partial::take_up(&left(&folder), folder.path(), "e", size).unwrap();
         assert!(matches!(taken_up, TakenUp::Bytes));
-        let found = rescan(&partial, &terms).unwrap();
+        let found = rescan(&partial, &terms);
 
         let found = list(&found);
         let expected: Vec<_> = all.iter().filter(|(at, _)| *at < all[9].0 || *at >= middle).copied().collect();
@@ -203,5 +212,20 @@ mod tests {
 
             assert_eq!(is_left, path.exists(), "{written:?}");
         }
+    }
+
+    #[test]
+    fn given_remains_cut_short_underneath_when_looked_at_then_what_is_left_of_them() {
+        let (folder, file) = (tempfile::tempdir().unwrap(), noise(1_000_000));
+        let (size, all) = (file.len() as u64, leaves(&file));
+        let (partial, _) = Partial::take_up(&left(&folder), folder.path(), "e", size).unwrap();
+        partial.write(&file, 0).unwrap();
+        all.iter().for_each(|(offset, leaf)| partial.note(*offset, *leaf));
+        drop(partial);
+        let (partial, _) = Partial::take_up(&left(&folder), folder.path(), "e", size).unwrap();
+
+        partial.file().set_len(all[5].0).unwrap();
+
+        assert_eq!(all[..5], list(&check_journal(&partial, &[ByteRange { start: 0, end: size }]).unwrap())[..]);
     }
 }

@@ -110,7 +110,7 @@ fn open_lock_file(path: &Path, mode: Mode) -> IoResult<File> {
 }
 
 /// Whether an open file is the one that has this name.
-fn is_at(file: &File, path: &Path) -> IoResult<bool> {
+pub(super) fn is_at(file: &File, path: &Path) -> IoResult<bool> {
     let ours = file.metadata()?;
     match std::fs::symlink_metadata(path) {
         Ok(named) => Ok((ours.dev(), ours.ino()) == (named.dev(), named.ino())),

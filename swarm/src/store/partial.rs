@@ -12,6 +12,7 @@ use rustix::fs::{Advice, FlockOperation, SeekFrom, fadvise, flock, fstatfs};
 use xet_cas::{ByteRange, Leaf};
 
 use super::journal::Journal;
+use super::lock::is_at;
 use crate::Error;
 use crate::verified::HashedChunk;
 
@@ -86,8 +87,12 @@ impl Partial {
     pub(crate) fn take_up(remains: &Remains, folder: &Path, etag: &str, size: u64) -> Result<(Self, TakenUp), Error> {
         for path in remains.of(etag) {
             let Ok(file) = OpenOptions::new().read(true).write(true).open(path) else { continue };
-            let is_this = |metadata: Metadata| metadata.nlink() > 0 && metadata.len() == size;
+            let is_this = |metadata: Metadata| metadata.len() == size;
             if lock(&file) != Lock::Held || !is_abandoned(&file) || !file.metadata().is_ok_and(is_this) {
+                continue;
+            }
+            // Before it was locked here its owner may have finished it: then it is in place, under another name.
+            if !is_at(&file, path).is_ok_and(|is_at| is_at) {
                 continue;
             }
             let journal_path = journal_path(path);
@@ -239,7 +244,8 @@ impl Remains {
 
 /// The lock is held until the file is gone: whoever creates one checks both.
 fn remove_if_abandoned(path: &Path, for_longer_than: Option<Duration>) {
-    let Ok(file) = OpenOptions::new().write(true).open(path) else { return };
+    // One that was about to become a shared payload may be read only.
+    let Ok(file) = OpenOptions::new().write(true).open(path).or_else(|_| File::open(path)) else { return };
     let rested = || for_longer_than.is_none_or(|time| age(&file).is_some_and(|age| age > time));
     if lock(&file) == Lock::Held && is_abandoned(&file) && rested() && std::fs::remove_file(path).is_ok() {
         if let Err(error) = std::fs::remove_file(journal_path(path)) {
@@ -300,5 +306,25 @@ impl Drop for Partial {
         if let Err(error) = std::fs::remove_file(&self.path) {
             tracing::debug!(path = %self.path.display(), %error, "cannot remove a partial file");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::{Partial, Remains};
+
+    #[test]
+    fn given_remains_that_are_read_only_when_their_content_is_in_place_then_they_are_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (partial, _) = Partial::take_up(&Remains::default(), folder.path(), "etag", 9).unwrap();
+        partial.keep();
+        partial.file().set_permissions(std::fs::Permissions::from_mode(0o440)).unwrap();
+        drop(partial);
+
+        Remains::look(folder.path(), |_| true).remove("etag");
+
+        assert_eq!(0, std::fs::read_dir(folder.path()).unwrap().count());
     }
 }

@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::process::{Pid, Signal, kill_process};
 use sha2::{Digest as _, Sha256};
 use testkit::{Fault, Rule};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
@@ -233,6 +234,33 @@ async fn given_one_cache_when_two_pulls_run_at_once_then_the_content_is_fetched_
         let alone = alone["file_bytes"].as_object().unwrap().values().map(|bytes| bytes.as_u64().unwrap());
         assert_eq!(alone.sum::<u64>(), sources.sum::<u64>());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_a_pull_killed_while_another_waits_for_it_when_that_goes_on_then_with_what_was_left() {
+    let lab = Lab::new().await;
+    // The first has locked the file, and has not begun with it when the second looks at what there is.
+    let reconstruction = "/reconstructions/";
+    lab.faulty.add(Rule::path_contains(reconstruction, Fault::status_with(503, &[("Retry-After", "1")])));
+    let file = "model-00001-of-00002.safetensors";
+    let args = ["pull", REPO, "--include", file, "--format", "json"];
+    let one = lab.command(&args).env("ZEST_ATTEMPTS", "100").env("ZEST_STALL_TIMEOUT", "60").spawn().unwrap();
+    let plans = |seen: &[testkit::SeenRequest]| seen.iter().any(|seen| seen.target.contains(reconstruction));
+    tokio::time::timeout(PROCESS_DEADLINE, lab.faulty.until(plans)).await.unwrap();
+    let mut two = lab.command(&args).env("ZEST_ATTEMPTS", "100").env("ZEST_LOCK_TIMEOUT", "60").spawn().unwrap();
+    until_event(&mut two, "waiting").await;
+    lab.faulty.clear();
+    lab.faulty.add(Rule::path_contains(ENTRY_PATH, Fault::StallAfter(1_000_000)));
+    lab.until_noted(8).await;
+
+    lab.faulty.clear();
+    kill_process(Pid::from_raw(one.id().unwrap() as i32).unwrap(), Signal::KILL).unwrap();
+    let (_, two) = tokio::join!(finish(one), finish(two));
+
+    assert!(has_event(&two, "resumed"), "{}", two.stdout);
+    let pulled = Path::new(two.summary()["path"].as_str().unwrap()).join(file);
+    assert!(std::fs::read(lab.model().join(file)).unwrap() == std::fs::read(pulled).unwrap(), "other bytes");
+    lab.assert_no_partial_files();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -78,9 +78,14 @@ async fn given_a_flipped_bit_once_when_pulled_then_the_file_is_fetched_again() {
     let lab = Lab::new().await;
     lab.faulty.add(Rule::path_contains(ENTRY_PATH, Fault::FlipBit { offset: 5_000 }).times(1));
 
-    lab.pull().await.assert_ok();
+    let said = lab.pull().await;
 
     lab.assert_pulled();
+    // Bytes that were wrong count as traffic only.
+    let summary = said.summary();
+    let sources = summary["file_bytes"].as_object().unwrap().values().map(|bytes| bytes.as_u64().unwrap());
+    let bytes = lab.model_files().iter().map(|file| file.len() as u64).sum::<u64>();
+    assert_eq!(bytes, sources.sum::<u64>(), "{summary}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

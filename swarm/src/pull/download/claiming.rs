@@ -1,5 +1,6 @@
 //! Beginning with content: it may be that another process fetches it, or has just brought it.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use tokio::sync::OwnedSemaphorePermit;
@@ -8,6 +9,7 @@ use xet_cas::client::Content;
 use super::{Group, Job, Step};
 use crate::Error;
 use crate::pull::locking::{Claim, claim};
+use crate::store::Remains;
 
 impl Job {
     /// Lays claim to content before it is fetched.
@@ -38,7 +40,7 @@ impl Job {
             }
             Claim::Present(group) => {
                 self.remains.remove(group.file().etag());
-                self.brought.content.local += group.bytes();
+                open.bytes.local = group.bytes();
                 self.shared.written_bytes.fetch_add(group.bytes(), Ordering::Relaxed);
                 self.close_file(number, None).await;
             }
@@ -51,6 +53,12 @@ impl Job {
         let (groups, events) = self.lockouts.look(&self.place, is_idle).await?;
         for event in events {
             self.shared.tell(event).await;
+        }
+        if !groups.is_empty() {
+            // Whoever let go of it may have been killed: what it has left was not there when this pull began.
+            let folder = self.place.partial_folder();
+            let look = tokio::task::spawn_blocking(move || Remains::look(&folder, |_| true));
+            self.remains = Arc::new(look.await.map_err(Error::internal)?);
         }
         groups.into_iter().for_each(|group| self.enqueue(group));
         Ok(())
