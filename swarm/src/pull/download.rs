@@ -333,7 +333,7 @@ impl Job {
                 let Local { mut plan, partial, present, left_bytes } = begun;
                 if present.bytes() > 0 {
                     shared.tell_local(&file.path, left_bytes, present.bytes() - left_bytes).await;
-                    plan = without_present(&cas, hash, plan, &present).await?;
+                    plan = without_present(&cas, hash, plan, &present).await;
                 }
                 let mut work = FileWork::new(number, hash, cas, partial, &plan, file.size, &present);
                 // What was planned without a token is public; else it has to be shown before any peer is asked.
@@ -566,28 +566,35 @@ fn begin_locally(
     Ok(Local { plan, partial, present, left_bytes })
 }
 
-/// The plan without what is there: for entries of which some is, the CAS is asked for smaller ones.
-async fn without_present(cas: &Cas, hash: FileHash, plan: FilePlan, present: &Present) -> Result<FilePlan, Error> {
+/// The plan without what is there: for entries of which some is, the CAS is asked for smaller ones. One that does not
+/// give them is not asked again: whole entries do as well.
+async fn without_present(cas: &Cas, hash: FileHash, plan: FilePlan, present: &Present) -> FilePlan {
     let needs = plan.needs(present);
     let mut entries = Vec::with_capacity(plan.entries.len());
+    let mut gives_parts = true;
     for (entry, need) in plan.entries.into_iter().zip(needs) {
         match need {
             Need::Nothing => {}
-            Need::Whole => entries.push(entry),
-            Need::Parts(parts) => {
-                let mut smaller = Vec::new();
-                for part in &parts {
-                    let answer = cas.reconstruct_range(hash, *part).await?;
-                    match plan_entries(answer, *part) {
-                        Ok(planned) => smaller.extend(planned),
-                        Err(error) => tracing::debug!(%error, "the CAS gives no smaller entries"),
-                    }
+            Need::Parts(parts) if gives_parts => match plan_parts(cas, hash, &parts).await {
+                Ok(smaller) => entries.extend(smaller),
+                Err(error) => {
+                    tracing::info!(%error, "the CAS gives no smaller entries");
+                    gives_parts = false;
+                    entries.push(entry);
                 }
-                let asked: u64 = smaller.iter().flat_map(EntryPlan::file_ranges).map(|(_, range)| range.length()).sum();
-                let is_all = asked == parts.iter().map(ByteRange::length).sum::<u64>();
-                entries.extend(if is_all { smaller } else { vec![entry] });
-            }
+            },
+            Need::Whole | Need::Parts(_) => entries.push(entry),
         }
     }
-    Ok(FilePlan { entries, ..plan })
+    FilePlan { entries, ..plan }
+}
+
+/// Asks for entries of parts of a file.
+async fn plan_parts(cas: &Cas, hash: FileHash, parts: &[ByteRange]) -> Result<Vec<EntryPlan>, client::Error> {
+    let mut entries = Vec::new();
+    for part in parts {
+        let planned = plan_entries(cas.reconstruct_range(hash, *part).await?, *part);
+        entries.extend(planned.map_err(|source| client::Error::Format { what: format!("a part of {hash}"), source })?);
+    }
+    Ok(entries)
 }
