@@ -254,7 +254,7 @@ async fn prepare(
         }
         let remains = place.remains(&all_files);
         let written: u64 = missing.iter().map(|group| group.written_bytes(place.keeps_copies())).sum();
-        let left: u64 = missing.iter().map(|group| remains.bytes_of(group.file().etag())).sum();
+        let left: u64 = missing.iter().map(|group| remains.bytes_of(group.file().etag(), group.bytes())).sum();
         check_space(&place.partial_folder(), written.saturating_sub(left), spare_bytes)?;
         for (group, sources) in &present {
             place.expose(sources, &group.files)?;
