@@ -165,7 +165,7 @@ impl Group {
 
 /// Pulls. Events go to `events`, which must be read; the last one is the summary that is also returned.
 ///
-/// Dropping the future stops the pull: partial files are removed, finished ones stay.
+/// Dropping the future stops the pull: finished files stay, and what came of others is gone on with by the next pull.
 ///
 /// # Errors
 /// Finds out first what makes the whole pull pointless (unknown repository, no space). If single files fail the
