@@ -164,7 +164,7 @@ impl Group {
 
 /// Pulls. Events go to `events`, which must be read; the last one is the summary that is also returned.
 ///
-/// Dropping the future stops the pull: partial files are removed, finished ones stay.
+/// Dropping the future stops the pull: finished files stay, and what came of others is gone on with by the next pull.
 ///
 /// # Errors
 /// Finds out first what makes the whole pull pointless (unknown repository, no space). If single files fail the
@@ -253,7 +253,7 @@ async fn prepare(
         }
         let remains = place.remains(&all_files);
         let written: u64 = missing.iter().map(|group| group.written_bytes(place.keeps_copies())).sum();
-        let left: u64 = missing.iter().map(|group| remains.bytes_of(group.file().etag())).sum();
+        let left: u64 = missing.iter().map(|group| remains.bytes_of(group.file().etag(), group.bytes())).sum();
         check_space(&place.partial_folder(), written.saturating_sub(left), spare_bytes)?;
         for (group, sources) in &present {
             place.expose(sources, &group.files)?;

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
 
 use xet_cas::{ByteRange, ChunkHash, FileHash, Leaf, XorbHash};
 
@@ -18,70 +19,97 @@ use crate::work::FileWork;
 /// Files that are copied from, at most: each is open, and its chunk list was read.
 const SOURCES_MAX: usize = 64;
 
-/// Copies what there is of the plan into the partial file, and adds it to what is `present`. Trouble with the index or
-/// with a source means that there is nothing to copy.
-pub(crate) fn copy(partial: &Partial, plan: &FilePlan, index: &Index, present: &mut Present) -> Result<(), Error> {
-    let held = Held::look(plan, index);
-    let mut buffer = Vec::new();
-    for (xorb, term) in plan.terms_of_xorbs() {
-        let Some(chunks) = held.chunks.get(&xorb) else { continue };
-        // Where a chunk belongs is known from the lengths of all before it, or of all behind it. What reaches out of
-        // the term is not of this xorb, whatever some CAS has said.
-        let range = term.file_range();
-        let mut start = range.start;
-        for held_chunk in term.chunks.indices().map_while(|chunk| chunks.get(&chunk)) {
-            let end = start + u64::from(held_chunk.leaf.length);
-            if end > range.end {
-                break;
-            }
-            held.copy(held_chunk, ByteRange { start, end }, partial, present, &mut buffer)?;
-            start = end;
-        }
-        let mut end = range.end;
-        for held_chunk in term.chunks.indices().rev().map_while(|chunk| chunks.get(&chunk)) {
-            let start = end.checked_sub(held_chunk.leaf.length.into()).filter(|start| *start >= range.start);
-            let Some(start) = start else { break };
-            held.copy(held_chunk, ByteRange { start, end }, partial, present, &mut buffer)?;
-            end = start;
-        }
-    }
-    Ok(())
+/// Files on this machine that may be copied from: those of the same Hub. Another Hub, which names a xorb or a chunk, would
+/// learn from what is not fetched that it is here.
+#[derive(Debug, Clone)]
+pub(crate) struct LocalFiles {
+    index: Index,
+    endpoint: Arc<str>,
 }
 
-/// Copies what there is of a proved list, by the hashes of its chunks. Returns the bytes written.
-pub(crate) fn copy_listed(work: &FileWork, list: &[(u64, Leaf)], index: &Index) -> Result<u64, Error> {
-    let missing: Vec<(u64, Leaf)> = {
-        let ledger = work.ledger();
-        list.iter().filter(|(offset, _)| !ledger.is_written(*offset)).copied().collect()
-    };
-    let hashes: Vec<ChunkHash> = missing.iter().map(|(_, leaf)| leaf.hash).collect();
-    let mut by_file: BTreeMap<[u8; 32], Vec<(u64, Leaf, u32)>> = BTreeMap::new();
-    for ((offset, leaf), places) in missing.into_iter().zip(index.find_chunks(&hashes)) {
-        if let Some((file, at)) = places.first() {
-            by_file.entry(*file.as_bytes()).or_default().push((offset, leaf, *at));
-        }
+impl LocalFiles {
+    pub(crate) fn new(index: Index, endpoint: &str) -> Self {
+        Self { index, endpoint: endpoint.into() }
     }
-    let files: Vec<FileHash> = by_file.keys().map(|hash| FileHash::from_bytes(*hash)).take(SOURCES_MAX).collect();
-    let records = index.records_of(&files).unwrap_or_else(|error| {
-        tracing::info!(%error, "nothing can be copied from other files");
-        Vec::new()
-    });
-    let (mut bytes, mut buffer) = (0, Vec::new());
-    for (record, wanted) in records.iter().zip(by_file.into_values()) {
-        let Some((file, leaves)) = record.as_ref().and_then(|record| open(record, index)) else { continue };
-        let offsets = chunk_offsets(&leaves);
-        for (offset, leaf, at) in wanted {
-            let from = leaves.get(at as usize).zip(offsets.get(at as usize)).filter(|(held, _)| **held == leaf);
-            let Some((_, from)) = from else { continue };
-            buffer.resize(leaf.length as usize, 0);
-            let read = file.read_exact_at(&mut buffer, *from);
-            let chunk = HashedChunk::new(&buffer);
-            if read.is_ok() && chunk.leaf() == leaf {
-                bytes += work.write(&chunk, offset, Source::Local)?.unwrap_or_default();
+
+    /// Copies what there is of the plan into the partial file, and adds it to what is `present`. Trouble with the index or
+    /// with a source means that there is nothing to copy.
+    pub(crate) fn copy(&self, partial: &Partial, plan: &FilePlan, present: &mut Present) -> Result<(), Error> {
+        let held = Held::look(plan, self);
+        let mut buffer = Vec::new();
+        for (xorb, term) in plan.terms_of_xorbs() {
+            let Some(chunks) = held.chunks.get(&xorb) else { continue };
+            // Where a chunk belongs is known from the lengths of all before it, or of all behind it. What reaches out of
+            // the term is not of this xorb, whatever some CAS has said.
+            let range = term.file_range();
+            let mut start = range.start;
+            for held_chunk in term.chunks.indices().map_while(|chunk| chunks.get(&chunk)) {
+                let end = start + u64::from(held_chunk.leaf.length);
+                if end > range.end {
+                    break;
+                }
+                held.copy(held_chunk, ByteRange { start, end }, partial, present, &mut buffer)?;
+                start = end;
+            }
+            let mut end = range.end;
+            for held_chunk in term.chunks.indices().rev().map_while(|chunk| chunks.get(&chunk)) {
+                let start = end.checked_sub(held_chunk.leaf.length.into()).filter(|start| *start >= range.start);
+                let Some(start) = start else { break };
+                held.copy(held_chunk, ByteRange { start, end }, partial, present, &mut buffer)?;
+                end = start;
             }
         }
+        Ok(())
     }
-    Ok(bytes)
+
+    /// Copies what there is of a proved list, by the hashes of its chunks. Returns the bytes written.
+    pub(crate) fn copy_listed(&self, work: &FileWork, list: &[(u64, Leaf)]) -> Result<u64, Error> {
+        let missing: Vec<(u64, Leaf)> = {
+            let ledger = work.ledger();
+            list.iter().filter(|(offset, _)| !ledger.is_written(*offset)).copied().collect()
+        };
+        let hashes: Vec<ChunkHash> = missing.iter().map(|(_, leaf)| leaf.hash).collect();
+        let mut by_file: BTreeMap<[u8; 32], Vec<(u64, Leaf, u32)>> = BTreeMap::new();
+        for ((offset, leaf), places) in missing.into_iter().zip(self.index.find_chunks(&hashes)) {
+            if let Some((file, at)) = places.first() {
+                by_file.entry(*file.as_bytes()).or_default().push((offset, leaf, *at));
+            }
+        }
+        let files: Vec<FileHash> = by_file.keys().map(|hash| FileHash::from_bytes(*hash)).take(SOURCES_MAX).collect();
+        let records = self.index.records_of(&files).unwrap_or_else(|error| {
+            tracing::info!(%error, "nothing can be copied from other files");
+            Vec::new()
+        });
+        let (mut bytes, mut buffer) = (0, Vec::new());
+        for (record, wanted) in records.iter().zip(by_file.into_values()) {
+            let Some((file, leaves)) = record.as_ref().and_then(|record| self.open(record)) else { continue };
+            let offsets = chunk_offsets(&leaves);
+            for (offset, leaf, at) in wanted {
+                let from = leaves.get(at as usize).zip(offsets.get(at as usize)).filter(|(held, _)| **held == leaf);
+                let Some((_, from)) = from else { continue };
+                buffer.resize(leaf.length as usize, 0);
+                let read = file.read_exact_at(&mut buffer, *from);
+                let chunk = HashedChunk::new(&buffer);
+                if read.is_ok() && chunk.leaf() == leaf {
+                    bytes += work.write(&chunk, offset, Source::Local)?.unwrap_or_default();
+                }
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// A file of this Hub that is as it was when it was verified, and its chunks.
+    fn open(&self, record: &FileRecord) -> Option<(File, Vec<Leaf>)> {
+        if record.provenance.endpoint != *self.endpoint {
+            return None;
+        }
+        let file = File::open(&record.path).ok()?;
+        if Identity::of_file(&file).ok()? != record.identity {
+            return None;
+        }
+        let hash: FileHash = record.xet_hash.as_ref()?.parse().ok()?;
+        Some((file, self.index.leaves(hash)?))
+    }
 }
 
 /// What other files hold of the xorbs of a plan.
@@ -99,11 +127,11 @@ struct HeldChunk {
 }
 
 impl Held {
-    fn look(plan: &FilePlan, index: &Index) -> Self {
+    fn look(plan: &FilePlan, files: &LocalFiles) -> Self {
         let mut xorbs: Vec<XorbHash> = plan.runs.iter().map(|run| run.xorb).collect();
         xorbs.sort_unstable_by_key(|xorb| *xorb.as_bytes());
         xorbs.dedup();
-        let runs = index.xorb_runs(&xorbs).unwrap_or_else(|error| {
+        let runs = files.index.xorb_runs(&xorbs).unwrap_or_else(|error| {
             tracing::info!(%error, "nothing can be copied from other files");
             Vec::new()
         });
@@ -115,7 +143,7 @@ impl Held {
         }
         let mut held = Self::default();
         for runs in by_file.into_values().take(SOURCES_MAX) {
-            let Some((file, leaves)) = runs.first().and_then(|(_, run)| open(&run.file, index)) else { continue };
+            let Some((file, leaves)) = runs.first().and_then(|(_, run)| files.open(&run.file)) else { continue };
             let (source, offsets) = (held.sources.len(), chunk_offsets(&leaves));
             for (xorb, run) in runs {
                 let of_xorb = held.chunks.entry(xorb).or_default();
@@ -154,21 +182,11 @@ impl Held {
     }
 }
 
-/// A file that is as it was when it was verified, and its chunks.
-fn open(record: &FileRecord, index: &Index) -> Option<(File, Vec<Leaf>)> {
-    let file = File::open(&record.path).ok()?;
-    if Identity::of_file(&file).ok()? != record.identity {
-        return None;
-    }
-    let hash: FileHash = record.xet_hash.as_ref()?.parse().ok()?;
-    Some((file, index.leaves(hash)?))
-}
-
 #[cfg(test)]
 mod tests {
     use xet_cas::{ByteRange, ChunkRange, FetchEntry, FileHash, Leaf, Reconstruction, Term, XorbHash};
 
-    use super::copy;
+    use super::LocalFiles;
     use crate::plan::{FilePlan, TermRun};
     use crate::present::Present;
     use crate::store::{FileRecord, Identity, Index, Partial, Provenance};
@@ -231,7 +249,7 @@ mod tests {
         let mut present = Present::default();
         present.insert(0, Leaf::of(&right));
 
-        copy(&partial, &plan, &index, &mut present).unwrap();
+        LocalFiles::new(index, "http://hub").copy(&partial, &plan, &mut present).unwrap();
 
         for (offset, leaf) in present.iter() {
             let mut there = vec![0; leaf.length as usize];
@@ -250,12 +268,27 @@ mod tests {
         let partial = Partial::create(folder.path(), "etag", 2_200).unwrap();
         let mut present = Present::default();
 
-        copy(&partial, &plan, &index, &mut present).unwrap();
+        LocalFiles::new(index, "http://hub").copy(&partial, &plan, &mut present).unwrap();
 
         let found: Vec<_> = present.iter().map(|(offset, leaf)| (*offset, *leaf)).collect();
         assert_eq!([(500, Leaf::of(&one)), (1_500, Leaf::of(&two))], found[..]);
         let mut there = vec![0; 1_700];
         partial.read(&mut there, 500).unwrap();
         assert_eq!([one, two].concat(), there);
+    }
+
+    #[test]
+    fn given_files_of_another_hub_when_copied_then_none_is_looked_at() {
+        for (endpoint, copied) in [("http://hub", 1_000), ("http://elsewhere", 0)] {
+            let folder = tempfile::tempdir().unwrap();
+            let index = index_of(&folder, &[&vec![3; 1_000]], XORBS[0]);
+            let plan = plan(&[(XORBS[0], 1, 1_000)]);
+            let partial = Partial::create(folder.path(), "etag", 1_000).unwrap();
+            let mut present = Present::default();
+
+            LocalFiles::new(index, endpoint).copy(&partial, &plan, &mut present).unwrap();
+
+            assert_eq!(copied, present.bytes(), "{endpoint}");
+        }
     }
 }

@@ -24,9 +24,8 @@ use super::session::{Protocol as _, Session};
 use super::{Link, PeerError};
 use crate::fetch::Shared;
 use crate::ledger::{CLAIMS_MAX, Claim, PeerNumber, Source, Task};
-use crate::reuse;
+use crate::reuse::LocalFiles;
 use crate::sharing::is_local;
-use crate::store::Index;
 use crate::verified::HashedChunk;
 use crate::work::{Board, FileWork};
 
@@ -43,7 +42,7 @@ pub(crate) struct Leech {
     pub(crate) board: Arc<Board>,
     pub(crate) shared: Arc<Shared>,
     /// Where what is listed may be had without asking anybody.
-    pub(crate) index: Index,
+    pub(crate) local: LocalFiles,
     /// For connecting, for shaking hands, and for a request to make progress.
     pub(crate) deadline: Duration,
 }
@@ -241,9 +240,9 @@ impl<A: Asking> Driver<A> {
                 }
             }
             LeechEvent::Listed { file, range, list } => {
-                let (source, index, board) = (self.source, self.context.index.clone(), self.context.board.clone());
+                let (source, local, board) = (self.source, self.context.local.clone(), self.context.board.clone());
                 self.start_batch(file, move |work| {
-                    let result = take_list(work, range, list, &index, source);
+                    let result = take_list(work, range, list, &local, source);
                     // Peers that cannot prove it may bring what it lists.
                     board.changed.notify_waiters();
                     result
@@ -348,10 +347,10 @@ fn take_list(
     work: &FileWork,
     range: ByteRange,
     list: Vec<(u64, Leaf)>,
-    index: &Index,
+    local: &LocalFiles,
     source: Source,
 ) -> Result<u64, PeerError> {
-    let copied = reuse::copy_listed(work, &list, index).map_err(PeerError::Ours)?;
+    let copied = local.copy_listed(work, &list).map_err(PeerError::Ours)?;
     let taken = work.ledger().take_list(range, list);
     let Some(recurrences) = taken else {
         return Err(PeerError::Lied(format!("its list of {} is not that of the plan", work.hash)));

@@ -27,7 +27,7 @@ use crate::fetch::{Shared, fetch_entry, fetch_whole};
 use crate::peer::Leech;
 use crate::plan::{EntryPlan, FilePlan, Need, plan_entries};
 use crate::present::Present;
-use crate::reuse;
+use crate::reuse::LocalFiles;
 use crate::sharing::{Publicness, repo_swarm};
 use crate::store::{FileRecord, Index, Partial, Place, Remains};
 use crate::verified::VerifiedFile;
@@ -282,9 +282,13 @@ impl Job {
             let (board, shared) = (self.board.clone(), self.shared.clone());
             self.peers.start(
                 &name,
-                Leech { number, swarm, board, shared, index: self.index.clone(), deadline: self.peer_deadline },
+                Leech { number, swarm, board, shared, local: self.local_files(), deadline: self.peer_deadline },
             );
         }
+    }
+
+    fn local_files(&self) -> LocalFiles {
+        LocalFiles::new(self.index.clone(), self.hub.endpoint())
     }
 
     fn enqueue(&mut self, group: Group) {
@@ -326,7 +330,7 @@ impl Job {
         // What is here was wrong the first time, or some of it: a source that says wrong things of a xorb once says
         // them again.
         let is_first_try = !open.group.is_second_try;
-        let local = is_first_try.then(|| (self.remains.clone(), self.index.clone()));
+        let local = is_first_try.then(|| (self.remains.clone(), self.local_files()));
         let shared = self.shared.clone();
         self.start(number, slot, async move {
             let planned = async {
@@ -337,7 +341,7 @@ impl Job {
                 let Local { mut plan, partial, present, left_bytes } = begun;
                 if present.bytes() > 0 {
                     shared.tell_local(&file.path, left_bytes, present.bytes() - left_bytes).await;
-                    plan = without_present(&cas, hash, plan, &present).await?;
+                    plan = without_present(&cas, hash, plan, &present).await;
                 }
                 let mut work = FileWork::new(number, hash, cas, partial, &plan, file.size, &present);
                 // What was planned without a token is public; else it has to be shown before any peer is asked.
@@ -552,45 +556,52 @@ struct Local {
 
 /// Takes up what an earlier pull has left of a file, and copies what other files hold; or begins with nothing.
 fn begin_locally(
-    local: Option<(Arc<Remains>, Index)>,
+    local: Option<(Arc<Remains>, LocalFiles)>,
     folder: &Path,
     etag: &str,
     bytes: u64,
     plan: FilePlan,
 ) -> Result<Local, Error> {
-    let Some((remains, index)) = local else {
+    let Some((remains, local_files)) = local else {
         let (partial, _) = Partial::take_up(&Remains::default(), folder, etag, bytes)?;
         return Ok(Local { plan, partial, present: Present::default(), left_bytes: 0 });
     };
     let (partial, taken_up) = Partial::take_up(&remains, folder, etag, bytes)?;
     let mut present = resume::look(&partial, &taken_up, &plan)?;
     let left_bytes = present.bytes();
-    reuse::copy(&partial, &plan, &index, &mut present)?;
+    local_files.copy(&partial, &plan, &mut present)?;
     Ok(Local { plan, partial, present, left_bytes })
 }
 
-/// The plan without what is there: for entries of which some is, the CAS is asked for smaller ones.
-async fn without_present(cas: &Cas, hash: FileHash, plan: FilePlan, present: &Present) -> Result<FilePlan, Error> {
+/// The plan without what is there: for entries of which some is, the CAS is asked for smaller ones. One that does not
+/// give them is not asked again: whole entries do as well.
+async fn without_present(cas: &Cas, hash: FileHash, plan: FilePlan, present: &Present) -> FilePlan {
     let needs = plan.needs(present);
     let mut entries = Vec::with_capacity(plan.entries.len());
+    let mut gives_parts = true;
     for (entry, need) in plan.entries.into_iter().zip(needs) {
         match need {
             Need::Nothing => {}
-            Need::Whole => entries.push(entry),
-            Need::Parts(parts) => {
-                let mut smaller = Vec::new();
-                for part in &parts {
-                    let answer = cas.reconstruct_range(hash, *part).await?;
-                    match plan_entries(answer, *part) {
-                        Ok(planned) => smaller.extend(planned),
-                        Err(error) => tracing::debug!(%error, "the CAS gives no smaller entries"),
-                    }
+            Need::Parts(parts) if gives_parts => match plan_parts(cas, hash, &parts).await {
+                Ok(smaller) => entries.extend(smaller),
+                Err(error) => {
+                    tracing::info!(%error, "the CAS gives no smaller entries");
+                    gives_parts = false;
+                    entries.push(entry);
                 }
-                let asked: u64 = smaller.iter().flat_map(EntryPlan::file_ranges).map(|(_, range)| range.length()).sum();
-                let is_all = asked == parts.iter().map(ByteRange::length).sum::<u64>();
-                entries.extend(if is_all { smaller } else { vec![entry] });
-            }
+            },
+            Need::Whole | Need::Parts(_) => entries.push(entry),
         }
     }
-    Ok(FilePlan { entries, ..plan })
+    FilePlan { entries, ..plan }
+}
+
+/// Asks for entries of parts of a file.
+async fn plan_parts(cas: &Cas, hash: FileHash, parts: &[ByteRange]) -> Result<Vec<EntryPlan>, client::Error> {
+    let mut entries = Vec::new();
+    for part in parts {
+        let planned = plan_entries(cas.reconstruct_range(hash, *part).await?, *part);
+        entries.extend(planned.map_err(|source| client::Error::Format { what: format!("a part of {hash}"), source })?);
+    }
+    Ok(entries)
 }

@@ -22,7 +22,7 @@ const TRIES_MAX: u32 = 16;
 /// hold up others for ever.
 const PROGRESS_BYTES_MIN: u64 = 1024 * 1024;
 /// Unit in which the system counts what a file takes on the disk.
-const BLOCK_BYTES: u64 = 512;
+pub(super) const BLOCK_BYTES: u64 = 512;
 /// Longest wait for a lock of the shared store, which is held for the time of a few renames.
 const SHARED_LOCK_DEADLINE: Duration = Duration::from_secs(10);
 /// Pause between two tries at such a lock.

@@ -12,7 +12,7 @@ use rustix::fs::{Advice, FlockOperation, SeekFrom, fadvise, flock, fstatfs};
 use xet_cas::{ByteRange, Leaf};
 
 use super::journal::Journal;
-use super::lock::is_at;
+use super::lock::{BLOCK_BYTES, is_at};
 use crate::Error;
 use crate::verified::HashedChunk;
 
@@ -236,9 +236,10 @@ impl Remains {
         self.of(etag).iter().for_each(|path| remove_if_abandoned(path, None));
     }
 
-    /// Bytes on disk of this content.
-    pub(crate) fn bytes_of(&self, etag: &str) -> u64 {
-        self.of(etag).iter().filter_map(|path| Some(path.metadata().ok()?.blocks() * 512)).max().unwrap_or(0)
+    /// Bytes on disk that need not be written again of this content of `size` bytes.
+    pub(crate) fn bytes_of(&self, etag: &str, size: u64) -> u64 {
+        let of_size = self.of(etag).iter().filter_map(|path| path.metadata().ok().filter(|it| it.len() == size));
+        of_size.map(|metadata| (metadata.blocks() * BLOCK_BYTES).min(size)).max().unwrap_or(0)
     }
 }
 
@@ -314,6 +315,21 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::{Partial, Remains};
+
+    #[test]
+    fn given_remains_of_another_length_when_counted_then_they_save_no_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let (partial, _) = Partial::take_up(&Remains::default(), folder.path(), "etag", 10_000).unwrap();
+        partial.write(&[1; 10_000], 0).unwrap();
+        partial.keep();
+        drop(partial);
+
+        let remains = Remains::look(folder.path(), |_| true);
+
+        // In whole blocks on the disk, but never more than there is to write.
+        assert_eq!(10_000, remains.bytes_of("etag", 10_000));
+        assert_eq!(0, remains.bytes_of("etag", 20_000));
+    }
 
     #[test]
     fn given_remains_that_are_read_only_when_their_content_is_in_place_then_they_are_removed() {

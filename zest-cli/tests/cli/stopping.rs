@@ -113,3 +113,31 @@ async fn given_an_output_that_nobody_reads_when_a_pull_fails_then_it_ends_all_th
     assert_eq!(Some(4), said.code, "{}", said.stderr);
     drop(reader);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_a_cas_that_answers_about_whole_files_only_when_a_pull_goes_on_then_it_succeeds() {
+    let large: Vec<u8> =
+        (0..2_000_000_u32).flat_map(|at| (at.wrapping_mul(0x9e37_79b9) ^ (at >> 7)).to_le_bytes()).collect();
+    let lab = Lab::with(None, &[("large.bin", &large)]).await;
+    lab.faulty.add(Rule::path_contains(ENTRY_PATH, Fault::StallAfter(4_000_000)));
+    let args = ["pull", REPO, "--include", "large.bin", "--format", "json"];
+    let child = lab.command(&args).env("ZEST_STALL_TIMEOUT", "60").spawn().unwrap();
+    lab.until_noted(40).await;
+    kill_process(Pid::from_raw(child.id().unwrap() as i32).unwrap(), Signal::KILL).unwrap();
+    finish(child).await;
+    lab.faulty.clear();
+    let before = lab.faulty.requests().len();
+    lab.faulty.add(Rule::path_contains("/reconstructions/", Fault::status(400)).skip(1));
+
+    let summary = lab.zest(&args).await.summary();
+
+    assert!(summary["file_bytes"]["local"].as_u64().unwrap() > 0, "{summary}");
+    assert_eq!(
+        large.len() as u64,
+        summary["file_bytes"]["cdn"].as_u64().unwrap() + summary["file_bytes"]["local"].as_u64().unwrap()
+    );
+    let asked = lab.faulty.requests().split_off(before);
+    assert_eq!(2, asked.iter().filter(|seen| seen.target.contains("/reconstructions/")).count(), "{asked:?}");
+    let pulled = std::path::Path::new(summary["path"].as_str().unwrap()).join("large.bin");
+    assert!(large == std::fs::read(pulled).unwrap(), "other bytes");
+}

@@ -4,7 +4,6 @@
 use std::sync::atomic::Ordering;
 
 use tokio::task::AbortHandle;
-use xet_cas::client;
 
 use super::{Group, Job, OpenFile, Stalled, WaitingEntry};
 use crate::{Error, ErrorKind, Event};
@@ -78,7 +77,7 @@ impl Job {
     }
 
     /// Finds files that became complete while nobody looked, and those for which nobody does anything more: what
-    /// a peer reserved may have been given back when the origin had passed it over.
+    /// the origin gave may have been proved wrong by a peer that has left since.
     pub(super) async fn look_at_open(&mut self) {
         let with_work = self.open.iter().filter(|(_, open)| open.work.is_some());
         let numbers: Vec<usize> = with_work.map(|(number, _)| *number).collect();
@@ -90,17 +89,11 @@ impl Job {
             let Some(work) = open.work.as_ref().filter(|_| open.fetches == 0 && !is_waiting) else { continue };
             let missing_bytes = work.ledger().missing_bytes();
             if open.idle.is_over(missing_bytes) {
-                let what = open.group.file().path.clone();
+                // The origin has given all that it was asked for, so something of what was there or came was wrong.
+                work.partial.discard();
                 let reason = format!("no source brought the last {missing_bytes} bytes");
-                let [.., local] = work.ledger().by_source();
-                let error = if local > 0 {
-                    // What was there may be cut in another way than what is to come.
-                    work.partial.discard();
-                    Error::Integrity { path: what, reason }
-                } else {
-                    client::Error::Transport { what, reason }.into()
-                };
-                self.fail_file(number, error).await;
+                let path = open.group.file().path.clone();
+                self.fail_file(number, Error::Integrity { path, reason }).await;
             }
         }
     }
