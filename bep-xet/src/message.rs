@@ -218,6 +218,22 @@ impl Message {
         }
     }
 
+    /// As [`encode`](Self::encode), but for the record of a chunk, which is returned and is to follow: so it need not be
+    /// copied.
+    ///
+    /// # Panics
+    /// As `encode`.
+    pub fn encode_head(&self, out: &mut BytesMut) -> Bytes {
+        let Self::Chunk(Chunk { id, index, record }) = self else {
+            self.encode(out);
+            return Bytes::new();
+        };
+        out.extend(self.kind());
+        out.put_u32(*id);
+        out.put_u32(*index);
+        record.clone()
+    }
+
     /// What [`encode`](Self::encode) appends, bytes.
     pub fn encoded_bytes(&self) -> usize {
         let body = match self {

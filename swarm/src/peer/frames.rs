@@ -10,6 +10,12 @@ use super::session::OUR_UT_XET;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Frame {
     Message(Message),
+    /// A payload in two parts: data is not copied to follow its head.
+    Split {
+        id: u8,
+        head: Bytes,
+        data: Bytes,
+    },
     /// A payload of the extension with this number begins; its pieces follow, and nothing else before its end.
     Payload {
         id: u8,
@@ -32,15 +38,22 @@ impl Frame {
             Self::Message(message) => {
                 [Bytes::copy_from_slice(message.head()?.as_ref()), message.payload().cloned().unwrap_or_default()]
             }
-            Self::Payload { id, bytes } => {
-                let length = u32::try_from(bytes).unwrap_or(u32::MAX).saturating_add(IDS_BYTES);
-                let mut head = length.to_be_bytes().to_vec();
-                head.extend([EXTENDED, id]);
-                [head.into(), Bytes::new()]
+            Self::Split { id, head, data } => {
+                let mut front = payload_head(id, (head.len() + data.len()) as u64);
+                front.extend_from_slice(&head);
+                [front.into(), data]
             }
+            Self::Payload { id, bytes } => [payload_head(id, bytes).into(), Bytes::new()],
             Self::Piece(piece) => [piece, Bytes::new()],
         })
     }
+}
+
+fn payload_head(id: u8, bytes: u64) -> Vec<u8> {
+    let length = u32::try_from(bytes).unwrap_or(u32::MAX).saturating_add(IDS_BYTES);
+    let mut head = length.to_be_bytes().to_vec();
+    head.extend([EXTENDED, id]);
+    head
 }
 
 /// Reads frames. How long a payload may be is for the session to say when it begins: nothing of it is held here.

@@ -152,7 +152,7 @@ impl Link {
     fn fill_outgoing(&mut self, session: &mut impl Protocol) -> Result<(), PeerError> {
         while self.outgoing_bytes < OUTGOING_BYTES_MAX {
             let Some(message) = session.poll_message(now()) else { break };
-            for part in message.encode()? {
+            for part in message.encode()?.into_iter().filter(|part| !part.is_empty()) {
                 self.outgoing_bytes += part.len();
                 self.outgoing.push_back(part);
             }

@@ -85,8 +85,11 @@ impl Session {
             let bep_xet::Message::ChunkData(data) = message else { return None };
             return Some(Frame::Piece(data));
         };
-        message.encode(&mut front);
+        let data = message.encode_head(&mut front);
         let payload = front.freeze();
+        if !data.is_empty() {
+            return Some(Frame::Split { id, head: payload, data });
+        }
         if bytes == payload.len() as u64 {
             return Some(Frame::Message(Message::Extended { id, payload }));
         }
@@ -106,6 +109,7 @@ impl Protocol for Session {
                 return Ok(self.exchange.begin_payload(bytes)?);
             }
             Frame::Piece(piece) => return Ok(self.exchange.handle_piece(piece, now)?),
+            Frame::Split { id, head, data } => Message::Extended { id, payload: [head, data].concat().into() },
             Frame::Message(message) => message,
         };
         match message {
