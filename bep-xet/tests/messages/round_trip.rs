@@ -4,7 +4,7 @@ use bep_xet::{
     Chunk, End, Have, HaveEntry, HaveQuery, HaveState, Limits, Manifest, ManifestForm, ManifestQuery, ManifestRequest,
     Message, Object, ObjectKind, Proof, ProofLevel, Range, RangeRequest, Runs, Schemes, Sibling, Status, Unit,
 };
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use xet_cas::{ChunkHash, ChunkRange, Leaf};
@@ -109,6 +109,9 @@ proptest! {
     fn given_any_message_when_encoded_then_it_decodes_to_the_same(message in message()) {
         let encoded = encode(&message);
         prop_assert_eq!(encoded.len(), message.encoded_bytes());
+        let mut head = BytesMut::new();
+        let data = message.encode_head(&mut head);
+        prop_assert_eq!(&encoded, &[&head[..], &data[..]].concat());
         prop_assert_eq!(Ok(message), Message::decode(encoded, &Limits::default()));
     }
 
