@@ -14,6 +14,9 @@ mod present;
 
 mod ledger;
 
+mod schedule;
+pub use schedule::SourceMode;
+
 #[expect(dead_code, reason = "limits are built on it")]
 mod token_bucket;
 

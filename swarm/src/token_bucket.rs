@@ -43,6 +43,12 @@ impl TokenBucket {
         is_ready
     }
 
+    /// Takes so many bytes, which have passed already, whether they are there or not.
+    pub(crate) fn spend(&mut self, bytes: u64, now: Instant) {
+        self.refill(now);
+        self.level = self.level.saturating_sub(parts(bytes));
+    }
+
     /// Puts back what was taken and did not pass.
     pub(crate) fn give_back(&mut self, bytes: u64) {
         self.level = self.full.min(self.level + parts(bytes));
