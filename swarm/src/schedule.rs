@@ -52,6 +52,10 @@ const FIRST_DEADLINE: Duration = Duration::from_secs(2);
 /// How long a peer that was late is not asked; it doubles each time in a row.
 const REST: Duration = Duration::from_secs(1);
 const REST_MAX: Duration = Duration::from_secs(60);
+/// A stream that comes to so many bytes that are there is ended, and begun anew behind them: for the price of a question
+/// to the CAS, which is worth less where much has come twice already.
+const SKIPPED_BYTES: u64 = 4 * 1024 * 1024;
+const SKIPPED_BYTES_MIN: u64 = 1024 * 1024;
 /// Streams see to themselves; this is for one that nobody sees to any more.
 const STREAM_STILL_MAX: Duration = Duration::from_secs(120);
 /// How often sources are looked at that were not asked for a reason that time changes, and files that nobody brings.
@@ -108,9 +112,15 @@ pub(crate) enum What {
 /// What a source is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Command {
-    Fetch { request: RequestNumber, file: FileNumber, what: What },
+    Fetch {
+        request: RequestNumber,
+        file: FileNumber,
+        what: What,
+    },
     /// Nobody needs it any more, or it is much too late: nothing is to be told of it.
-    Cancel { request: RequestNumber },
+    Cancel {
+        request: RequestNumber,
+    },
 }
 
 /// What is written.
@@ -314,6 +324,9 @@ impl Scheduler {
         open.received += bytes;
         source.outstanding_bytes -= left - open.left();
         source.pace.received(bytes, now);
+        if source.outstanding_bytes < source.pace.window_bytes() {
+            self.woken.insert(open.source);
+        }
         let is_origin = open.source == ORIGIN;
         self.second_bytes[usize::from(!is_origin)] += bytes;
         if !is_origin && let Some(file) = self.book.file_mut(open.file) {
@@ -329,14 +342,24 @@ impl Scheduler {
         self.deadlines.insert((now + renewed, request));
     }
 
-    /// The origin's stream has come to this place of a region. So many bytes of it were there already.
-    pub(crate) fn streamed(&mut self, request: RequestNumber, (region, offset): (u32, u64), known: u64, now: Instant) {
-        self.wasted_bytes += known;
+    /// So many bytes came that were there already.
+    pub(crate) fn came_twice(&mut self, bytes: u64) {
+        self.wasted_bytes += bytes;
+    }
+
+    /// The origin's stream has come to this place of a region.
+    pub(crate) fn streamed(&mut self, request: RequestNumber, region: u32, offset: u64, now: Instant) {
         let Some(open) = self.requests.get_mut(&request) else { return };
         let (What::Entry(entry), file) = (open.what, open.file) else { return };
         let Some(position) = self.book.position(file, region, offset) else { return };
         open.position = open.position.max(position);
-        self.meet((file, entry), now);
+        let skip = if self.may_come_twice(SKIPPED_BYTES) { SKIPPED_BYTES } else { SKIPPED_BYTES_MIN };
+        if self.book.is_stored_behind(file, region, offset, skip) {
+            self.cancel(request, now);
+            self.woken.insert(ORIGIN);
+        } else {
+            self.meet((file, entry), now);
+        }
     }
 
     /// A request ended. A block or a list that came counts as being there when it is written.
@@ -482,8 +505,10 @@ impl Scheduler {
             let Some(source) = self.sources.get_mut(&number) else { return };
             source.is_late(now);
             let waiting = source.requests.iter().filter(|waiting| **waiting != request);
-            let waiting: Vec<_> =
-                waiting.copied().filter(|waiting| self.requests.get(waiting).is_some_and(Request::is_waiting)).collect();
+            let waiting: Vec<_> = waiting
+                .copied()
+                .filter(|waiting| self.requests.get(waiting).is_some_and(Request::is_waiting))
+                .collect();
             waiting.into_iter().for_each(|waiting| self.cancel(waiting, now));
         }
         self.wake_all();
@@ -507,7 +532,9 @@ impl Scheduler {
             let refused = self.refused.range((number, 0)..=(number, u32::MAX)).copied();
             let mut refused = refused.filter(|key| self.book.entry(*key).is_some_and(|entry| entry.missing_bytes > 0));
             let given_up = |key: &EntryKey| {
-                self.book.entry(*key).is_some_and(|entry| entry.refusal.rounds >= REFUSALS_MAX && entry.stream.is_none())
+                self.book
+                    .entry(*key)
+                    .is_some_and(|entry| entry.refusal.rounds >= REFUSALS_MAX && entry.stream.is_none())
             };
             let first_refused = refused.clone().next().map(|(_, entry)| entry);
             let hopeless = refused.find(given_up).map(|(_, entry)| entry);
@@ -526,33 +553,41 @@ impl Scheduler {
         }
     }
 
-    /// The origin and peers that are at the same entry have met: if nothing is open behind where the stream is, then
-    /// either goes on that is there first.
+    /// The origin and peers are at the same entry. If nothing is open behind where the stream is, then they have met, and
+    /// it ends if they will be there first. Else it goes on, and what it comes to they need not bring.
     fn meet(&mut self, key: EntryKey, now: Instant) {
         let Some(stream) = self.book.entry(key).and_then(|entry| entry.stream) else { return };
         let Some(position) = self.requests.get(&stream).map(|request| request.position) else { return };
-        if !self.book.is_met(key, position) {
+        let claims = self.book.claims_behind(key, position);
+        if claims.is_empty() {
             return;
         }
-        let claims = self.book.claims_behind(key, position);
-        let Some(first) = claims.iter().map(|(start, request)| (*start, *request)).min() else { return };
         let end = self.book.stretch(key.0, What::Entry(key.1)).map_or(position, |(_, end)| end);
-        let stream_time = self.stream_time(end - position.min(end), now);
-        let expected = |(_, request): &(u64, RequestNumber)| {
-            let request = self.requests.get(request)?;
-            if request.has_arrived { Some(now) } else { request.expected_at.filter(|_| !request.is_late) }
-        };
         // Whoever's rate is not known yet is taken to be slow.
-        let last = claims.iter().map(expected).try_fold(now, |last, at| Some(last.max(at?)));
-        let peers_time = last.map(|last| last.saturating_duration_since(now));
-        let is_sooner = peers_time.is_some_and(|peers| stream_time.is_none_or(|stream| peers <= stream));
-        if is_sooner {
+        let mut last = claims.iter().map(|(_, request)| self.expected_of(*request, now));
+        let last = last.try_fold(now, |last, at| Some(last.max(at?)));
+        if self.book.is_met(key, position) && self.is_before(last, end.saturating_sub(position), now) {
             self.cancel(stream, now);
             self.woken.insert(ORIGIN);
-        } else if first.0 <= position && self.requests.get(&first.1).is_some_and(|request| request.received == 0) {
-            // The stream is at it, and will have it sooner.
-            self.cancel(first.1, now);
+            return;
         }
+        for (_, request) in claims.into_iter().filter(|(start, _)| *start < position) {
+            if self.requests.get(&request).is_some_and(|request| request.received <= request.bytes / 2) {
+                self.cancel(request, now);
+            }
+        }
+    }
+
+    /// When all of a request should have come; `None` if that cannot be said.
+    fn expected_of(&self, request: RequestNumber, now: Instant) -> Option<Instant> {
+        let request = self.requests.get(&request)?;
+        if request.has_arrived { Some(now) } else { request.expected_at.filter(|_| !request.is_late) }
+    }
+
+    /// Whether something is expected before one of the origin's streams has brought so many bytes.
+    fn is_before(&self, expected: Option<Instant>, bytes: u64, now: Instant) -> bool {
+        let stream = self.stream_time(bytes, now);
+        expected.is_some_and(|at| stream.is_none_or(|stream| at.saturating_duration_since(now) <= stream))
     }
 
     /// Makes a request.
@@ -636,9 +671,6 @@ impl Scheduler {
     fn cancel(&mut self, request: RequestNumber, now: Instant) {
         let Some(open) = self.requests.get(&request) else { return };
         let number = open.source;
-        if !open.is_stream() {
-            self.wasted_bytes += open.received;
-        }
         if let Some(source) = self.sources.get_mut(&number).filter(|_| !open.has_arrived) {
             source.cancels.push_back(request);
             source.is_full = false;

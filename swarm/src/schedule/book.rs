@@ -67,6 +67,8 @@ pub(super) struct Entry {
     /// Regions whose list nobody was asked for, and blocks that nobody was asked for; or not in time.
     open_lists: BTreeSet<u32>,
     open_blocks: BTreeSet<(u32, u32)>,
+    /// Regions of which something is missing and whose list is not known.
+    unlisted: u32,
     /// Request of all of its xorb, and whether it is late.
     whole: Option<Claim>,
     pub(super) stream: Option<RequestNumber>,
@@ -183,6 +185,7 @@ impl Book {
                 xorb_bytes: spec.xorb_bytes,
                 regions: (first, file.regions.len() as u32),
                 missing_bytes: missing_of_entry,
+                unlisted: open_lists.len() as u32,
                 open_lists,
                 open_blocks: BTreeSet::new(),
                 whole: None,
@@ -235,7 +238,7 @@ impl Book {
     }
 
     /// Entries of one file on a shelf, from the `from`th on and then around.
-    pub(super) fn around(&self, shelf: Shelf, file: FileNumber, from: u32) -> impl Iterator<Item = EntryKey> {
+    pub(super) fn around(&self, shelf: Shelf, file: FileNumber, from: u32) -> impl Iterator<Item = EntryKey> + Clone {
         let shelf = self.shelf(shelf);
         let behind = shelf.range((file, from)..=(file, u32::MAX));
         behind.chain(shelf.range((file, 0)..(file, from))).copied()
@@ -260,6 +263,9 @@ impl Book {
             }
         }
         let here = &mut file.regions[region as usize];
+        if here.missing_bytes > 0 && matches!(here.state, RegionState::Unlisted { .. }) {
+            open.unlisted -= 1;
+        }
         let before = std::mem::replace(&mut here.missing_bytes, missing_bytes);
         let mut state = std::mem::replace(&mut here.state, RegionState::Listed { blocks });
         self.change_missing(number, entry, before, missing_bytes);
@@ -298,7 +304,9 @@ impl Book {
         let bytes = match (region, &mut here.state) {
             (Finished::Region(_), RegionState::Unlisted { claims }) => {
                 needless.extend(claims.take());
-                file.entries[entry as usize].open_lists.remove(&at);
+                let entry = &mut file.entries[entry as usize];
+                entry.open_lists.remove(&at);
+                entry.unlisted -= u32::from(here.missing_bytes > 0);
                 here.missing_bytes
             }
             (Finished::Block(_, block), RegionState::Listed { blocks }) => {
@@ -326,7 +334,8 @@ impl Book {
 
     fn change_missing(&mut self, number: FileNumber, entry: u32, before: u64, after: u64) {
         let Some(file) = self.files.get_mut(&number) else { return };
-        for count in [&mut file.entries[entry as usize].missing_bytes, &mut file.missing_bytes, &mut self.missing_bytes] {
+        for count in [&mut file.entries[entry as usize].missing_bytes, &mut file.missing_bytes, &mut self.missing_bytes]
+        {
             *count = *count + after - before;
         }
     }
@@ -418,7 +427,13 @@ impl Book {
         let claims = match what {
             What::Entry(_) => None,
             What::Whole(entry) => {
-                return file.entries.get(entry as usize).and_then(|entry| entry.whole).map(|c| c.request).into_iter().collect();
+                return file
+                    .entries
+                    .get(entry as usize)
+                    .and_then(|entry| entry.whole)
+                    .map(|c| c.request)
+                    .into_iter()
+                    .collect();
             }
             What::List(region) => match state(region) {
                 Some(RegionState::Unlisted { claims }) => Some(claims),
@@ -488,6 +503,11 @@ impl Book {
         Some(What::Block(*region, *block))
     }
 
+    /// How many blocks of an entry are open.
+    pub(super) fn open_blocks(&self, key: EntryKey) -> usize {
+        self.entry(key).map_or(0, |entry| entry.open_blocks.len())
+    }
+
     /// The last region of an entry whose list is open.
     pub(super) fn last_open_list(&self, key: EntryKey) -> Option<What> {
         self.entry(key)?.open_lists.last().map(|region| What::List(*region))
@@ -540,15 +560,37 @@ impl Book {
         Some(self.files.get(&number)?.regions.get(region as usize)?.start + offset)
     }
 
-    /// Whether nothing that ends behind this position of an entry is open.
-    pub(super) fn is_met(&self, key: EntryKey, position: u64) -> bool {
-        let ends_before = |what| self.stretch(key.0, what).is_none_or(|(_, end)| end <= position);
-        self.entry(key).is_some_and(|entry| entry.whole.is_none_or(|claim| !claim.is_late))
-            && self.last_open_list(key).is_none_or(ends_before)
-            && self.last_open_block(key).is_none_or(ends_before)
+    /// Whether so many bytes behind a place in a region are written, and something after them is not.
+    pub(super) fn is_stored_behind(&self, number: FileNumber, region: u32, offset: u64, bytes: u64) -> bool {
+        let Some(file) = self.files.get(&number) else { return false };
+        let Some(entry) = file.regions.get(region as usize).and_then(|region| file.entries.get(region.entry as usize))
+        else {
+            return false;
+        };
+        let (mut offset, mut stored) = (offset, 0);
+        for region in file.regions.get(region as usize..entry.regions.1 as usize).unwrap_or_default() {
+            let written = region.written_from(offset);
+            stored += written;
+            if stored >= bytes {
+                return entry.missing_bytes > 0;
+            }
+            if offset + written < region.bytes {
+                return false;
+            }
+            offset = 0;
+        }
+        false
     }
 
-    /// Requests that peers are at behind this position of an entry, from the front: each with where its unit begins.
+    /// Whether peers are at everything behind this position of an entry.
+    pub(super) fn is_met(&self, key: EntryKey, position: u64) -> bool {
+        let ends_before = |what| self.stretch(key.0, what).is_none_or(|(_, end)| end <= position);
+        let Some(entry) = self.entry(key) else { return false };
+        entry.unlisted == 0 && self.last_open_block(key).is_none_or(ends_before)
+            || entry.whole.is_some_and(|claim| !claim.is_late)
+    }
+
+    /// Requests of data that peers are at behind this position of an entry, from the front: each with where its unit begins.
     pub(super) fn claims_behind(&self, key: EntryKey, position: u64) -> Vec<(u64, RequestNumber)> {
         let Some(file) = self.files.get(&key.0) else { return Vec::new() };
         let Some(entry) = file.entries.get(key.1 as usize) else { return Vec::new() };
@@ -557,18 +599,25 @@ impl Book {
             if region.start + region.bytes <= position {
                 continue;
             }
-            match &region.state {
-                RegionState::Unlisted { claims } => {
-                    behind.extend(claims.iter().map(|claim| (region.start, claim.request)));
-                }
-                RegionState::Listed { blocks } => {
-                    for block in blocks.iter().filter(|block| region.start + block.start + block.bytes > position) {
-                        behind.extend(block.claims.iter().map(|claim| (region.start + block.start, claim.request)));
-                    }
-                }
+            let RegionState::Listed { blocks } = &region.state else { continue };
+            for block in blocks.iter().filter(|block| region.start + block.start + block.bytes > position) {
+                behind.extend(block.claims.iter().map(|claim| (region.start + block.start, claim.request)));
             }
         }
         behind
+    }
+}
+
+impl Region {
+    /// Bytes that are written from a place on, as far as is known.
+    fn written_from(&self, offset: u64) -> u64 {
+        if self.missing_bytes == 0 {
+            return self.bytes.saturating_sub(offset);
+        }
+        let RegionState::Listed { blocks } = &self.state else { return 0 };
+        let behind = blocks.iter().skip_while(|block| block.start + block.bytes <= offset);
+        let end = behind.take_while(|block| block.is_done).map(|block| block.start + block.bytes).last();
+        end.map_or(0, |end| end.saturating_sub(offset))
     }
 }
 

@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 /// Bytes are counted for so long before they are a sample of the rate: a burst of some packets is none.
 const SAMPLE: Duration = Duration::from_millis(100);
-/// How much the newest sample counts.
-const SAMPLE_WEIGHT: f64 = 0.3;
+/// Samples count less the older they are: what came in this time has about as much weight as everything before.
+const MEMORY: Duration = Duration::from_secs(1);
+const SAMPLE_WEIGHT_MIN: f64 = 0.1;
 /// Samples of which the fastest is the highest rate: some seconds.
 const SAMPLES_KEPT: usize = 16;
 /// Bytes that a source may have outstanding beyond what it is just asked for: see [`Pace::window_bytes`].
@@ -13,6 +14,9 @@ const WINDOW_BYTES_MIN: u64 = 256 * 1024;
 const WINDOW_BYTES_MAX: u64 = 32 * 1024 * 1024;
 /// Highest rate times shortest round trip fills the way there and back once; twice as much covers what varies.
 const WINDOW_ROUND_TRIPS: f64 = 2.0;
+/// What comes in this time is outstanding in any case, up to a block: what arrives is noticed in lumps, and a source that
+/// runs dry between them would look slower than it is, and be asked for less.
+const WINDOW_TIME_MIN: Duration = Duration::from_millis(250);
 
 /// Rate and round trip of a source, as far as they are known.
 #[derive(Debug, Default)]
@@ -60,7 +64,8 @@ impl Pace {
         }
         // A first sample that is short, of one small answer, is stretched, so that it promises nothing.
         let sample = self.bytes as f64 / elapsed.max(SAMPLE).as_secs_f64();
-        self.rate = Some(self.rate.map_or(sample, |rate| rate + SAMPLE_WEIGHT * (sample - rate)));
+        let weight = 1.0 - (-elapsed.as_secs_f64() / MEMORY.as_secs_f64()).exp();
+        self.rate = Some(self.rate.map_or(sample, |rate| rate + weight.max(SAMPLE_WEIGHT_MIN) * (sample - rate)));
         self.highest[self.samples % SAMPLES_KEPT] = sample;
         self.samples += 1;
         self.bytes = 0;
@@ -85,8 +90,9 @@ impl Pace {
     /// A source is asked for more when fewer bytes than this are outstanding, so that it never runs dry.
     pub(super) fn window_bytes(&self) -> u64 {
         let highest = self.highest.iter().copied().fold(0.0, f64::max);
-        let bytes = WINDOW_ROUND_TRIPS * highest * self.round_trip().as_secs_f64();
-        (bytes as u64).clamp(WINDOW_BYTES_MIN, WINDOW_BYTES_MAX)
+        let on_the_way = WINDOW_ROUND_TRIPS * highest * self.round_trip().as_secs_f64();
+        let lumps = (highest * WINDOW_TIME_MIN.as_secs_f64()).min(super::BLOCK_BYTES as f64);
+        (on_the_way.max(lumps) as u64).clamp(WINDOW_BYTES_MIN, WINDOW_BYTES_MAX)
     }
 
     /// How long `bytes` take.
@@ -103,6 +109,7 @@ const EXPECTED_SECONDS_MAX: f64 = 3_600.0;
 mod tests {
     use std::time::{Duration, Instant};
 
+    use super::super::BLOCK_BYTES;
     use super::{Pace, WINDOW_BYTES_MAX, WINDOW_BYTES_MIN};
 
     const MB: u64 = 1_000_000;
@@ -168,7 +175,10 @@ mod tests {
         let window = pace.window_bytes();
         assert!((39 * MB / 10..41 * MB / 10).contains(&window), "{window}");
         pace.answered(Duration::ZERO);
-        assert_eq!(WINDOW_BYTES_MIN, pace.window_bytes());
+        assert_eq!(BLOCK_BYTES, pace.window_bytes());
+        let mut slow = Pace::default();
+        run(&mut slow, now, MB / 10, Duration::from_millis(100), 20);
+        assert_eq!(WINDOW_BYTES_MIN, slow.window_bytes());
 
         let mut far = Pace::default();
         run(&mut far, now, 10 * MB, Duration::from_millis(1), 1_000);

@@ -7,11 +7,14 @@ use rand::RngExt as _;
 
 use super::book::{EntryKey, Shelf};
 use super::{
-    Ability, BLOCK_BYTES, Command, FileNumber, ORIGIN, RequestNumber, Scheduler, SourceMode, SourceNumber, What,
+    Ability, BLOCK_BYTES, Command, FileNumber, ORIGIN, Request, RequestNumber, Scheduler, SourceMode, SourceNumber,
+    What,
 };
 
 /// Lists that a peer is asked for at once. They are cheap to ask for and long to wait for behind data.
 const LISTS_MAX: usize = 4;
+/// Blocks that a peer may still be asked for when it is asked for the next list, so that the answer comes in time.
+const BLOCKS_BEFORE_LIST: usize = 8;
 /// Entries that are looked at for one with something for a source.
 const LOOKED_AT_MAX: usize = 8;
 /// Whoever takes over what another source is at must be expected to have it in this part of the time.
@@ -34,7 +37,11 @@ impl Scheduler {
             return None;
         }
         let (file, what) = match self.sources.get(&number)?.ability? {
-            Ability::Origin => self.pick_stream(now)?,
+            Ability::Origin => {
+                let picked = self.pick_stream(now);
+                self.sources.get_mut(&number)?.is_denied = picked.is_none();
+                picked?
+            }
             ability => self.pick_for_peer(number, ability, now)?,
         };
         Some(self.ask(number, file, what, now))
@@ -59,7 +66,9 @@ impl Scheduler {
         let held = self.book.files().filter(|(file, _)| source.has(*file));
         let mut held: Vec<_> = held.map(|(number, file)| (file.holders, Reverse(number))).collect();
         held.sort_unstable();
-        let open = held.iter().find_map(|(_, Reverse(file))| Some((*file, self.pick_in(*file, number, ability, own_time, now)?)));
+        let open = held
+            .iter()
+            .find_map(|(_, Reverse(file))| Some((*file, self.pick_in(*file, number, ability, own_time, now)?)));
         let picked = open.or_else(|| self.take_over(number, ability, own_time?, now));
         if picked.is_none() {
             self.sources.get_mut(&number)?.is_denied = true;
@@ -99,7 +108,17 @@ impl Scheduler {
             self.requests.get(request).is_some_and(|request| matches!(request.what, What::List(_)))
         };
         let lists = || source.requests.iter().filter(|request| is_list(request)).count();
-        let can_list = ability == Ability::Prove && lists() < LISTS_MAX;
+        let lists = lists();
+        let can_list = ability == Ability::Prove && lists < LISTS_MAX;
+        if can_list && lists == 0 {
+            let begun = self.book.around(Shelf::Begun, file, from).take(LOOKED_AT_MAX);
+            let blocks: usize = begun.clone().map(|key| self.book.open_blocks(key)).sum();
+            let untouched = self.book.around(Shelf::Untouched, file, from).take(1);
+            let list = begun.chain(untouched).find_map(|key| self.book.last_open_list(key));
+            if blocks < BLOCKS_BEFORE_LIST && list.is_some() {
+                return list;
+            }
+        }
         let of = |key: EntryKey| {
             let block = self.book.last_open_block(key);
             block.or_else(|| self.book.last_open_list(key).filter(|_| can_list))
@@ -115,13 +134,20 @@ impl Scheduler {
 
     /// Whether a peer will have brought something before the origin's stream has come to its end.
     fn is_before_stream(&self, key: EntryKey, what: What, own_time: Option<Duration>, now: Instant) -> bool {
-        let Some(stream) = self.book.entry(key).and_then(|entry| self.requests.get(&entry.stream?)) else { return true };
+        let Some(stream) = self.book.entry(key).and_then(|entry| self.requests.get(&entry.stream?)) else {
+            return true;
+        };
         let Some((start, end)) = self.book.stretch(key.0, what) else { return false };
         if end <= stream.position {
             // It was passed over, and something of it was wrong.
             return true;
         }
-        // While nothing is known of either, the one half is for the one and the other for the other.
+        // Of what a list is of, the back counts.
+        let start = if matches!(what, What::List(_)) { end.saturating_sub(BLOCK_BYTES) } else { start };
+        if start < stream.position || !self.may_come_twice(BLOCK_BYTES) {
+            return false;
+        }
+        // While nothing is known of the peer, only what is not the stream's next.
         let Some(own_time) = own_time else { return start > stream.position + BLOCK_BYTES };
         self.stream_time(end - stream.position, now).is_none_or(|stream| own_time < stream)
     }
@@ -144,14 +170,28 @@ impl Scheduler {
             return None;
         }
         let source = self.sources.get(&number)?;
-        let last = self.expected.iter().rev().take(LOOKED_AT_MAX);
-        let mut last = last.filter(|(at, _)| now + own_time * SOONER < *at).filter_map(|(_, request)| self.requests.get(request));
-        last.find_map(|request| {
+        self.last_expected(now).find_map(|(left, request)| {
+            if own_time * SOONER > left {
+                return None;
+            }
             let is_block = matches!(request.what, What::Block(..));
             let is_alone = self.book.claims_of(request.file, request.what).len() == 1;
             let fits = is_block && is_alone && request.source != number && source.has(request.file);
+            let key = (request.file, self.book.entry_of(request.file, request.what)?);
+            let stream = self.book.entry(key).and_then(|entry| self.requests.get(&entry.stream?));
+            let (start, _) = self.book.stretch(request.file, request.what)?;
+            let fits = fits && stream.is_none_or(|stream| stream.position <= start);
             fits.then_some((request.file, request.what))
         })
+    }
+
+    /// Requests that are in time, but overdue or expected last, and how long they may take yet. What is overdue is taken to
+    /// need as long again.
+    fn last_expected(&self, now: Instant) -> impl Iterator<Item = (Duration, &Request)> {
+        let overdue = self.expected.range(..(now, RequestNumber::MAX)).take(LOOKED_AT_MAX);
+        let last = self.expected.range((now, RequestNumber::MAX)..).rev().take(LOOKED_AT_MAX);
+        let left = move |at: Instant| at.saturating_duration_since(now).max(now.saturating_duration_since(at));
+        overdue.chain(last).filter_map(move |(at, request)| Some((left(*at), self.requests.get(request)?)))
     }
 
     fn pick_stream(&mut self, now: Instant) -> Option<(FileNumber, What)> {
@@ -163,14 +203,16 @@ impl Scheduler {
         if running >= limit {
             return None;
         }
-        let files: Vec<_> = self.book.files().filter(|(_, file)| file.missing_bytes > 0).map(|(file, _)| file).collect();
+        let files: Vec<_> =
+            self.book.files().filter(|(_, file)| file.missing_bytes > 0).map(|(file, _)| file).collect();
         let allowed: Vec<_> = files.into_iter().filter(|file| self.may_stream(*file, now)).collect();
         let is_spared = running >= self.probation.streams(limit);
         let mut shelves = [Shelf::Untouched, Shelf::Begun].into_iter();
         let open = shelves.find_map(|shelf| {
             let entries = allowed.iter().flat_map(|file| self.book.around(shelf, *file, 0));
             let mut entries = entries.filter(|(file, _)| !is_spared || !self.may_bring(*file));
-            entries.find(|key| self.book.entry(*key).is_some_and(|entry| entry.refusal.until.is_none_or(|at| at <= now)))
+            entries
+                .find(|key| self.book.entry(*key).is_some_and(|entry| entry.refusal.until.is_none_or(|at| at <= now)))
         });
         let picked = open.or_else(|| self.take_over_entry(&allowed, now));
         picked.map(|(file, entry)| (file, What::Entry(entry)))
@@ -191,13 +233,11 @@ impl Scheduler {
 
     /// At the end: an entry whose rest peers are at, and which the origin will have in half of the time.
     fn take_over_entry(&self, allowed: &[FileNumber], now: Instant) -> Option<EntryKey> {
-        let mut last = self.expected.iter().rev().take(LOOKED_AT_MAX);
-        last.find_map(|(at, request)| {
-            let request = self.requests.get(request)?;
+        self.last_expected(now).find_map(|(left, request)| {
             let key = (request.file, self.book.entry_of(request.file, request.what)?);
             let entry = self.book.entry(key).filter(|entry| entry.stream.is_none())?;
             let own_time = self.stream_time(entry.missing_bytes, now)?;
-            let is_sooner = now + own_time * SOONER < *at && self.may_come_twice(entry.missing_bytes);
+            let is_sooner = own_time * SOONER < left && self.may_come_twice(entry.missing_bytes);
             let is_given = entry.refusal.until.is_none_or(|until| until <= now);
             (is_sooner && is_given && allowed.contains(&request.file)).then_some(key)
         })

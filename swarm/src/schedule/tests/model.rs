@@ -24,6 +24,8 @@ const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
 const HANGS_AFTER: Duration = Duration::from_secs(4_000);
 /// What a source may bring at once when it brought nothing for a while.
 const BURST: f64 = 30.0;
+/// More commands for one source at one moment do not come to an end.
+const COMMANDS_MAX: u32 = 10_000;
 const OPEN_FILES_MAX: usize = 16;
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -73,7 +75,7 @@ struct Open {
     begins_at: Instant,
     /// Chunks of it that were sent.
     next: usize,
-    /// Of an entry: its chunks that were missing when it was asked for. What is there is left out, by asking for parts.
+    /// What was missing of it when it was asked for.
     chunks: Vec<(u32, usize)>,
 }
 
@@ -125,7 +127,7 @@ pub(super) struct Model {
     pub(super) origin_bytes: u64,
     pub(super) wasted_bytes: u64,
     total_bytes: u64,
-    /// Files in all.
+    /// Files that are neither complete nor given up.
     count: usize,
     pub(super) abandoned: Vec<(FileNumber, Option<u32>)>,
     /// When the origin may read on.
@@ -252,7 +254,7 @@ impl Model {
 
     /// Until everything is stored or given up.
     pub(super) fn run(&mut self) {
-        while !self.is_complete() && self.abandoned.len() < self.count {
+        while self.count > 0 {
             assert!(self.elapsed() < HANGS_AFTER, "it hangs: {:?}", self.scheduler);
             let due = self.scheduler.poll_timeout();
             assert!(due.is_some(), "nothing will happen by itself: {:?}", self.scheduler);
@@ -281,15 +283,15 @@ impl Model {
     fn poll(&mut self) {
         self.to_poll.extend(self.scheduler.take_woken());
         while let Some(number) = self.to_poll.pop_first() {
+            let mut commands = 0;
             while let Some(command) = self.scheduler.poll(number, self.now) {
+                commands += 1;
+                assert!(commands < COMMANDS_MAX, "there is no end to what source {number} is told: {command:?}");
                 let Some(source) = self.sources.get_mut(&number) else { break };
                 match command {
                     Command::Fetch { request, file, what } => {
                         let begins_at = self.now + source.peer.latency;
-                        let chunks = match what {
-                            What::Entry(entry) => missing(&self.files[&file], entry),
-                            _ => Vec::new(),
-                        };
+                        let chunks = missing(&self.files[&file], what);
                         source.requests.push(Open { request, file, what, begins_at, next: 0, chunks });
                     }
                     Command::Cancel { request } => source.requests.retain(|open| open.request != request),
@@ -373,49 +375,38 @@ impl Model {
             *link -= CHUNK_BYTES as f64;
         }
         let open = &mut source.requests[at];
-        let (request, file, what, next) = (open.request, open.file, open.what, open.next);
-        let of_entry = open.chunks.get(next).copied().map(|chunk| (chunk, next + 1 == open.chunks.len()));
+        let (request, file, chunk) = (open.request, open.file, open.chunks[open.next]);
         open.next += 1;
-        self.bring_chunk(number, request, file, what, next, of_entry);
+        let is_last = open.next == open.chunks.len();
+        self.bring_chunk(number, request, file, chunk, is_last);
         true
     }
 
-    /// The `next`th chunk of a request.
+    /// A chunk of a request, which may be the last of it.
     fn bring_chunk(
         &mut self,
         number: SourceNumber,
         request: RequestNumber,
         file: FileNumber,
-        what: What,
-        next: usize,
-        of_entry: Option<((u32, usize), bool)>,
+        (region, chunk): (u32, usize),
+        is_last: bool,
     ) {
-        let Some(regions) = self.files.get(&file) else { return };
-        let (region, chunk, is_last) = match what {
-            What::Block(region, block) => {
-                let (at, count) = (block as usize * CHUNKS_A_BLOCK, regions[region as usize].stored.len());
-                let last = count.min(at + CHUNKS_A_BLOCK) - 1;
-                (region, at + next, at + next == last)
-            }
-            What::Entry(_) => {
-                let Some(((region, chunk), is_last)) = of_entry else { return };
-                (region, chunk, is_last)
-            }
-            What::List(_) | What::Whole(_) => unreachable!("{what:?} is not asked for here"),
-        };
+        if !self.files.contains_key(&file) {
+            return;
+        }
         let here = &self.files[&file][region as usize];
         let (bytes, was_stored) = (here.chunk_bytes(chunk), here.stored[chunk]);
         self.scheduler.received(request, bytes, self.now);
         if was_stored {
             self.wasted_bytes += bytes;
+            self.scheduler.came_twice(bytes);
         } else {
             self.store(file, region, chunk);
         }
         if number == ORIGIN {
             self.origin_bytes += bytes;
             self.limited_until = self.scheduler.spend(bytes, self.now);
-            let place = (region, chunk as u64 * CHUNK_BYTES + bytes);
-            self.scheduler.streamed(request, place, if was_stored { bytes } else { 0 }, self.now);
+            self.scheduler.streamed(request, region, chunk as u64 * CHUNK_BYTES + bytes, self.now);
         }
         if is_last {
             if let Some(source) = self.sources.get_mut(&number) {
@@ -444,7 +435,9 @@ impl Model {
 
     fn close(&mut self, file: FileNumber) {
         self.scheduler.remove_file(file, self.now);
-        self.files.remove(&file);
+        if self.files.remove(&file).is_some() {
+            self.count -= 1;
+        }
         self.open_more();
     }
 
@@ -457,9 +450,23 @@ impl Model {
     }
 }
 
-/// The chunks of an entry that are not stored.
-fn missing(regions: &[Region], entry: u32) -> Vec<(u32, usize)> {
-    let of_entry = (0..).zip(regions).filter(|(_, region)| region.entry == entry);
-    let missing = |region: &Region| (0..region.stored.len()).filter(|at| !region.stored[*at]).collect::<Vec<_>>();
-    of_entry.flat_map(|(at, region)| missing(region).into_iter().map(move |chunk| (at, chunk))).collect()
+/// The chunks of something that are not stored. What is there is left out, of an entry by asking for parts.
+fn missing(regions: &[Region], what: What) -> Vec<(u32, usize)> {
+    let missing = |region: &Region, at: usize| !region.stored[at];
+    match what {
+        What::Entry(entry) => {
+            let of_entry = (0..).zip(regions).filter(|(_, region)| region.entry == entry);
+            let chunks =
+                of_entry.flat_map(|(at, region)| (0..region.stored.len()).map(move |chunk| (at, region, chunk)));
+            chunks.filter(|(_, region, chunk)| missing(region, *chunk)).map(|(at, _, chunk)| (at, chunk)).collect()
+        }
+        What::Block(at, block) => {
+            let region = &regions[at as usize];
+            let (first, end) = (block as usize * CHUNKS_A_BLOCK, (block as usize + 1) * CHUNKS_A_BLOCK);
+            let chunks = (first..end.min(region.stored.len())).filter(|chunk| missing(region, *chunk));
+            chunks.map(|chunk| (at, chunk)).collect()
+        }
+        What::List(_) => Vec::new(),
+        What::Whole(_) => unreachable!("no peer of the model is asked for xorbs"),
+    }
 }
