@@ -14,7 +14,6 @@ mod present;
 
 mod ledger;
 
-#[expect(dead_code, reason = "limits are built on it")]
 mod token_bucket;
 
 mod work;

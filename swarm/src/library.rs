@@ -264,6 +264,17 @@ impl OpenFile {
         self.offsets.len() as u32
     }
 
+    /// How many of these chunks one batch of so many bytes takes, as raw records: at least one, if there is any.
+    pub(crate) fn batch(&self, chunks: ChunkRange, bytes_max: u64) -> ChunkRange {
+        let leaves = self.tree.leaves().iter().skip(chunks.start as usize).take(chunks.count() as usize);
+        let ends = leaves.scan(0, |bytes, leaf| {
+            *bytes += RecordHeader::BYTES as u64 + u64::from(leaf.length);
+            Some(*bytes)
+        });
+        let fitting = ends.take_while(|end| *end <= bytes_max).count().max(1);
+        ChunkRange { start: chunks.start, end: chunks.end.min(chunks.start.saturating_add(fitting as u32)) }
+    }
+
     /// Reads a chunk as the record that travels: header, and the bytes as they are. `None` if the file has
     /// changed, or no longer holds what it should.
     pub(crate) fn read_record(&self, index: u32) -> Option<Bytes> {
