@@ -38,6 +38,7 @@ pub(super) async fn seed(
     let mut seeding = Seeding::<Arc<OpenFile>>::new(session);
     let mut packing = Packing::new(is_local(peer.ip()), uploader.limit());
     let mut jobs = JoinSet::<FoundFile>::new();
+    let mut is_in_turn = false;
     loop {
         seeding.send_more(now())?;
         counters.sent(seeding.take_sent_bytes());
@@ -50,9 +51,9 @@ pub(super) async fn seed(
                 Job::Whole { id, object } => jobs.spawn(shelf.whole(id, object)),
             });
         }
-        let wants_to_read = seeding.wants_to_read();
-        if wants_to_read {
+        if !is_in_turn && seeding.wants_to_read() {
             uploader.ask();
+            is_in_turn = true;
         }
         tokio::select! {
             turn = link.turn(&mut seeding), if seeding.has_room() => turn?,
@@ -60,8 +61,9 @@ pub(super) async fn seed(
                 let found = found.map_err(|error: JoinError| PeerError::Ours(crate::Error::internal(error)))?;
                 seeding.handle_found(found, now())?;
             }
-            grant = uploader.granted(), if wants_to_read => {
-                // Whatever is first in turn by then, which may be something else than when it was asked.
+            // Taken when it comes, also if nothing is wanted any more: others wait for it.
+            grant = uploader.granted(), if is_in_turn => {
+                is_in_turn = false;
                 if let Some(mut batch) = seeding.begin_reading() {
                     batch.accept = packing.schemes(batch.accept, link.bytes_per_second());
                     let bytes_max = uploader.batch_bytes();

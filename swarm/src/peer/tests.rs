@@ -1,6 +1,7 @@
 //! The two sides of a session, tied together without a connection and without a clock.
 
 mod legacy;
+mod urgent;
 
 use std::time::{Duration, Instant};
 

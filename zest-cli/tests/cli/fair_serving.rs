@@ -38,6 +38,35 @@ async fn given_a_peer_that_does_not_read_when_another_does_then_that_one_has_all
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn given_peers_that_cancel_while_they_wait_for_their_turn_when_another_asks_then_it_is_served() {
+    /// More than may read at once.
+    const CLIENTS: usize = 64;
+    const CANCEL: u8 = 0x17;
+    /// Of the first request of a client.
+    const ID: [u8; 4] = [0, 0, 0, 2];
+    let lab = Lab::new().await;
+    let server = Machine::start_with(&lab, None, &["--limit-up", "4MB"]).await;
+    let content = content(&lab);
+    let (file, bytes) = (hash(&content), content.len() as u64);
+    let mut fickle = Vec::new();
+    for _ in 0..CLIENTS {
+        let mut client = server.client(&lab).await;
+        // That it answers shows that it has taken the request and what stands behind it.
+        client.ask_only(file, 0, bytes).await.unwrap();
+        client.write_message(&[&[CANCEL], &ID[..]].concat()).await.unwrap();
+        assert!(within(client.has(file)).await.unwrap());
+        fickle.push(client);
+    }
+
+    let mut client = server.client(&lab).await;
+    let answer = within(client.file_bytes(file, 0, bytes)).await.unwrap();
+
+    assert_eq!((Status::Done, &content), (answer.status, &answer.bytes()));
+    drop(fickle);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn given_chunks_that_compress_when_served_under_a_limit_then_fewer_bytes_travel_and_else_they_go_as_they_are() {
     let floats: Vec<u8> = (0..1_000_000).flat_map(|n| (1.0 + n as f32 / 1e7).to_le_bytes()).collect();
     let lab = Lab::with(None, &[("floats.bin", &floats)]).await;
