@@ -1,6 +1,8 @@
 //! Whether chunks are compressed for a peer: by how fast its link takes them. Pure: told what time it is.
 
 use std::num::NonZeroU64;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bep_xet::Schemes;
@@ -12,6 +14,9 @@ use xet_cas::{CompressionPolicy, Scheme};
 const RAW_BYTES_PER_SECOND_MIN: u64 = 200_000_000;
 /// Once chunks are compressed, a link has to be so much faster before they no longer are: what it takes varies.
 const FASTER_BY: (u64, u64) = (3, 2);
+/// Where the processor was too slow, every batch that is not compressed makes it count as faster by this part, so that
+/// it is tried again: it may have been busy with something else.
+const FORGOTTEN_PART: u64 = 64;
 /// Time with something to send after which a link's speed is told: long beside the moment in which the system's
 /// buffers take all there is.
 const MEASURED_FOR: Duration = Duration::from_millis(250);
@@ -55,27 +60,59 @@ impl LinkSpeed {
     }
 }
 
-/// What one peer's chunks are sent as.
+/// What one peer's chunks are sent as: compressed if that is faster than to send what it saves. So it is not where the
+/// link takes more than the processor gets through.
 #[derive(Debug)]
 pub(super) struct Packing {
     /// All peers together get no more than this, bytes a second.
     limit: Option<NonZeroU64>,
-    is_compressing: bool,
+    /// By the link alone.
+    is_slow_link: bool,
+    pace: Pace,
+}
+
+/// How fast chunks were last compressed, raw bytes a second; told by the worker that does it.
+#[derive(Debug, Clone)]
+pub(super) struct Pace(Arc<AtomicU64>);
+
+impl Pace {
+    /// So many raw bytes were compressed in this time.
+    pub(super) fn packed(&self, bytes: u64, took: Duration) {
+        let per_second = u128::from(bytes) * 1_000_000_000 / took.as_nanos().max(1);
+        self.0.store(u64::try_from(per_second).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// Whether it keeps up with such a link; counts as an attempt that was not made if not.
+    fn keeps_up(&self, link: u64) -> bool {
+        let pace = self.0.load(Ordering::Relaxed);
+        if pace < link {
+            // What a worker has said meanwhile is newer.
+            let faster = pace.saturating_add(1 + pace / FORGOTTEN_PART);
+            let _ = self.0.compare_exchange(pace, faster, Ordering::Relaxed, Ordering::Relaxed);
+        }
+        pace >= link
+    }
 }
 
 impl Packing {
     /// Until its speed is known, a link of the local network is taken for fast, any other for slow.
     pub(super) fn new(is_local: bool, limit: Option<NonZeroU64>) -> Self {
-        Self { limit, is_compressing: !is_local }
+        Self { limit, is_slow_link: !is_local, pace: Pace(Arc::new(AtomicU64::new(u64::MAX))) }
+    }
+
+    /// For who compresses.
+    pub(super) fn pace(&self) -> Pace {
+        self.pace.clone()
     }
 
     /// The schemes to choose from for a peer that accepts these, at the speed of its link.
     pub(super) fn schemes(&mut self, accept: Schemes, bytes_per_second: Option<u64>) -> Schemes {
-        if let Some(speed) = bytes_per_second.into_iter().chain(self.limit.map(NonZeroU64::get)).min() {
-            let (times, by) = if self.is_compressing { FASTER_BY } else { (1, 1) };
-            self.is_compressing = speed < RAW_BYTES_PER_SECOND_MIN * times / by;
+        let speed = bytes_per_second.into_iter().chain(self.limit.map(NonZeroU64::get)).min();
+        if let Some(speed) = speed {
+            let (times, by) = if self.is_slow_link { FASTER_BY } else { (1, 1) };
+            self.is_slow_link = speed < RAW_BYTES_PER_SECOND_MIN * times / by;
         }
-        if self.is_compressing { accept } else { Schemes::RAW }
+        if self.is_slow_link && self.pace.keeps_up(speed.unwrap_or(0)) { accept } else { Schemes::RAW }
     }
 }
 
@@ -157,6 +194,23 @@ mod tests {
         assert_eq!(Schemes::RAW, schemes(true, 300 * MEGABYTE));
         assert_eq!(Schemes::ALL, schemes(true, 5 * MEGABYTE));
         assert_eq!(Schemes::ALL, schemes(false, 0));
+    }
+
+    #[test]
+    fn given_a_processor_slower_than_the_link_when_asked_then_raw_and_tried_again_now_and_then() {
+        let mut packing = Packing::new(false, None);
+        let link = 110 * MEGABYTE;
+        let mut tried = 0;
+        for _ in 0..1_000 {
+            if packing.schemes(Schemes::ALL, Some(link)) == Schemes::ALL {
+                tried += 1;
+                packing.pace().packed(60 * MEGABYTE, Duration::from_secs(1));
+            }
+        }
+        assert!((10..50).contains(&tried), "{tried}");
+
+        packing.pace().packed(111 * MEGABYTE, Duration::from_secs(1));
+        assert!((0..1_000).all(|_| packing.schemes(Schemes::ALL, Some(link)) == Schemes::ALL));
     }
 
     fn raw(data: &[u8]) -> Bytes {

@@ -2,10 +2,11 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bep_xet::{
-    ChunkResponse, ManifestForm, ManifestQuery, Object, ObjectKind, PeerRequestId, Proof, ProofLevel, Range, Sibling,
-    Unit,
+    ChunkResponse, ManifestForm, ManifestQuery, Object, ObjectKind, PeerRequestId, Proof, ProofLevel, Range, Schemes,
+    Sibling, Unit,
 };
 use bt_wire::InfoHash;
 use tokio::task::{JoinError, JoinSet};
@@ -14,7 +15,7 @@ use xet_cas::xorb::RecordHeader;
 use xet_cas::{ByteRange, ChunkHash, ChunkRange};
 
 use super::link::now;
-use super::packing::{self, Packing};
+use super::packing::{self, Pace, Packing};
 use super::seeding::{Batch, Found, Job, List, NoList, Run, Seeding, Whole};
 use super::session::{Protocol as _, Session};
 use super::uploads::{Grant, Uploader};
@@ -67,7 +68,8 @@ pub(super) async fn seed(
                 if let Some(mut batch) = seeding.begin_reading() {
                     batch.accept = packing.schemes(batch.accept, link.bytes_per_second());
                     let bytes_max = uploader.batch_bytes();
-                    drop(jobs.spawn_blocking(move || read(&batch, bytes_max, grant)));
+                    let pace = packing.pace();
+                    drop(jobs.spawn_blocking(move || read(&batch, bytes_max, grant, &pace)));
                 }
             }
         }
@@ -75,18 +77,32 @@ pub(super) async fn seed(
 }
 
 /// Reads a batch, and compresses it if it may be.
-fn read(Batch { file, chunks, accept }: &Batch<Arc<OpenFile>>, bytes_max: u64, mut grant: Grant) -> FoundFile {
+fn read(
+    Batch { file, chunks, accept }: &Batch<Arc<OpenFile>>,
+    bytes_max: u64,
+    mut grant: Grant,
+    pace: &Pace,
+) -> FoundFile {
     let ChunkRange { start, end } = file.batch(*chunks, bytes_max);
-    let mut scheme = None;
+    let (mut scheme, mut raw_bytes, mut took) = (None, 0, Duration::ZERO);
     let records = (start..end).map(|index| {
-        let record = file.read_record(index)?;
-        // One choice for a batch, as for a run of chunks of a xorb.
-        let scheme = *scheme.get_or_insert_with(|| packing::choose(&record, *accept));
-        let record = packing::pack(record, scheme);
+        let mut record = file.read_record(index)?;
+        if *accept != Schemes::RAW {
+            let begun = now();
+            raw_bytes += record.len() as u64;
+            // One choice for a batch, as for a run of chunks of a xorb.
+            let scheme = *scheme.get_or_insert_with(|| packing::choose(&record, *accept));
+            record = packing::pack(record, scheme);
+            took += now().saturating_duration_since(begun);
+        }
         grant.use_bytes(record.len() as u64);
         Some(record)
     });
-    Found::Read { records: records.collect() }
+    let records = records.collect();
+    if raw_bytes > 0 {
+        pace.packed(raw_bytes, took);
+    }
+    Found::Read { records }
 }
 
 /// What there is for one peer.

@@ -68,7 +68,7 @@ async fn given_peers_that_cancel_while_they_wait_for_their_turn_when_another_ask
 
 #[tokio::test(flavor = "multi_thread")]
 async fn given_chunks_that_compress_when_served_under_a_limit_then_fewer_bytes_travel_and_else_they_go_as_they_are() {
-    let floats: Vec<u8> = (0..1_000_000).flat_map(|n| (1.0 + n as f32 / 1e7).to_le_bytes()).collect();
+    let floats: Vec<u8> = (0..500_000).flat_map(|n| (1.0 + n as f32 / 1e7).to_le_bytes()).collect();
     let lab = Lab::with(None, &[("floats.bin", &floats)]).await;
     let pull = async |more: &[&str]| {
         let server = Machine::start_with(&lab, None, more).await;
@@ -84,7 +84,8 @@ async fn given_chunks_that_compress_when_served_under_a_limit_then_fewer_bytes_t
     };
 
     let (raw, raw_sent) = pull(&[]).await;
-    let (compressed, compressed_sent) = pull(&["--limit-up", "100MB/s"]).await;
+    // So slow that compressing is faster on any machine.
+    let (compressed, compressed_sent) = pull(&["--limit-up", "1MB/s"]).await;
 
     assert!(raw >= floats.len() as u64 && raw_sent == floats.len() as u64, "{raw} {raw_sent}");
     assert!(compressed < raw * 3 / 4, "{compressed} of {raw}");
