@@ -1,5 +1,7 @@
 //! Many peers of one `zest serve`: what a limit lets through, who gets it, and what is compressed.
 
+#![expect(clippy::disallowed_methods, reason = "how long a server takes for what it sends")]
+
 use std::time::Instant;
 
 use testkit::{Fault, Rule, Status};
