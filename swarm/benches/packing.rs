@@ -1,7 +1,7 @@
 //! What it costs to compress chunks for a peer, and what it saves: `cargo bench -p zest-swarm --bench packing`.
 //!
 //! Kinds of files that models are made of, in memory, cut into chunks; on one thread, as a worker does it: for every
-//! batch of half a megabyte one choice of the scheme, then every chunk compressed. The best of a few rounds each.
+//! batch of a quarter of a megabyte one choice of the scheme, then every chunk compressed. The best of a few rounds each.
 
 #![expect(clippy::print_stdout, clippy::disallowed_methods, reason = "a bench prints and reads the clock")]
 
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use xet_cas::{CompressionPolicy, Scheme, chunks};
 
 const BYTES: usize = 64 << 20;
-const BATCH_CHUNKS: usize = 8;
+const BATCH_CHUNKS: usize = 4;
 const ROUNDS: usize = 5;
 
 fn main() {

@@ -9,13 +9,13 @@ use xet_cas::xorb::RecordHeader;
 
 use crate::token_bucket::TokenBucket;
 
-/// Bytes of a batch at most: four of the largest chunks, half a megabyte for each peer that does not read.
-const BATCH_BYTES_MAX: u64 = 4 * BATCH_BYTES_MIN;
+/// Bytes of a batch at most: some four chunks. Each peer that does not read holds one.
+const BATCH_BYTES_MAX: u64 = 2 * BATCH_BYTES_MIN;
 /// Any chunk fits into any batch.
 const BATCH_BYTES_MIN: u64 = (CHUNK_BYTES_MAX + RecordHeader::BYTES) as u64;
 /// Under a limit a batch takes a part of a second, so that the next peer need not wait long for its turn.
 const BATCHES_PER_SECOND: u64 = 20;
-/// Batches that are read at once: enough to keep a disk busy, and eight megabytes.
+/// Batches that are read at once: enough to keep a disk busy, and four megabytes.
 const READERS_MAX: usize = 16;
 
 /// A session, for as long as it is a member. Never used again.
