@@ -231,8 +231,8 @@ class Origin(Server):
 class Seeder(Server):
     """`zest serve` of what was pulled into a home."""
 
-    def __init__(self, zest, home):
-        super().__init__([zest, "serve", "--listen", "127.0.0.1:0"], environment(home))
+    def __init__(self, zest, home, more=()):
+        super().__init__([zest, "serve", "--listen", "127.0.0.1:0", *more], environment(home))
 
     @property
     def peer(self):

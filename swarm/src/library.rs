@@ -264,6 +264,13 @@ impl OpenFile {
         self.offsets.len() as u32
     }
 
+    /// How many of these chunks one batch of so many bytes takes, as raw records: at least one, if there is any.
+    pub(crate) fn batch(&self, chunks: ChunkRange, bytes_max: u64) -> ChunkRange {
+        let leaves = self.tree.leaves().iter().skip(chunks.start as usize).take(chunks.count() as usize);
+        let fitting = fitting(leaves, bytes_max).max(1);
+        ChunkRange { start: chunks.start, end: chunks.end.min(chunks.start.saturating_add(fitting)) }
+    }
+
     /// Reads a chunk as the record that travels: header, and the bytes as they are. `None` if the file has
     /// changed, or no longer holds what it should.
     pub(crate) fn read_record(&self, index: u32) -> Option<Bytes> {
@@ -289,7 +296,31 @@ impl OpenFile {
     }
 }
 
+/// How many of these chunks, from the first, take no more than so many bytes as raw records.
+fn fitting<'a>(leaves: impl Iterator<Item = &'a Leaf>, bytes_max: u64) -> u32 {
+    let ends = leaves.scan(0, |bytes, leaf| {
+        *bytes += RecordHeader::BYTES as u64 + u64::from(leaf.length);
+        Some(*bytes)
+    });
+    ends.take_while(|end| *end <= bytes_max).count() as u32
+}
+
 #[expect(clippy::disallowed_methods, reason = "the library is a shell: it paces its looks at the index")]
 fn now() -> Instant {
     Instant::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn given_chunks_when_a_batch_is_cut_then_as_many_records_as_fit_with_their_headers() {
+        let leaves: Vec<Leaf> = [100, 200, 300].map(|bytes| Leaf::of(&vec![7; bytes])).into();
+
+        for (bytes_max, expected) in [(107, 0), (108, 1), (315, 1), (316, 2), (623, 2), (624, 3), (u64::MAX, 3)] {
+            assert_eq!(expected, fitting(leaves.iter(), bytes_max), "{bytes_max}");
+        }
+        assert_eq!(0, fitting([].iter(), 1_000));
+    }
 }

@@ -14,6 +14,12 @@ pub(crate) use leech::{Collecting, Leech, Undecided, leech};
 
 mod seeding;
 
+mod packing;
+
+mod uploads;
+
+mod slots;
+
 mod seed;
 use seed::seed;
 

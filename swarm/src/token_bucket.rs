@@ -28,11 +28,6 @@ impl TokenBucket {
         Self { rate, full, level: full, at: now }
     }
 
-    /// Bytes a second.
-    pub(crate) fn rate(&self) -> NonZeroU64 {
-        self.rate
-    }
-
     /// Takes so many bytes if at least one is there; false if none is, which changes nothing.
     pub(crate) fn take(&mut self, bytes: u64, now: Instant) -> bool {
         self.refill(now);
@@ -84,10 +79,12 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const YEAR: Duration = Duration::from_secs(365 * 24 * 3_600);
-
     fn bucket(rate: u64, burst_bytes: u64, now: Instant) -> TokenBucket {
         TokenBucket::new(NonZeroU64::new(rate).unwrap(), burst_bytes, now)
+    }
+
+    fn years(count: u64) -> Duration {
+        Duration::from_secs(count * 365 * 24 * 3_600)
     }
 
     #[derive(Debug, Clone)]
@@ -184,7 +181,7 @@ mod tests {
         for rate in [1, 3, 1_000_000, u64::MAX] {
             let start = Instant::now();
             let mut bucket = bucket(rate, 1_000, start);
-            let now = start + 100 * YEAR;
+            let now = start + years(100);
 
             assert!(bucket.take(1_000, now));
             assert!(!bucket.take(1, now), "{rate}");
@@ -197,13 +194,13 @@ mod tests {
         let mut bucket = bucket(1, 1, start);
         assert!(bucket.take(u64::MAX, start));
 
-        assert!(bucket.ready_at(start).unwrap() > start + 100 * YEAR);
-        assert!(!bucket.take(1, start + 100 * YEAR));
+        assert!(bucket.ready_at(start).unwrap() > start + years(100));
+        assert!(!bucket.take(1, start + years(100)));
     }
 
     #[test]
     fn given_a_clock_that_stands_still_or_goes_back_when_used_then_it_brings_nothing_and_takes_nothing() {
-        let start = Instant::now() + YEAR;
+        let start = Instant::now() + years(1);
         let mut bucket = bucket(1_000, 500, start);
         assert!(bucket.take(500, start));
 

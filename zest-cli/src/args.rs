@@ -126,6 +126,10 @@ pub(crate) struct ServeArgs {
     /// Leave a peer that does not shake hands, or does not take what it asked for, after so many seconds
     #[arg(long, value_name = "SECONDS", env = "ZEST_PEER_TIMEOUT", default_value_t = 10.0)]
     pub(crate) peer_timeout: f64,
+
+    /// File data sent to all peers together at most, bytes a second, like 5MB or 1GiB/s [default: no limit]
+    #[arg(long, value_name = "RATE", env = "ZEST_LIMIT_UP")]
+    pub(crate) limit_up: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]

@@ -5,6 +5,7 @@ mod commands;
 mod display;
 mod failure;
 mod machine;
+mod rate;
 mod settings;
 
 use std::process::ExitCode;

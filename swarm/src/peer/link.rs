@@ -20,6 +20,7 @@ use tokio_util::codec::{Decoder, Encoder as _, FramedRead};
 
 use super::PeerError;
 use super::frames::FrameDecoder;
+use super::packing::LinkSpeed;
 use super::session::{OUR_UT_XET, Protocol, Session, UT_XET};
 
 /// Room for what is read at once: two chunks.
@@ -28,6 +29,7 @@ const READ_BYTES: usize = 256 * 1024;
 const OUTGOING_BYTES_MAX: usize = 256 * 1024;
 /// Buffers handed to the system at once: heads and payloads of eight messages.
 const SLICES_MAX: usize = 16;
+
 /// A connection whose handshakes are done.
 #[derive(Debug)]
 pub(crate) struct Link {
@@ -38,6 +40,7 @@ pub(crate) struct Link {
     outgoing_bytes: usize,
     /// When a byte was last written, or there was nothing to write.
     written_at: Instant,
+    speed: LinkSpeed,
     pub(crate) swarm: InfoHash,
     stall: Duration,
 }
@@ -118,7 +121,13 @@ impl Link {
         let reader = reader.map_decoder(|codec| FrameDecoder::new(codec, is_piecewise));
         let session = Session::new(exchange, id.get(), now());
         let (outgoing, written_at) = (VecDeque::new(), now());
-        Ok((Self { reader, writer, outgoing, outgoing_bytes: 0, written_at, swarm, stall }, session))
+        let speed = LinkSpeed::new();
+        Ok((Self { reader, writer, outgoing, outgoing_bytes: 0, written_at, speed, swarm, stall }, session))
+    }
+
+    /// How fast the other side takes what is sent, bytes a second, once that is known.
+    pub(super) fn bytes_per_second(&self) -> Option<u64> {
+        self.speed.bytes_per_second()
     }
 
     /// Waits for the next thing to happen on the connection, and does what is due: hands a message to the
@@ -132,6 +141,9 @@ impl Link {
             self.written_at = now();
         }
         self.fill_outgoing(session)?;
+        if !self.outgoing.is_empty() {
+            self.speed.has_more(now());
+        }
         let write_deadline = self.written_at + self.stall;
         let due = session.poll_timeout();
         tokio::select! {
@@ -166,6 +178,7 @@ impl Link {
         }
         self.written_at = now();
         self.outgoing_bytes -= written;
+        self.speed.wrote(written, self.outgoing_bytes > 0, self.written_at);
         while let Some(first) = self.outgoing.front_mut() {
             if first.len() > written {
                 first.advance(written);

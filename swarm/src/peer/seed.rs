@@ -2,10 +2,11 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bep_xet::{
-    ChunkResponse, ManifestForm, ManifestQuery, Object, ObjectKind, PeerRequestId, Proof, ProofLevel, Range, Sibling,
-    Unit,
+    ChunkResponse, ManifestForm, ManifestQuery, Object, ObjectKind, PeerRequestId, Proof, ProofLevel, Range, Schemes,
+    Sibling, Unit,
 };
 use bt_wire::InfoHash;
 use tokio::task::{JoinError, JoinSet};
@@ -14,10 +15,13 @@ use xet_cas::xorb::RecordHeader;
 use xet_cas::{ByteRange, ChunkHash, ChunkRange};
 
 use super::link::now;
-use super::seeding::{Found, Job, List, NoList, Run, Seeding, Whole};
+use super::packing::{self, Pace, Packing};
+use super::seeding::{Batch, Found, Job, List, NoList, Run, Seeding, Whole};
 use super::session::{Protocol as _, Session};
+use super::uploads::{Grant, Uploader};
 use super::{Link, PeerError, SeedCounters};
 use crate::library::{Held, Library, OpenFile};
+use crate::sharing::is_local;
 
 /// Chunks of a list at most: what the protocol takes.
 const LIST_LEAVES_MAX: usize = 8_192;
@@ -28,26 +32,29 @@ pub(super) async fn seed(
     session: Session,
     peer: SocketAddr,
     library: Arc<Library>,
+    uploader: Uploader,
     counters: SeedCounters,
 ) -> Result<(), PeerError> {
     let shelf = Shelf { library, swarm: link.swarm, to: peer.ip() };
     let mut seeding = Seeding::<Arc<OpenFile>>::new(session);
+    let mut packing = Packing::new(is_local(peer.ip()), uploader.limit());
     let mut jobs = JoinSet::<FoundFile>::new();
+    let mut is_in_turn = false;
     loop {
         seeding.send_more(now())?;
         counters.sent(seeding.take_sent_bytes());
         while let Some(job) = seeding.poll_event() {
             let shelf = shelf.clone();
-            match job {
-                Job::Read { file, chunks } => {
-                    let read = move || (chunks.start..chunks.end).map(|index| file.read_record(index)).collect();
-                    drop(jobs.spawn_blocking(move || Found::Read { records: read() }));
-                }
-                Job::Have { id, objects } => drop(jobs.spawn(shelf.have(id, objects))),
-                Job::Manifest { id, query } => drop(jobs.spawn(shelf.list(id, query))),
-                Job::Range { id, range } => drop(jobs.spawn(shelf.run(id, range))),
-                Job::Whole { id, object } => drop(jobs.spawn(shelf.whole(id, object))),
-            }
+            drop(match job {
+                Job::Have { id, objects } => jobs.spawn(shelf.have(id, objects)),
+                Job::Manifest { id, query } => jobs.spawn(shelf.list(id, query)),
+                Job::Range { id, range } => jobs.spawn(shelf.run(id, range)),
+                Job::Whole { id, object } => jobs.spawn(shelf.whole(id, object)),
+            });
+        }
+        if !is_in_turn && seeding.wants_to_read() {
+            uploader.ask();
+            is_in_turn = true;
         }
         tokio::select! {
             turn = link.turn(&mut seeding), if seeding.has_room() => turn?,
@@ -55,8 +62,47 @@ pub(super) async fn seed(
                 let found = found.map_err(|error: JoinError| PeerError::Ours(crate::Error::internal(error)))?;
                 seeding.handle_found(found, now())?;
             }
+            // Taken when it comes, also if nothing is wanted any more: others wait for it.
+            grant = uploader.granted(), if is_in_turn => {
+                is_in_turn = false;
+                if let Some(mut batch) = seeding.begin_reading() {
+                    batch.accept = packing.schemes(batch.accept, link.bytes_per_second());
+                    let bytes_max = uploader.batch_bytes();
+                    let pace = packing.pace();
+                    drop(jobs.spawn_blocking(move || read(&batch, bytes_max, grant, &pace)));
+                }
+            }
         }
     }
+}
+
+/// Reads a batch, and compresses it if it may be.
+fn read(
+    Batch { file, chunks, accept }: &Batch<Arc<OpenFile>>,
+    bytes_max: u64,
+    mut grant: Grant,
+    pace: &Pace,
+) -> FoundFile {
+    let ChunkRange { start, end } = file.batch(*chunks, bytes_max);
+    let (mut scheme, mut raw_bytes, mut took) = (None, 0, Duration::ZERO);
+    let records = (start..end).map(|index| {
+        let mut record = file.read_record(index)?;
+        if *accept != Schemes::RAW {
+            let begun = now();
+            raw_bytes += record.len() as u64;
+            // One choice for a batch, as for a run of chunks of a xorb.
+            let scheme = *scheme.get_or_insert_with(|| packing::choose(&record, *accept));
+            record = packing::pack(record, scheme);
+            took += now().saturating_duration_since(begun);
+        }
+        grant.use_bytes(record.len() as u64);
+        Some(record)
+    });
+    let records = records.collect();
+    if raw_bytes > 0 {
+        pace.packed(raw_bytes, took);
+    }
+    Found::Read { records }
 }
 
 /// What there is for one peer.
@@ -92,7 +138,7 @@ impl Shelf {
             let (chunks, first) = (chunks_of(&held, &range)?, held.chunks.start);
             Some(Run { file: held.file, first, chunks })
         });
-        Found::Range { id, run, start: range.start }
+        Found::Range { id, run, range }
     }
 
     /// A xorb as records, or a chunk as it is: what the legacy dialects ask for.

@@ -1,15 +1,18 @@
 //! The listening side: accepts peers and serves them, within bounds.
 
-use std::net::SocketAddr;
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{Id, JoinError, JoinSet};
 
-use super::{Link, seed};
+use super::slots::Slots;
+use super::uploads::{Uploader, Uploads};
+use super::{Link, PeerError, seed};
 use crate::library::Library;
 use crate::{Error, Index};
 
@@ -23,15 +26,18 @@ const DATA_QUEUED_BYTES_MAX: usize = 384 * 1024;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct SeedConfig {
-    /// Peers served at once; more are closed at once. Default 100, at about a megabyte each.
+    /// Peers served at once; more are closed at once. Default 100, at about a megabyte each. One address gets a
+    /// quarter of them, loopback excepted.
     pub peers_max: usize,
+    /// What all peers together are sent of chunk data at most, bytes a second, as it travels. Default: no limit.
+    pub limit_up: Option<NonZeroU64>,
     /// For a peer to shake hands, and to take what it asked for. Default 10 s.
     pub deadline: Duration,
 }
 
 impl Default for SeedConfig {
     fn default() -> Self {
-        Self { peers_max: 100, deadline: Duration::from_secs(10) }
+        Self { peers_max: 100, limit_up: None, deadline: Duration::from_secs(10) }
     }
 }
 
@@ -104,36 +110,38 @@ impl Seeder {
     /// # Errors
     /// None at present: trouble with one connection ends that connection.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
-        let slots = Arc::new(Semaphore::new(self.config.peers_max));
+        let mut slots = Slots::new(self.config.peers_max);
+        let uploads = Uploads::new(self.config.limit_up);
         let mut sessions = JoinSet::new();
+        // From where each session comes.
+        let mut addresses: HashMap<Id, IpAddr> = HashMap::new();
         let mut shutdown = std::pin::pin!(shutdown);
+        let mut paced = std::pin::pin!(uploads.run());
         loop {
             tokio::select! {
                 biased;
                 () = &mut shutdown => break,
-                Some(ended) = sessions.join_next() => {
+                () = &mut paced => {}
+                Some(ended) = sessions.join_next_with_id() => {
+                    let id = ended.as_ref().map_or_else(JoinError::id, |(id, ())| *id);
+                    if let Some(address) = addresses.remove(&id) {
+                        slots.give_back(address);
+                    }
                     if let Err(error) = ended && error.is_panic() {
                         tracing::error!(%error, "a peer session failed inside");
                     }
                 }
                 accepted = self.listener.accept() => match accepted {
+                    // Who comes when all slots are taken is closed at once, and may try another peer.
+                    Ok((_, peer)) if !slots.take(peer.ip()) => tracing::debug!(%peer, "no slot is free"),
                     Ok((stream, peer)) => {
-                        // Who comes when all slots are taken is closed at once, and may try another peer.
-                        let Ok(slot) = slots.clone().try_acquire_owned() else { continue };
-                        let (library, counters, deadline) = (self.library.clone(), self.counters.clone(), self.config.deadline);
-                        sessions.spawn(async move {
-                            let result = match Link::accept(stream, exchange_config(), deadline).await {
-                                Ok((link, session)) => {
-                                    counters.peers.fetch_add(1, Ordering::Relaxed);
-                                    seed(link, session, peer, library, counters).await
-                                }
-                                Err(error) => Err(error),
-                            };
-                            drop(slot);
-                            if let Err(error) = result {
+                        let session = self.session(stream, peer, uploads.join());
+                        let id = sessions.spawn(async move {
+                            if let Err(error) = session.await {
                                 tracing::debug!(%peer, %error, "a peer session ended");
                             }
-                        });
+                        }).id();
+                        addresses.insert(id, peer.ip());
                     }
                     Err(error) => {
                         tracing::debug!(%error, "cannot accept");
@@ -144,6 +152,20 @@ impl Seeder {
         }
         sessions.shutdown().await;
         Ok(())
+    }
+
+    fn session(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        uploader: Uploader,
+    ) -> impl Future<Output = Result<(), PeerError>> + use<> {
+        let (library, counters, deadline) = (self.library.clone(), self.counters.clone(), self.config.deadline);
+        async move {
+            let (link, session) = Link::accept(stream, exchange_config(), deadline).await?;
+            counters.peers.fetch_add(1, Ordering::Relaxed);
+            seed(link, session, peer, library, uploader, counters).await
+        }
     }
 }
 

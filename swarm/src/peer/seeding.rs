@@ -1,12 +1,14 @@
-//! What is answered to one peer, and in which turn. Pure: no I/O, no clock. What has to be looked up or read is
-//! given to the owner as a job, whose finding comes back.
+//! What is answered to one peer, and in which turn. Pure: no I/O, no clock. What has to be looked up is given to the
+//! owner as a job, whose finding comes back; chunks are read when the owner says that it is this peer's turn.
 
 mod responding;
 
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use bep_xet::{Event, Exchange, HaveEntry, HaveState, ManifestQuery, Object, PeerRequestId, Proof, Range, Status};
+use bep_xet::{
+    Event, Exchange, HaveEntry, HaveState, ManifestQuery, Object, PeerRequestId, Proof, Range, Schemes, Status,
+};
 use bytes::Bytes;
 use xet_cas::xorb::RecordHeader;
 use xet_cas::{ChunkRange, Leaf};
@@ -20,18 +22,18 @@ use super::session::{Protocol, Session};
 
 /// Jobs of one peer that are open; it is not listened to while there are more.
 const JOBS_MAX: usize = 32;
-/// Chunks read in one go: half a megabyte at most, for each peer that does not read.
-const CHUNKS_READ_MAX: u32 = 4;
-
 /// Serves one peer. `F` is what chunks of a file are read from.
 #[derive(Debug)]
 pub(super) struct Seeding<F> {
     session: Session,
-    /// Requests for chunks that are being answered, in turn.
-    sendings: VecDeque<Sending<F>>,
+    /// Requests for chunks that are being answered, in turn: those that a file waits for, and the others.
+    urgent: VecDeque<Sending<F>>,
+    patient: VecDeque<Sending<F>>,
+    /// The one of which something was read and is not sent yet: it is sent before more is read.
+    unsent: Option<Sending<F>>,
     /// Lists that wait for room.
     lists: VecDeque<(PeerRequestId, List)>,
-    jobs: VecDeque<Job<F>>,
+    jobs: VecDeque<Job>,
     /// Jobs whose findings have not come back.
     open_jobs: usize,
     /// The request whose chunks are being read.
@@ -43,7 +45,7 @@ pub(super) struct Seeding<F> {
 
 /// Something to find out.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Job<F> {
+pub(super) enum Job {
     /// Which of these there are for the peer.
     Have { id: PeerRequestId, objects: Vec<Object> },
     /// A list.
@@ -52,8 +54,16 @@ pub(super) enum Job<F> {
     Range { id: PeerRequestId, range: Range },
     /// Where all of a xorb or a chunk is, in a legacy dialect.
     Whole { id: PeerRequestId, object: Object },
-    /// Chunks, as records.
-    Read { file: F, chunks: ChunkRange },
+}
+
+/// Chunks to read, as many from the first as one batch takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Batch<F> {
+    pub(super) file: F,
+    /// At least one.
+    pub(super) chunks: ChunkRange,
+    /// Schemes that their records may have.
+    pub(super) accept: Schemes,
 }
 
 /// What was found.
@@ -71,14 +81,14 @@ pub(super) enum Found<F> {
     Range {
         id: PeerRequestId,
         run: Option<Run<F>>,
-        start: u64,
+        range: Range,
     },
     /// `None` if there is nothing of it for the peer.
     Whole {
         id: PeerRequestId,
         whole: Option<Whole<F>>,
     },
-    /// In order; `None` where the file has changed.
+    /// The first chunks of the batch, in order, at least one; `None` where the file has changed.
     Read {
         records: Vec<Option<Bytes>>,
     },
@@ -118,6 +128,8 @@ pub(super) struct Run<F> {
 #[derive(Debug)]
 struct Sending<F> {
     id: PeerRequestId,
+    is_urgent: bool,
+    accept: Schemes,
     /// What is not sent yet.
     left: Run<F>,
     /// The first of it, as far as it was read.
@@ -128,7 +140,9 @@ impl<F: Clone> Seeding<F> {
     pub(super) fn new(session: Session) -> Self {
         Self {
             session,
-            sendings: VecDeque::new(),
+            urgent: VecDeque::new(),
+            patient: VecDeque::new(),
+            unsent: None,
             lists: VecDeque::new(),
             jobs: VecDeque::new(),
             open_jobs: 0,
@@ -161,10 +175,10 @@ impl<F: Clone> Seeding<F> {
             Found::Manifest { id, list: Ok(list) } => self.lists.push_back((id, list)),
             Found::Manifest { id, list: Err(NoList::NotFound) } => self.session.end(id, Status::NotFound, 0)?,
             Found::Manifest { id, list: Err(NoList::TooLarge) } => self.session.end(id, Status::TooLarge, 0)?,
-            Found::Range { id, run: Some(left), .. } => {
-                self.sendings.push_back(Sending { id, left, read: VecDeque::new() });
+            Found::Range { id, run: Some(left), range: Range { accept, urgent: is_urgent, .. } } => {
+                self.put_off(Sending { id, is_urgent, accept, left, read: VecDeque::new() });
             }
-            Found::Range { id, run: None, start } => self.session.end(id, Status::NotFound, start)?,
+            Found::Range { id, run: None, range } => self.session.end(id, Status::NotFound, range.start)?,
             Found::Whole { id, whole } => self.responding.found(id, whole, &mut self.session.exchange)?,
             Found::Read { records } if self.responding.is_reading() => {
                 self.responding.read(records, &mut self.session.exchange)?;
@@ -193,7 +207,9 @@ impl<F: Clone> Seeding<F> {
                 Event::ChunkAsked { id, chunk } => self.responding.ask(id, Object::chunk(chunk)),
                 Event::Stopped { id, .. } => {
                     self.responding.stop(id);
-                    self.sendings.retain(|sending| sending.id != id);
+                    self.urgent.retain(|sending| sending.id != id);
+                    self.patient.retain(|sending| sending.id != id);
+                    self.unsent.take_if(|sending| sending.id == id);
                     self.lists.retain(|(list, _)| *list != id);
                 }
                 Event::Failed { error } => return Err(error.into()),
@@ -203,12 +219,12 @@ impl<F: Clone> Seeding<F> {
         Ok(())
     }
 
-    fn begin(&mut self, job: Job<F>) {
+    fn begin(&mut self, job: Job) {
         self.open_jobs += 1;
         self.jobs.push_back(job);
     }
 
-    /// Goes on with the request whose turn it is, if the connection has room: to be called after anything in, and
+    /// Goes on as far as the connection has room and nothing has to be read: to be called after anything in, and
     /// when messages were taken. Lists go first: the peer can ask for nothing before it has them.
     pub(super) fn send_more(&mut self, now: Instant) -> Result<(), PeerError> {
         while self.session.exchange.wants_data()
@@ -218,22 +234,37 @@ impl<F: Clone> Seeding<F> {
                 self.session.end(id, Status::Done, 0)?;
             }
         }
-        while self.reading.is_none() && self.session.exchange.wants_data() {
-            let Some(sending) = self.sendings.pop_front() else { break };
-            if !sending.read.is_empty() {
-                self.send(sending, now)?;
-                continue;
-            }
-            let ChunkRange { start, end } = sending.left.chunks;
-            let chunks = ChunkRange { start, end: end.min(start + CHUNKS_READ_MAX) };
-            self.begin(Job::Read { file: sending.left.file.clone(), chunks });
-            self.reading = Some(sending);
+        if let Some(sending) = self.unsent.take() {
+            self.send(sending, now)?;
         }
         let Self { session, responding, sent_bytes, .. } = self;
         if let Some(job) = responding.go_on(&mut session.exchange, sent_bytes, now)? {
             self.begin(job);
         }
         Ok(())
+    }
+
+    /// Whether there is something to read, and room to send it.
+    pub(super) fn wants_to_read(&self) -> bool {
+        let is_asked = !self.urgent.is_empty() || !self.patient.is_empty() || self.responding.wants_to_read();
+        is_asked && self.reading.is_none() && self.unsent.is_none() && self.session.exchange.wants_data()
+    }
+
+    /// It is this peer's turn: what to read for it, if there still is something. What is urgent goes first.
+    pub(super) fn begin_reading(&mut self) -> Option<Batch<F>> {
+        if !self.wants_to_read() {
+            return None;
+        }
+        let batch = match self.urgent.pop_front().or_else(|| self.patient.pop_front()) {
+            Some(sending) => {
+                let (file, chunks, accept) = (sending.left.file.clone(), sending.left.chunks, sending.accept);
+                self.reading = Some(sending);
+                Batch { file, chunks, accept }
+            }
+            None => self.responding.begin_reading()?,
+        };
+        self.open_jobs += 1;
+        Some(batch)
     }
 
     /// Queues what was read, as far as the connection takes it.
@@ -258,13 +289,17 @@ impl<F: Clone> Seeding<F> {
             return self.session.end(id, Status::Done, (sending.left.chunks.end - first).into());
         }
         if sending.read.is_empty() {
-            // In turn, so that a large request does not hold up the others.
-            self.sendings.push_back(sending);
+            self.put_off(sending);
         } else {
-            // What was read goes first: only one request at a time holds any.
-            self.sendings.push_front(sending);
+            self.unsent = Some(sending);
         }
         Ok(())
+    }
+
+    /// Others of the same peer go first, so that a large request does not hold them up.
+    fn put_off(&mut self, sending: Sending<F>) {
+        let turn = if sending.is_urgent { &mut self.urgent } else { &mut self.patient };
+        turn.push_back(sending);
     }
 
     /// Sends an answer; false if the request has ended meanwhile or there is no room, in which case it was
@@ -287,7 +322,7 @@ impl<F: Clone> Seeding<F> {
 }
 
 impl<F: Clone> Protocol for Seeding<F> {
-    type Event = Job<F>;
+    type Event = Job;
 
     fn handle_message(&mut self, message: Frame, now: Instant) -> Result<(), PeerError> {
         self.session.handle_message(message, now)?;
@@ -303,7 +338,7 @@ impl<F: Clone> Protocol for Seeding<F> {
         self.session.poll_message(now)
     }
 
-    fn poll_event(&mut self) -> Option<Job<F>> {
+    fn poll_event(&mut self) -> Option<Job> {
         self.jobs.pop_front()
     }
 

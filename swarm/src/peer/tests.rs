@@ -1,6 +1,7 @@
 //! The two sides of a session, tied together without a connection and without a clock.
 
 mod legacy;
+mod urgent;
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use xet_cas::{ByteRange, ChunkRange, Leaf, Scheme, Term};
 
 use super::PeerError;
 use super::leeching::{Asking, LeechEvent, Leeching, Proving, WantedFile};
-use super::seeding::{Found, Job, List, NoList, Run, Seeding, Whole};
+use super::seeding::{Batch, Found, Job, List, NoList, Run, Seeding, Whole};
 use super::session::{OUR_UT_XET, Protocol, Session};
 use crate::ledger::{Claim, Ledger, Source, Task};
 use crate::plan::FilePlan;
@@ -55,7 +56,7 @@ fn session(now: Instant) -> Session {
 /// A file as a seeder has it: here, whether reading works.
 type Handle = bool;
 
-fn find(job: Job<Handle>, is_readable: bool) -> Found<Handle> {
+fn find(job: Job, is_readable: bool) -> Found<Handle> {
     let tree = tree();
     match job {
         Job::Have { id, objects } => {
@@ -70,7 +71,7 @@ fn find(job: Job<Handle>, is_readable: bool) -> Found<Handle> {
         }
         Job::Range { id, range } => {
             let chunks = tree.chunks_in(ByteRange { start: range.start, end: range.end }).unwrap();
-            Found::Range { id, run: Some(Run { file: is_readable, first: 0, chunks }), start: range.start }
+            Found::Range { id, run: Some(Run { file: is_readable, first: 0, chunks }), range }
         }
         Job::Whole { id, object } => {
             let chunks = match object.kind {
@@ -86,17 +87,19 @@ fn find(job: Job<Handle>, is_readable: bool) -> Found<Handle> {
             });
             Found::Whole { id, whole }
         }
-        Job::Read { file, chunks } => {
-            let record = |index| {
-                let data = chunk(index);
-                let header = RecordHeader { scheme: Scheme::None, stored_length: CHUNK_BYTES, raw_length: CHUNK_BYTES };
-                let mut record = BytesMut::from(&header.encode()[..]);
-                record.put_slice(&data);
-                file.then(|| Bytes::from(record))
-            };
-            Found::Read { records: (chunks.start..chunks.end).map(record).collect() }
-        }
     }
+}
+
+/// Reads a batch: four chunks at most.
+fn read(Batch { file, chunks, .. }: Batch<Handle>) -> Found<Handle> {
+    let record = |index| {
+        let data = chunk(index);
+        let header = RecordHeader { scheme: Scheme::None, stored_length: CHUNK_BYTES, raw_length: CHUNK_BYTES };
+        let mut record = BytesMut::from(&header.encode()[..]);
+        record.put_slice(&data);
+        file.then(|| Bytes::from(record))
+    };
+    Found::Read { records: (chunks.start..chunks.end).take(4).map(record).collect() }
 }
 
 struct Pair<A> {
@@ -141,6 +144,10 @@ impl<A: Asking> Pair<A> {
             self.seeding.send_more(self.now)?;
             while let Some(job) = self.seeding.poll_event() {
                 self.seeding.handle_found(find(job, is_readable), self.now)?;
+                moved = true;
+            }
+            if let Some(batch) = self.seeding.begin_reading() {
+                self.seeding.handle_found(read(batch), self.now)?;
                 moved = true;
             }
             while let Some(message) = self.seeding.poll_message(self.now) {

@@ -7,6 +7,7 @@ use super::interrupt;
 use crate::args::ServeArgs;
 use crate::display::Output;
 use crate::failure::{Exit, Failure};
+use crate::rate::rate;
 use crate::settings::{Settings, seconds};
 
 pub(crate) async fn run(args: ServeArgs, output: &Output) -> Result<(), Failure> {
@@ -23,6 +24,7 @@ pub(crate) async fn run_beside(
     let index = Index::new(&settings.zest_home);
     let mut config = SeedConfig::default();
     config.deadline = seconds("--peer-timeout", args.peer_timeout)?;
+    config.limit_up = args.limit_up.map(|limit| rate("--limit-up", &limit)).transpose()?;
     let seeder = Seeder::bind(index, config, args.listen).await.map_err(|error| {
         Failure::new(Exit::Network, error).hint("another program may use the port: --listen 0.0.0.0:0 takes a free one")
     })?;

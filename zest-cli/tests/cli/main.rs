@@ -6,6 +6,7 @@
 mod bad_input;
 mod cache;
 mod deadlines;
+mod fair_serving;
 mod kills;
 mod lab;
 mod leaks;

@@ -34,6 +34,11 @@ pub(crate) struct Machine {
 
 impl Machine {
     pub(crate) async fn start(lab: &Lab, token: Option<&str>) -> Self {
+        Self::start_with(lab, token, &[]).await
+    }
+
+    /// One that serves with these arguments besides.
+    pub(crate) async fn start_with(lab: &Lab, token: Option<&str>, more: &[&str]) -> Self {
         let home = lab.folder.path().join("server");
         let command = |args: &[&str]| {
             let mut command = lab.command_at(&home, args);
@@ -41,7 +46,8 @@ impl Machine {
             command
         };
         finish(command(&["pull", REPO]).spawn().unwrap()).await.assert_ok();
-        Self::serve(home.clone(), command(&["serve", "--listen", "127.0.0.1:0", "--format", "json"])).await
+        Self::serve(home.clone(), command(&[&["serve", "--listen", "127.0.0.1:0", "--format", "json"], more].concat()))
+            .await
     }
 
     async fn serve(home: PathBuf, mut serve: tokio::process::Command) -> Self {
@@ -54,7 +60,7 @@ impl Machine {
         Self { home, child, stdout, address }
     }
 
-    async fn client(&self, lab: &Lab) -> PeerClient {
+    pub(crate) async fn client(&self, lab: &Lab) -> PeerClient {
         within(PeerClient::connect(self.address, swarm(lab))).await.unwrap()
     }
 

@@ -3,12 +3,12 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use bep_xet::{Exchange, Object, PeerRequestId, Status};
+use bep_xet::{Exchange, Object, PeerRequestId, Schemes, Status};
 use bytes::{Buf as _, Bytes};
 use xet_cas::ChunkRange;
 use xet_cas::xorb::RecordHeader;
 
-use super::{CHUNKS_READ_MAX, Job};
+use super::{Batch, Job};
 
 /// Answers the requests of one peer in turn. Nothing is looked up before its turn comes.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ enum Turn<F> {
     LookedUp,
     /// Its next chunks are being read.
     Read(Response<F>),
-    /// Something is here to be sent.
+    /// What was read of it is sent; when there is none left, more is to be read.
     Sent(Response<F>, VecDeque<Bytes>),
 }
 
@@ -69,6 +69,22 @@ impl<F: Clone> Responding<F> {
         matches!(self.turn, Turn::Read(_))
     }
 
+    /// Whether chunks are to be read next.
+    pub(super) fn wants_to_read(&self) -> bool {
+        matches!(&self.turn, Turn::Sent(_, read) if read.is_empty())
+    }
+
+    /// What to read next. Peers of the ranged dialect take any scheme, but a length that is said first.
+    pub(super) fn begin_reading(&mut self) -> Option<Batch<F>> {
+        if !self.wants_to_read() {
+            return None;
+        }
+        let Turn::Sent(response, _) = std::mem::replace(&mut self.turn, Turn::Nobodys) else { return None };
+        let (file, chunks) = (response.left.file.clone(), response.left.chunks);
+        self.turn = Turn::Read(response);
+        Some(Batch { file, chunks, accept: Schemes::RAW })
+    }
+
     /// What was asked for is here, or there is nothing of it for the peer.
     pub(super) fn found(
         &mut self,
@@ -109,7 +125,7 @@ impl<F: Clone> Responding<F> {
         exchange: &mut Exchange,
         sent_bytes: &mut u64,
         now: Instant,
-    ) -> Result<Option<Job<F>>, bep_xet::Error> {
+    ) -> Result<Option<Job>, bep_xet::Error> {
         while exchange.wants_data() {
             match std::mem::replace(&mut self.turn, Turn::Nobodys) {
                 Turn::Nobodys => {
@@ -129,11 +145,8 @@ impl<F: Clone> Responding<F> {
                         }
                     }
                     None => {
-                        let ChunkRange { start, end } = response.left.chunks;
-                        let chunks = ChunkRange { start, end: end.min(start.saturating_add(CHUNKS_READ_MAX)) };
-                        let file = response.left.file.clone();
-                        self.turn = Turn::Read(response);
-                        return Ok(Some(Job::Read { file, chunks }));
+                        self.turn = Turn::Sent(response, read);
+                        return Ok(None);
                     }
                 },
                 waiting => {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bep_xet::{ChunkNotFound, ChunkRequest, ChunkResponse, Config, Dialect, Limits, Message};
+use bep_xet::{ChunkNotFound, ChunkRequest, ChunkResponse, Config, Dialect, Limits, Message, Schemes};
 use xet_cas::ChunkHash;
 
 use super::*;
@@ -33,9 +33,14 @@ fn start() -> Instant {
 
 /// The whole file as a peer stores it.
 fn records() -> Bytes {
-    let job = Job::Read { file: true, chunks: ChunkRange { start: 0, end: CHUNKS } };
-    let Found::Read { records } = find(job, true) else { panic!("nothing was read") };
-    records.into_iter().map(|record| record.unwrap()).collect::<Vec<_>>().concat().into()
+    let records = (0..CHUNKS).flat_map(|start| {
+        let chunks = ChunkRange { start, end: start + 1 };
+        let Found::Read { records } = read(Batch { file: true, chunks, accept: Schemes::RAW }) else {
+            panic!("nothing was read")
+        };
+        records
+    });
+    records.map(|record| record.unwrap()).collect::<Vec<_>>().concat().into()
 }
 
 /// The frames of a message, the data of which may end early.
@@ -286,9 +291,11 @@ fn given_a_thousand_requests_at_once_when_served_then_one_job_is_open_and_each_h
         // However often it is asked to go on before a job is done.
         (0..3).for_each(|_| seeding.send_more(now).unwrap());
         let jobs: Vec<_> = std::iter::from_fn(|| seeding.poll_event()).collect();
-        most_jobs = most_jobs.max(jobs.len());
-        let is_idle = jobs.is_empty();
-        jobs.into_iter().for_each(|job| seeding.handle_found(find(job, true), now).unwrap());
+        let batch = seeding.begin_reading();
+        let found: Vec<_> = jobs.into_iter().map(|job| find(job, true)).chain(batch.map(read)).collect();
+        most_jobs = most_jobs.max(found.len());
+        let is_idle = found.is_empty();
+        found.into_iter().for_each(|found| seeding.handle_found(found, now).unwrap());
         let sent: Vec<_> = std::iter::from_fn(|| seeding.poll_message(now)).collect();
         answers += sent.iter().filter(|frame| is_answer(frame)).count();
         if is_idle && sent.is_empty() {
@@ -311,30 +318,27 @@ fn given_a_file_that_changes_underneath_when_a_response_has_begun_then_the_conne
     let mut seeding = Seeding::<Handle>::new(ranged(now));
     let chunks = Some(ChunkRange { start: 0, end: CHUNKS });
     let ask = |id| ChunkRequest { id, hash: *tree().xorb_hash().as_bytes(), chunks };
-    let next_job = |seeding: &mut Seeding<Handle>| {
-        for _ in 0..9 {
-            seeding.send_more(now).unwrap();
-            if let Some(job) = seeding.poll_event() {
-                return job;
-            }
-            while seeding.poll_message(now).is_some() {}
-        }
-        panic!("there is nothing to do");
+    let asked_for = |seeding: &mut Seeding<Handle>, id, is_readable| {
+        frames(&Message::ChunkRequest(ask(id)))
+            .into_iter()
+            .for_each(|frame| seeding.handle_message(frame, now).unwrap());
+        seeding.send_more(now).unwrap();
+        let job = seeding.poll_event().unwrap();
+        seeding.handle_found(find(job, is_readable), now).unwrap();
+        seeding.send_more(now).unwrap();
+        read(seeding.begin_reading().unwrap())
     };
 
     // Before the first byte there is simply nothing.
-    frames(&Message::ChunkRequest(ask(1))).into_iter().for_each(|frame| seeding.handle_message(frame, now).unwrap());
-    for _ in 0..2 {
-        let job = next_job(&mut seeding);
-        seeding.handle_found(find(job, false), now).unwrap();
+    let nothing = asked_for(&mut seeding, 1, false);
+    seeding.handle_found(nothing, now).unwrap();
+    let first = asked_for(&mut seeding, 2, true);
+    seeding.handle_found(first, now).unwrap();
+    while seeding.begin_reading().is_none() {
+        while seeding.poll_message(now).is_some() {}
+        seeding.send_more(now).unwrap();
     }
-    frames(&Message::ChunkRequest(ask(2))).into_iter().for_each(|frame| seeding.handle_message(frame, now).unwrap());
-    for _ in 0..2 {
-        let job = next_job(&mut seeding);
-        seeding.handle_found(find(job, true), now).unwrap();
-    }
-    let Job::Read { chunks, .. } = next_job(&mut seeding) else { panic!("nothing is read") };
-    let ended = seeding.handle_found(find(Job::Read { file: false, chunks }, true), now);
+    let ended = seeding.handle_found(Found::Read { records: vec![None] }, now);
 
     assert!(matches!(ended, Err(PeerError::Xet(bep_xet::Error::ResponseCut { id: 2 }))), "{ended:?}");
 }
