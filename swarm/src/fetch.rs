@@ -5,17 +5,20 @@
 //! bounded number of worker threads, one batch ahead of the reader at most. So an entry holds two batches
 //! of memory whatever its size.
 
+mod received;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use xet_cas::client::{self, Body, Commit, ErrorKind, Hub, TreeFile};
 use xet_cas::{ByteRange, Error as FormatError, xorb};
 
+use self::received::{Received, Records};
 use crate::ledger::Source;
 use crate::plan::{Cursor, EntryPlan};
 use crate::pull::tell;
@@ -183,50 +186,40 @@ impl EntryFetch {
     }
 
     async fn read(&mut self, body: &mut Body, batch: &mut Option<Batch>) -> Result<(), Error> {
-        let mut received = BytesMut::new();
+        let mut received = Received::default();
         loop {
-            let piece = match body.next().await {
-                Ok(piece) => piece,
-                Err(error) => {
-                    // What arrived whole counts, also if the rest did not come.
-                    let (end, _) = xorb::complete_records_bytes(&received).map_err(|error| self.malformed(error))?;
-                    if end > 0 {
-                        self.finish(batch.take()).await?;
-                        *batch = Some(self.start(received.split_to(end).freeze()).await?);
-                    }
-                    return Err(error.into());
-                }
-            };
-            if let Some(piece) = &piece {
+            let piece = body.next().await;
+            if let Ok(Some(piece)) = &piece {
                 self.shared.wire_bytes.fetch_add(piece.len() as u64, Ordering::Relaxed);
-                received.extend_from_slice(piece);
-                if received.len() < BATCH_BYTES {
+                received.push(piece.clone()).map_err(|error| self.malformed(error))?;
+                if received.bytes() < BATCH_BYTES {
                     continue;
                 }
             }
-            let (mut end, _) = xorb::complete_records_bytes(&received).map_err(|error| self.malformed(error))?;
-            if piece.is_none() {
-                end = received.len();
-            }
-            if end > 0 {
+            let records = match piece {
+                Ok(None) => received.take_all(),
+                // What arrived whole counts, also if the rest did not come.
+                _ => received.take_complete(),
+            };
+            if let Some(records) = records {
                 self.finish(batch.take()).await?;
-                *batch = Some(self.start(received.split_to(end).freeze()).await?);
+                *batch = Some(self.start(records).await?);
                 body.excuse_pause();
             }
-            if piece.is_none() {
+            if piece?.is_none() {
                 return Ok(());
             }
         }
     }
 
     /// Hands records to a worker.
-    async fn start(&mut self, records: Bytes) -> Result<Batch, Error> {
+    async fn start(&mut self, records: Records) -> Result<Batch, Error> {
         let permit = self.shared.workers.clone().acquire_owned().await.map_err(Error::internal)?;
         let mut progress = self.progress.take().ok_or_else(|| Error::internal("two batches of one entry at once"))?;
         let (file, shared) = (self.file.clone(), self.shared.clone());
         let what = self.what();
         Ok(tokio::task::spawn_blocking(move || {
-            let result = progress.place(&records, &file, &shared).map_err(|error| match error {
+            let result = progress.place(records, &file, &shared).map_err(|error| match error {
                 PlaceError::Format(source) => client::Error::Format { what, source }.into(),
                 PlaceError::Disk(error) => error,
             });
@@ -284,8 +277,11 @@ impl Progress {
     }
 
     /// Decodes, hashes and writes complete records.
-    fn place(&mut self, records: &[u8], file: &FileWork, shared: &Shared) -> Result<(), PlaceError> {
-        for record in xorb::Records::new(records) {
+    fn place(&mut self, records: Records, file: &FileWork, shared: &Shared) -> Result<(), PlaceError> {
+        for record in records {
+            let Some(record) = xorb::Records::new(&record).next() else {
+                return Err(PlaceError::Format(FormatError::Reconstruction { reason: "a footer is no chunk".into() }));
+            };
             let record = record.map_err(PlaceError::Format)?;
             if self.skip_chunks > 0 {
                 self.skip_chunks -= 1;

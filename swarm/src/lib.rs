@@ -14,13 +14,9 @@ mod present;
 
 mod ledger;
 
-<<<<<<< HEAD
 mod schedule;
 pub use schedule::SourceMode;
 
-#[expect(dead_code, reason = "limits are built on it")]
-=======
->>>>>>> fair
 mod token_bucket;
 
 mod work;

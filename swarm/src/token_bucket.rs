@@ -28,6 +28,11 @@ impl TokenBucket {
         Self { rate, full, level: full, at: now }
     }
 
+    /// Bytes a second.
+    pub(crate) fn rate(&self) -> NonZeroU64 {
+        self.rate
+    }
+
     /// Takes so many bytes if at least one is there; false if none is, which changes nothing.
     pub(crate) fn take(&mut self, bytes: u64, now: Instant) -> bool {
         self.refill(now);

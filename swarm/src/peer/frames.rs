@@ -1,5 +1,7 @@
 //! What travels on a connection: messages, and in the legacy dialects payloads in pieces, as one may have 64 MiB.
 
+use std::collections::VecDeque;
+
 use bt_wire::{Message, PeerCodec};
 use bytes::{Buf as _, Bytes, BytesMut};
 use tokio_util::codec::Decoder;
@@ -25,6 +27,13 @@ pub(super) enum Frame {
     Piece(Bytes),
 }
 
+/// Room for what is read at once: some four chunks.
+pub(super) const READ_BYTES: usize = 256 * 1024;
+/// With less room than this, another buffer is taken before the next read: a frame is not read to its end in crumbs.
+const READ_BYTES_MIN: usize = 16 * 1024;
+/// Buffers that are kept to be used again, at most, which is 8 MiB: some more than hold what is gathered for eight
+/// requests and what workers are busy with. Fewer, and the pages of new ones cost more than the reads that they save.
+const KEPT_BUFFERS_MAX: usize = 32;
 /// Length prefix, message id and extension id.
 const PAYLOAD_HEAD_BYTES: usize = 6;
 /// What the length prefix counts besides the payload.
@@ -64,11 +73,34 @@ pub(super) struct FrameDecoder {
     is_piecewise: bool,
     /// Bytes of the payload that have yet to come.
     left: u64,
+    buffers: Buffers,
+}
+
+/// Buffers that were read into, the oldest first. Frames are parts of them: each is free again when the last frame of
+/// it is dropped.
+#[derive(Debug, Default)]
+struct Buffers {
+    used: VecDeque<BytesMut>,
+}
+
+impl Buffers {
+    /// Gives `src` a buffer with room for so many more. What it holds is kept.
+    fn renew(&mut self, src: &mut BytesMut, more: usize) {
+        let wanted = READ_BYTES.max(src.len() + more);
+        let free = self.used.iter_mut().position(|used| used.try_reclaim(wanted));
+        let free = free.and_then(|index| self.used.remove(index));
+        if self.used.len() >= KEPT_BUFFERS_MAX {
+            self.used.pop_front();
+        }
+        let mut fresh = free.unwrap_or_else(|| BytesMut::with_capacity(wanted));
+        fresh.extend_from_slice(&src.split());
+        self.used.push_back(std::mem::replace(src, fresh));
+    }
 }
 
 impl FrameDecoder {
     pub(super) fn new(codec: PeerCodec, is_piecewise: bool) -> Self {
-        Self { codec, is_piecewise, left: 0 }
+        Self { codec, is_piecewise, left: 0, buffers: Buffers::default() }
     }
 }
 
@@ -77,6 +109,10 @@ impl Decoder for FrameDecoder {
     type Error = bt_wire::Error;
 
     fn decode(&mut self, src: &mut BytesMut) -> Result<Option<Frame>, bt_wire::Error> {
+        let missing = if self.left > 0 { READ_BYTES_MIN.saturating_sub(src.len()) } else { missing_bytes(src) };
+        if missing > src.capacity() - src.len() {
+            self.buffers.renew(src, missing);
+        }
         if self.left > 0 {
             let bytes = src.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
             self.left -= bytes as u64;
@@ -113,6 +149,12 @@ impl Decoder for FrameDecoder {
     }
 }
 
+/// What is to come of the first frame, as far as room is made for it at once.
+fn missing_bytes(src: &[u8]) -> usize {
+    let Some((prefix, rest)) = src.split_first_chunk() else { return READ_BYTES_MIN };
+    (u32::from_be_bytes(*prefix) as usize).saturating_sub(rest.len()).min(READ_BYTES)
+}
+
 /// A frame that ends before an extension id would stand.
 fn is_short(src: &[u8]) -> bool {
     src.first_chunk().is_some_and(|prefix| u32::from_be_bytes(*prefix) < IDS_BYTES)
@@ -120,11 +162,13 @@ fn is_short(src: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
+
     use bt_wire::{Message, PeerCodec};
     use bytes::{Bytes, BytesMut};
-    use tokio_util::codec::Decoder as _;
+    use tokio_util::codec::{Decoder as _, Encoder as _};
 
-    use super::{Frame, FrameDecoder};
+    use super::{Frame, FrameDecoder, KEPT_BUFFERS_MAX, READ_BYTES};
 
     fn extended(id: u8, payload: &'static [u8]) -> Message {
         Message::Extended { id, payload: Bytes::from_static(payload) }
@@ -147,6 +191,37 @@ mod tests {
         }
         assert!(src.is_empty());
         frames
+    }
+
+    #[test]
+    fn given_a_stream_of_frames_when_read_then_buffers_whose_frames_are_dropped_are_used_again_and_no_others() {
+        const FRAMES: usize = 200;
+        let payload = |index: usize| vec![index as u8; 60_000 + index * 101];
+        for (kept, buffers) in [(0, 2), (3, 4), (FRAMES, KEPT_BUFFERS_MAX)] {
+            let mut decoder = FrameDecoder::new(PeerCodec::default(), false);
+            let (mut src, mut frames) = (BytesMut::new(), VecDeque::new());
+            for index in 0..FRAMES {
+                let mut wire = BytesMut::new();
+                let message = Message::Extended { id: 1, payload: payload(index).into() };
+                PeerCodec::default().encode(message, &mut wire).unwrap();
+                while !wire.is_empty() {
+                    if let Some(frame) = decoder.decode(&mut src).unwrap() {
+                        frames.push_back(frame);
+                        frames.drain(..frames.len().saturating_sub(kept));
+                    }
+                    let room = (src.capacity() - src.len()).min(wire.len());
+                    assert!(room > 0, "the decoder makes room");
+                    src.extend_from_slice(&wire.split_to(room));
+                }
+            }
+
+            assert!(decoder.buffers.used.len() <= buffers, "{} for {kept} frames", decoder.buffers.used.len());
+            let first = FRAMES - 1 - frames.len();
+            for (index, frame) in frames.into_iter().enumerate() {
+                let Frame::Message(Message::Extended { payload: read, .. }) = frame else { panic!("{frame:?}") };
+                assert!(read == payload(first + index), "frame {index} was written over");
+            }
+        }
     }
 
     #[test]
@@ -181,13 +256,13 @@ mod tests {
     }
 
     #[test]
-    fn given_a_payload_of_four_gibibytes_when_it_begins_then_nothing_is_reserved_for_it() {
+    fn given_a_payload_of_four_gibibytes_when_it_begins_then_no_more_is_reserved_than_for_any() {
         let mut decoder = FrameDecoder::new(PeerCodec::default(), true);
         let mut src = BytesMut::from(&b"\xff\xff\xff\xff\x14\x01"[..]);
 
         let frame = decoder.decode(&mut src).unwrap();
 
         assert_eq!(Some(Frame::Payload { id: 1, bytes: u64::from(u32::MAX) - 2 }), frame);
-        assert!(src.capacity() < 100, "{}", src.capacity());
+        assert!(src.capacity() <= READ_BYTES, "{}", src.capacity());
     }
 }

@@ -19,12 +19,10 @@ use tokio::time::timeout;
 use tokio_util::codec::{Decoder, Encoder as _, FramedRead};
 
 use super::PeerError;
-use super::frames::FrameDecoder;
+use super::frames::{FrameDecoder, READ_BYTES};
 use super::packing::LinkSpeed;
 use super::session::{OUR_UT_XET, Protocol, Session, UT_XET};
 
-/// Room for what is read at once: two chunks.
-const READ_BYTES: usize = 256 * 1024;
 /// Bytes that wait to be written, above which no more messages are taken from the session.
 const OUTGOING_BYTES_MAX: usize = 256 * 1024;
 /// Buffers handed to the system at once: heads and payloads of eight messages.
