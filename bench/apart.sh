@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Builds zest and runs one of the measurements of this folder in a network of its own, which nothing leaves:
+#
+#   bench/apart.sh NAME [OPTION...]            bench/NAME.py with these options and those that all have in common
+#
+# Needs Debian's iproute2, and root or a kernel that gives namespaces to users. SEED=N makes other content, and
+# TMPFS=DIR keeps it elsewhere. Namespaces, links and mounts end with the last process in them.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+name=$1
+shift
+target=${CARGO_TARGET_DIR:-$PWD/target}
+cargo build --release -p zest-p2p -p zest-testkit
+# `ip netns` keeps its names in /run.
+exec unshare --map-root-user --net --mount bash -c '
+  mount -t tmpfs tmpfs /run
+  ip link set lo up
+  exec "$@"' bash python3 "bench/$name.py" --programs "$target/release" --tmpfs "${TMPFS:-/dev/shm}" \
+  --seed "${SEED:-1}" "$@"
