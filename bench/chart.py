@@ -86,11 +86,11 @@ def main():
 def cdn_only(raw):
     panels = []
     for quantity, what in [("wall_seconds", "wall time"), ("cpu_seconds", "processor time")]:
-        bars = [Bar(f"zest, {server}", ratios(rounds, quantity, "zest", "hf")) for server, rounds in raw["sections"].items()]
+        bars = [Bar(f"zest from {server}", ratios(rounds, quantity, "zest", "hf")) for server, rounds in raw["sections"].items()]
         bars.insert(0, Bar("hf download", [1.0], is_base=True))
         panels.append(Panel(f"{what} of a pull", "of what hf download takes", bars, [(0.7, "asked ≤ 0.7")]))
     bars = [
-        Bar(f"{client}, {server}", of(rounds, "peak_rss_mib", client), client == "hf")
+        Bar(f"{client} from {server}", of(rounds, "peak_rss_mib", client), client == "hf")
         for server, rounds in raw["sections"].items() for client in ("hf", "zest")
     ]
     panels.append(Panel("peak resident memory", "MiB", bars, [(64, "asked ≤ 64")]))
@@ -98,32 +98,30 @@ def cdn_only(raw):
 
 
 def one_peer(raw):
-    rounds, mbit = raw["sections"]["links"], raw["mbit"]
+    mbit, sections = raw["mbit"], raw["sections"]
     title = f"origin's link {mbit['origin']:g} Mbit/s, the peer's {mbit['peer']:g} Mbit/s"
-    return [walls(title, rounds, "cdn_only", 0.6)]
-
-
-def one_peer_unbound(raw):
-    rounds = raw["sections"]["loopback"]
-    size = raw["bytes"] / 1e9
-    names = ["cdn_only", *[name for name in rounds[0] if name != "cdn_only"]]
-    bars = [
-        Bar(name, [costs[name]["cpu_seconds"] / size for costs in rounds], name == "cdn_only") for name in names
+    gigabytes = raw["loopback_bytes"] / 1e9
+    loopback = sections["loopback"]
+    cpu = [
+        Bar(name, [seconds / gigabytes for seconds in of(loopback, "cpu_seconds", name)], name == "cdn_only")
+        for name in ["cdn_only", *[name for name in loopback[0] if name != "cdn_only"]]
     ]
-    cpu = Panel("loopback: processor time of the puller", "seconds a GB", bars)
-    return [walls("loopback: wall time", rounds, "cdn_only", 1.0), cpu]
+    return [
+        walls(title, sections["links"], "cdn_only", 0.6),
+        walls("loopback: wall time", loopback, "cdn_only", 1.0),
+        Panel("loopback: processor time of the puller", "seconds a GB", cpu),
+    ]
 
 
 def many_peers(raw):
     rounds = raw["sections"]["links"]
-    bars = []
-    for name in raw["filled"]:
-        # The median is known; the spread is that of the wall times.
-        middle = median(of(rounds, "wall_seconds", name))
-        values = [raw["filled"][name] * middle / wall for wall in of(rounds, "wall_seconds", name)]
-        bars.append(Bar(name, values, name == "cdn_only"))
+    bars = [
+        Bar(name, [raw["bytes"] / wall / links for wall in of(rounds, "wall_seconds", name)], name == "cdn_only")
+        for name, links in raw["links"].items()
+    ]
     marks = [(0.9, "asked ≥ 0.9"), (raw["payload"], "")]
-    return [Panel("file bytes a second", "of the sum of the links (second line: what TCP's headers leave)", bars, marks)]
+    axis = "of the sum of the links (second line: what TCP's headers leave of them)"
+    return [Panel("file bytes a second", axis, bars, marks)]
 
 
 def never_slower(raw):
@@ -152,7 +150,6 @@ def fan_out(raw):
 PANELS = {
     "cdn_only": cdn_only,
     "one_peer": one_peer,
-    "one_peer_unbound": one_peer_unbound,
     "many_peers": many_peers,
     "never_slower": never_slower,
     "fan_out": fan_out,

@@ -22,7 +22,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "interop"))
 
-from lab import Failure, check, check_same, environment, run  # noqa: E402
+from lab import Failure, Origin, check, check_same, environment, run  # noqa: E402
 
 REPO = "lab/bench"
 DOWNLOAD_SECONDS_MAX = 900
@@ -40,6 +40,8 @@ class Cost:
     server_cpu_seconds: float = 0.0
     # {"local", "lan", "wan", "cdn"}, as far as the program tells where the bytes of the files came from.
     file_bytes: dict = field(default_factory=dict)
+    # Peers that were proved to be at fault.
+    banned: int = 0
 
 
 @contextmanager
@@ -72,7 +74,7 @@ def model(options):
 def noise(options):
     """A repository that neither compresses nor repeats, so that a byte of it is a byte on a link."""
     folder = options.work / "repo"
-    folder.mkdir()
+    folder.mkdir(parents=True)
     (folder / "config.json").write_text("{}\n")
     source = random.Random(options.seed)
     for number in range(NOISE_FILES):
@@ -82,6 +84,12 @@ def noise(options):
                 file.write(source.randbytes(min(left, PIECE_BYTES)))
                 left -= PIECE_BYTES
     return folder
+
+
+def origin_on(host, options):
+    """`zest origin` on one of the hosts of links.py."""
+    data, home = options.work / "origin", options.work / "origin-home"
+    return Origin(options.zest, data, home, host.listen(), within=host.within)
 
 
 def publish(options, folder, origin):
@@ -107,50 +115,70 @@ def download(argv, endpoint, options, servers=(), within=(), expected=None):
     """
     home = Path(tempfile.mkdtemp(prefix="home-", dir=options.work))
     try:
-        return download_into(home, argv, endpoint, servers, within, expected)
+        before = sum(server.cpu_seconds() for server in servers)
+        cost = measure([*within, *argv], environment(home, endpoint), home / "output")
+        cost.server_cpu_seconds = sum(server.cpu_seconds() for server in servers) - before
+        if expected is not None:
+            check_same(expected, snapshot(home), f"what {Path(argv[0]).name} downloaded")
+        return cost
     finally:
         shutil.rmtree(home, ignore_errors=True)
 
 
-def download_into(home, argv, endpoint, servers=(), within=(), expected=None):
-    before = sum(server.cpu_seconds() for server in servers)
-    cost = measure([*within, *argv], environment(home, endpoint), home / "output")
-    cost.server_cpu_seconds = sum(server.cpu_seconds() for server in servers) - before
-    if expected is not None:
-        [tree] = (home / "hf/hub").glob("models--*/snapshots/*")
-        check_same(expected, tree, f"what {Path(argv[0]).name} downloaded")
-    return cost
+def snapshot(home):
+    """The only tree that was downloaded into a home."""
+    [tree] = (home / "hf/hub").glob("models--*/snapshots/*")
+    return tree
 
 
 def measure(argv, env, output):
     """Runs a process that must succeed, with what it prints going to the file `output`."""
-    with output.open("wb") as sink:
-        begun = time.monotonic()
-        process = subprocess.Popen(
-            [str(part) for part in argv],
-            env=env,
-            stdin=subprocess.DEVNULL,
-            stdout=sink,
-            stderr=subprocess.STDOUT,
+    with Measured(argv, env, output) as process:
+        return process.cost()
+
+
+class Measured:
+    """A process from the `with` line on. Leaving the block ends it."""
+
+    def __init__(self, argv, env, output):
+        self.argv = [str(part) for part in argv]
+        self.env = env
+        self.output = output
+
+    def __enter__(self):
+        with self.output.open("wb") as sink:
+            self.begun = time.monotonic()
+            self.process = subprocess.Popen(
+                self.argv, env=self.env, stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT
+            )
+        self.late = threading.Timer(DOWNLOAD_SECONDS_MAX, os.kill, [self.process.pid, signal.SIGKILL])
+        self.late.start()
+        return self
+
+    def __exit__(self, *_):
+        self.late.cancel()
+        if self.process.returncode is None:
+            self.process.kill()
+            self.process.wait()
+
+    def cost(self):
+        """Waits for its end, which must be a good one."""
+        _, status, usage = os.wait4(self.process.pid, 0)
+        wall = time.monotonic() - self.begun
+        self.late.cancel()
+        self.process.returncode = os.waitstatus_to_exitcode(status)
+        text = self.output.read_text(errors="replace")
+        if self.process.returncode != 0:
+            raise Failure(f"{' '.join(self.argv)}: exit code {self.process.returncode}\n{text[-3000:]}")
+        told = summary(text)
+        return Cost(
+            wall,
+            usage.ru_utime + usage.ru_stime,
+            # In KiB on Linux.
+            usage.ru_maxrss / 1024,
+            file_bytes=told.get("file_bytes", {}),
+            banned=len(told.get("banned", [])),
         )
-        late = threading.Timer(DOWNLOAD_SECONDS_MAX, os.kill, [process.pid, signal.SIGKILL])
-        late.start()
-        try:
-            _, status, usage = os.wait4(process.pid, 0)
-            wall = time.monotonic() - begun
-            process.returncode = os.waitstatus_to_exitcode(status)
-        finally:
-            late.cancel()
-            if process.returncode is None:
-                process.kill()
-                process.wait()
-    text = output.read_text(errors="replace")
-    if process.returncode != 0:
-        shown = " ".join(str(part) for part in argv)
-        raise Failure(f"{shown}: exit code {process.returncode}\n{text[-3000:]}")
-    # ru_maxrss is in KiB on Linux.
-    cpu, rss = usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
-    return Cost(wall, cpu, rss, file_bytes=summary(text).get("file_bytes", {}))
 
 
 def summary(text):

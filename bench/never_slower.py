@@ -6,10 +6,9 @@ Run by never_slower.sh. Of the peers' links only the slow one's binds.
 from contextlib import ExitStack
 from statistics import median
 
-from costs import download, environment, in_turn, noise, publish, pull, seed, setting
+from costs import check, download, environment, in_turn, noise, origin_on, publish, pull, seed, setting
 from links import NOBODY, Network
-from one_peer import origin_on
-from tables import Promise, each_round, heading, keep, medians, middle_of, promises
+from tables import Promise, each_round, heading, keep, medians, middle_of, promises, table
 
 from lab import Seeder, Server, digests, main_with_cleanup
 
@@ -39,8 +38,9 @@ def main():
         )
         faulty = {fault: network.host(fault) for fault in ["silent", "silent-mid-chunk"]}
         faulty["lies"] = network.host("lies", more_addresses=LIARS - 1)
+        servers = {}
         for fault, host in faulty.items():
-            running.enter_context(FaultyPeer(options, repo, fault, host))
+            servers[fault] = running.enter_context(FaultyPeer(options, repo, fault, host))
             host.limit(up=OTHERS_MBIT)
         slow_host.limit(up=SLOW_MBIT)
         origin_host.limit(up=ORIGIN_MBIT)
@@ -62,7 +62,9 @@ def main():
             return lambda: download(argv, origin.url, options, [origin], puller.within, source)
 
         rounds = in_turn(options, {name: contender(peers[name]) for name in peers})
-    report(options, rounds)
+        asked = {fault: server.stop() for fault, server in servers.items()}
+    report(options, rounds, asked)
+    check_asked(rounds, asked)
 
 
 class FaultyPeer(Server):
@@ -74,7 +76,16 @@ class FaultyPeer(Server):
         super().__init__(argv, environment(options.work), host.within)
 
 
-def report(options, rounds):
+def check_asked(rounds, asked):
+    """A peer that nobody talked to would measure nothing."""
+    for fault, counts in asked.items():
+        check(counts["handshakes"] >= len(rounds), f"nobody talked to the peer that is {fault!r}")
+    for costs in rounds:
+        for name, cost in costs.items():
+            check((cost.banned > 0) == ("lie" in name), f"{name}: {cost.banned} peers were banned")
+
+
+def report(options, rounds, asked):
     def allowed(costs):
         return RATIO_MOST * costs["no peer"].wall_seconds + EXTRA_SECONDS
 
@@ -87,6 +98,10 @@ def report(options, rounds):
     promises([promise(name) for name in rounds[0] if name != "no peer"])
     medians(rounds, "no peer", options.bytes)
     each_round(rounds, "no peer")
+    columns = ["connections", "handshakes", "ranges", "chunks_sent"]
+    table(["in all", "connections", "handshakes", "requests for chunks", "chunks sent"], [
+        [fault, *[str(counts[column]) for column in columns]] for fault, counts in asked.items()
+    ])
     keep(options, "never_slower", {"links": rounds}, ratio_most=RATIO_MOST, extra_seconds=EXTRA_SECONDS)
 
 

@@ -9,6 +9,8 @@ from statistics import median
 
 OUT = Path(__file__).resolve().parent / "out"
 GB = 1_000_000_000
+# Contenders in a table of rounds that has ratios too.
+RATIOS_OF_MOST = 4
 
 
 @dataclass
@@ -74,15 +76,16 @@ def medians(rounds, base, size):
 
 
 def each_round(rounds, base):
-    """The wall time of every run."""
+    """The wall time of every run, and the ratios, if that does not become too wide."""
     names = sorted_names(rounds, base)
+    compared = names[1:] if len(names) <= RATIOS_OF_MOST else []
 
     def row(number, costs):
         walls = [f"{costs[name].wall_seconds:.2f}" for name in names]
-        ratios = [f"{costs[name].wall_seconds / costs[base].wall_seconds:.3f}" for name in names[1:]]
+        ratios = [f"{costs[name].wall_seconds / costs[base].wall_seconds:.3f}" for name in compared]
         return [str(number), next(iter(costs)), *walls, *ratios]
 
-    titles = ["round", "first", *[f"{name}, s" for name in names], *[f"{name} / {base}" for name in names[1:]]]
+    titles = ["round", "first", *[f"{name}, s" for name in names], *[f"{name} / {base}" for name in compared]]
     table(titles, [row(number, costs) for number, costs in enumerate(rounds, 1)])
 
 

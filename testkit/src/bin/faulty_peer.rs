@@ -1,6 +1,7 @@
 //! A peer with one fault, for measurements: `zest-testkit-faulty-peer DIR --listen ADDR --fault NAME`.
 //!
-//! It has the files of a folder, without those in folders below it, and prints one JSON object when it listens.
+//! It has the files of a folder, without those in folders below it, and serves until SIGTERM. It prints one JSON object
+//! when it listens, and one with what it was asked when it ends.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -9,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use testkit::{FaultyPeer, PeerFault};
+use tokio::signal::unix::{SignalKind, signal};
 
 const USAGE: &str = "usage: zest-testkit-faulty-peer DIR --listen ADDR --fault silent|silent-mid-chunk|lies";
 
@@ -34,12 +36,21 @@ fn main() -> ExitCode {
     }
 }
 
-/// Serves until the process is ended.
 async fn serve(arguments: &Arguments) -> io::Result<()> {
+    let mut terminated = signal(SignalKind::terminate())?;
     let peer = FaultyPeer::start_at(arguments.listen, files(&arguments.dir)?, arguments.fault).await?;
     let listening = serde_json::json!({ "event": "listening", "peer": peer.address().to_string() });
     writeln!(io::stdout(), "{listening}")?;
-    std::future::pending().await
+    terminated.recv().await;
+    let asked = peer.asked();
+    let stopped = serde_json::json!({
+        "event": "stopped",
+        "connections": asked.connections,
+        "handshakes": asked.handshakes,
+        "ranges": asked.ranges,
+        "chunks_sent": asked.chunks_sent,
+    });
+    writeln!(io::stdout(), "{stopped}")
 }
 
 /// Content of the files, those without any left out.
