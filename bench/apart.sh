@@ -4,12 +4,18 @@
 #   bench/apart.sh NAME [OPTION...]            bench/NAME.py with these options and those that all have in common
 #
 # Needs Debian's iproute2, and root or a kernel that gives namespaces to users. SEED=N makes other content, and
-# TMPFS=DIR keeps it elsewhere. Namespaces, links and mounts end with the last process in them.
+# TMPFS=DIR keeps it elsewhere: up to ten times what --bytes says. Namespaces, links and mounts end with the last process
+# in them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 name=$1
 shift
+# Not everybody has the folders of these in PATH.
+PATH=$PATH:/usr/sbin:/sbin
+for program in ip tc nsenter; do
+  command -v "$program" >/dev/null || { echo "$program is missing: apt-get install iproute2 util-linux" >&2; exit 1; }
+done
 target=${CARGO_TARGET_DIR:-$PWD/target}
 cargo build --release -p zest-p2p -p zest-testkit
 # `ip netns` keeps its names in /run.
