@@ -8,6 +8,7 @@ import argparse
 import json
 import os
 import random
+import shlex
 import shutil
 import signal
 import subprocess
@@ -54,6 +55,7 @@ def setting(description):
         arguments.add_argument(name, required=True, type=int)
     for name in ["--hf", "--reference-cas"]:
         arguments.add_argument(name, type=Path)
+    arguments.add_argument("--with-peers", default="")
     options = arguments.parse_args()
     check(options.pairs > 0, "PAIRS must be at least 1")
     options.zest = options.programs / "zest"
@@ -97,8 +99,12 @@ def publish(options, folder, origin):
     run(argv, environment(options.work / "publish-home"), timeout=PUBLISH_SECONDS_MAX)
 
 
-def pull(options, *more):
-    return [options.zest, "pull", REPO, "--format", "json", *more]
+def pull(options, peers=()):
+    """`zest pull` that is told of these peers, `host:port`, and then has the options of `--with-peers` too."""
+    argv = [options.zest, "pull", REPO, "--format", "json"]
+    for peer in peers:
+        argv += ["--peer", peer]
+    return [*argv, *shlex.split(options.with_peers)] if peers else argv
 
 
 def seed(options, origin, name):

@@ -61,7 +61,7 @@ def at_once(options, origin, hosts, whole, source):
         pulls = []
         for host, home in zip(hosts, homes):
             others = [other.listen(PORT) for other in hosts if other is not host]
-            argv = [*host.within, *pull(options, *[word for peer in others for word in ("--peer", peer)])]
+            argv = [*host.within, *pull(options, others)]
             pulls.append(running.enter_context(Measured(argv, environment(home, origin.url), home / "output")))
         # Waited for in turn, so that only the time of the last is what it took.
         last = max(process.cost().wall_seconds for process in pulls)

@@ -35,7 +35,7 @@ def main():
         origin_host.limit(up=LINK_MBIT)
 
         def contender(count):
-            argv = pull(options, *[word for peer in peers[:count] for word in ("--peer", peer.peer)])
+            argv = pull(options, [peer.peer for peer in peers[:count]])
             servers = [origin, *peers]
             return lambda: download(argv, origin.url, options, servers, puller.within, source)
 

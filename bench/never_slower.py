@@ -58,7 +58,7 @@ def main():
         }
 
         def contender(addresses):
-            argv = pull(options, *[word for peer in addresses for word in ("--peer", peer)])
+            argv = pull(options, addresses)
             return lambda: download(argv, origin.url, options, [origin], puller.within, source)
 
         rounds = in_turn(options, {name: contender(peers[name]) for name in peers})

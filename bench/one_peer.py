@@ -51,11 +51,11 @@ def on_links(options):
         origin_host.limit(up=ORIGIN_MBIT)
         peer_host.limit(up=PEER_MBIT)
 
-        def contender(*more):
-            argv = pull(options, *more)
+        def contender(*peers):
+            argv = pull(options, peers)
             return lambda: download(argv, origin.url, options, [origin, peer], puller.within, source)
 
-        return in_turn(options, {"cdn_only": contender(), "one_peer": contender("--peer", peer.peer)})
+        return in_turn(options, {"cdn_only": contender(), "one_peer": contender(peer.peer)})
 
 
 def on_loopback(options):
@@ -75,7 +75,7 @@ def on_loopback(options):
     with Seeder(options.zest, home) as seeder:
 
         def contender(peers, more=()):
-            argv = pull(options, *[word for peer in peers for word in ("--peer", peer.peer)])
+            argv = pull(options, [peer.peer for peer in peers])
 
             def once():
                 with origin_at(address, more) as origin:
