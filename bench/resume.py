@@ -13,9 +13,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from pull import REPO, check, check_same, digests, environment, main_with_cleanup, run
+from costs import REPO, check, check_same, environment, run
 
-from lab import Origin
+from lab import Origin, digests, main_with_cleanup
 
 KILL_AT = 0.9
 RATE = 250_000_000

@@ -181,11 +181,11 @@ class Program:
 
 
 class Server(Program):
-    """A zest process that listens."""
+    """A process that listens, run by the command `within` if there is one."""
 
-    def __init__(self, argv, env):
-        argv = [str(part) for part in argv] + ["--format", "json"]
-        super().__init__(" ".join(["zest", argv[1]]), argv, env)
+    def __init__(self, argv, env, within=()):
+        argv = [str(part) for part in argv]
+        super().__init__(" ".join([Path(argv[0]).name, argv[1]]), [*within, *argv], env)
 
     def started(self):
         self.listening = self.event("listening", timeout=30)
@@ -213,10 +213,9 @@ class Server(Program):
 class Origin(Server):
     """`zest origin`, on a free port unless told otherwise."""
 
-    def __init__(self, zest, data, home, listen="127.0.0.1:0", more=()):
-        super().__init__(
-            [zest, "origin", "--data", data, "--listen", listen, *more], environment(home)
-        )
+    def __init__(self, zest, data, home, listen="127.0.0.1:0", more=(), within=()):
+        argv = [zest, "origin", "--data", data, "--listen", listen, *more, "--format", "json"]
+        super().__init__(argv, environment(home), within)
 
     @property
     def url(self):
@@ -231,8 +230,9 @@ class Origin(Server):
 class Seeder(Server):
     """`zest serve` of what was pulled into a home."""
 
-    def __init__(self, zest, home, more=()):
-        super().__init__([zest, "serve", "--listen", "127.0.0.1:0", *more], environment(home))
+    def __init__(self, zest, home, more=(), listen="127.0.0.1:0", within=()):
+        argv = [zest, "serve", "--listen", listen, "--format", "json", *more]
+        super().__init__(argv, environment(home), within)
 
     @property
     def peer(self):

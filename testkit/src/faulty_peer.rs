@@ -26,7 +26,7 @@ use session::Session;
 /// Connections served at once; more wait until one ends.
 const CONNECTIONS_MAX: usize = 64;
 
-/// A peer on a free port of 127.0.0.1 that has some files and one fault. Dropping the handle ends every connection.
+/// A peer that has some files and one fault. Dropping the handle ends every connection.
 ///
 /// It takes part in whatever swarm it is asked for. Nothing of the program under test but the codecs is in it, so a
 /// rule that both sides would get wrong in the same way still shows.
@@ -70,13 +70,25 @@ fn count(counter: &AtomicU64) {
 }
 
 impl FaultyPeer {
-    /// Listens, with the whole of these files.
+    /// Listens on a free port of 127.0.0.1, with the whole of these files.
     ///
     /// # Errors
     /// If no socket can be had, and `InvalidInput` if a file is empty.
     pub async fn start(files: impl IntoIterator<Item = Vec<u8>>, fault: PeerFault) -> io::Result<Self> {
+        Self::start_at((Ipv4Addr::LOCALHOST, 0).into(), files, fault).await
+    }
+
+    /// Listens on this address; port 0 takes a free one.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn start_at(
+        listen: SocketAddr,
+        files: impl IntoIterator<Item = Vec<u8>>,
+        fault: PeerFault,
+    ) -> io::Result<Self> {
         let files = Arc::new(Files::new(files, fault)?);
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let listener = TcpListener::bind(listen).await?;
         let address = listener.local_addr()?;
         let counters = Arc::new(Counters::default());
         let mut tasks = JoinSet::new();
