@@ -84,6 +84,12 @@ pub enum Error {
         /// What the last source said.
         source: Box<Self>,
     },
+    /// No source that may be asked has the rest of it.
+    #[error("no peer brought the last {missing_bytes} bytes, and only peers may be asked")]
+    NoPeer {
+        /// How much is missing.
+        missing_bytes: u64,
+    },
     /// Several files failed, for different reasons. The others are in place.
     #[error("{failed} of {files} files failed{}; the first: {first}", not_tried_text(*not_tried))]
     Partial {
@@ -125,7 +131,7 @@ impl Error {
                 Some(ErrorKind::Disk)
             }
             Self::Integrity { .. } => Some(ErrorKind::Integrity),
-            Self::Listen { .. } => Some(ErrorKind::Network),
+            Self::Listen { .. } | Self::NoPeer { .. } => Some(ErrorKind::Network),
             Self::File { source, .. } => source.kind(),
             Self::Partial { first, same_kind, .. } => first.kind().filter(|_| *same_kind),
             Self::Internal { .. } => None,

@@ -15,16 +15,17 @@ use std::time::Duration;
 use bytes::BytesMut;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
-use xet_cas::client::{self, Body, Commit, ErrorKind, Hub, TreeFile};
-use xet_cas::{ByteRange, Error as FormatError, xorb};
+use xet_cas::client::{self, Body, Cas, Commit, ErrorKind, Hub, TreeFile};
+use xet_cas::{ByteRange, Error as FormatError, FileHash, xorb};
 
 use self::received::{Received, Records};
 use crate::ledger::Source;
-use crate::plan::{Cursor, EntryPlan};
+use crate::plan::{Cursor, EntryPlan, Need, PARTS_MAX, plan_entries};
 use crate::pull::tell;
+use crate::schedule::RequestNumber;
 use crate::store::{EtagHasher, Partial, Remains, TakenUp};
 use crate::verified::{HashedChunk, VerifiedFile};
-use crate::work::FileWork;
+use crate::work::{Board, FileWork};
 use crate::{Error, Event};
 
 /// Serialized bytes that go to a worker at once: some ten chunks, so that handing over costs little.
@@ -58,6 +59,9 @@ pub(crate) struct Shared {
     pub(crate) written_bytes: AtomicU64,
     /// Where repeated attempts are told.
     pub(crate) events: mpsc::Sender<Event>,
+    pub(crate) board: Arc<Board>,
+    /// There is a limit of what may be received in a second.
+    pub(crate) is_limited: bool,
 }
 
 impl Shared {
@@ -73,6 +77,17 @@ impl Shared {
         }
         if copied_bytes > 0 {
             self.tell(Event::Copied { path: path.to_owned(), bytes: copied_bytes }).await;
+        }
+    }
+
+    /// Counts what came of a body, and waits until more may.
+    async fn received_of(&self, body: &mut Body, bytes: usize) {
+        self.wire_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        if self.is_limited
+            && let Some(until) = self.board.schedule(|scheduler, now| scheduler.spend(bytes as u64, now))
+        {
+            tokio::time::sleep_until(until.into()).await;
+            body.excuse_pause();
         }
     }
 
@@ -97,31 +112,51 @@ fn longest_pause(made: u32) -> Duration {
     (ATTEMPT_PAUSE * (1 << made.saturating_sub(1).min(8))).min(ATTEMPT_PAUSE_MAX)
 }
 
-/// Fetches one entry into a partial file, again where that may help. Ends early, and well, when other
-/// sources have brought all of it.
-pub(crate) async fn fetch_entry(
-    file: Arc<FileWork>,
-    entry: usize,
-    plan: EntryPlan,
-    shared: Arc<Shared>,
-) -> Result<(), Error> {
-    let complete = async {
-        loop {
-            let changed = file.changed.notified();
-            if file.ledger().is_entry_complete(entry) {
-                return;
-            }
-            changed.await;
-        }
-    };
-    tokio::select! {
-        () = complete => Ok(()),
-        result = fetch_from_origin(file.clone(), plan, shared) => result,
-    }
+/// A stream of the origin, as the scheduler has it.
+#[derive(Debug, Clone)]
+pub(crate) struct Stream {
+    pub(crate) request: RequestNumber,
+    pub(crate) file: Arc<FileWork>,
 }
 
-async fn fetch_from_origin(file: Arc<FileWork>, plan: EntryPlan, shared: Arc<Shared>) -> Result<(), Error> {
-    let mut fetch = EntryFetch { progress: Some(Progress::new(&plan)), plan, file, shared };
+/// Fetches what is missing of an entry into a partial file, again where that may help.
+pub(crate) async fn fetch_entry(stream: Stream, plan: EntryPlan, shared: Arc<Shared>) -> Result<(), Error> {
+    let file = &stream.file;
+    let present = file.ledger().present_in(plan.file_ranges().map(|(_, range)| range));
+    let plans = match plan.need(&present, PARTS_MAX) {
+        Need::Nothing => return Ok(()),
+        Need::Whole => vec![plan],
+        Need::Parts(parts) => match plan_parts(&file.cas, file.hash, &parts).await {
+            Ok(plans) => plans,
+            Err(error) => {
+                tracing::info!(%error, "the CAS gives no smaller entries");
+                vec![plan]
+            }
+        },
+    };
+    for plan in plans {
+        fetch_from_origin(stream.clone(), plan, shared.clone()).await?;
+    }
+    Ok(())
+}
+
+/// Asks for entries of parts of a file.
+pub(crate) async fn plan_parts(
+    cas: &Cas,
+    hash: FileHash,
+    parts: &[ByteRange],
+) -> Result<Vec<EntryPlan>, client::Error> {
+    let mut entries = Vec::new();
+    for part in parts {
+        let planned = plan_entries(cas.reconstruct_range(hash, *part).await?, *part);
+        entries.extend(planned.map_err(|source| client::Error::Format { what: format!("a part of {hash}"), source })?);
+    }
+    Ok(entries)
+}
+
+async fn fetch_from_origin(stream: Stream, plan: EntryPlan, shared: Arc<Shared>) -> Result<(), Error> {
+    let Stream { request, file } = stream;
+    let mut fetch = EntryFetch { progress: Some(Progress::new(&plan)), plan, request, file, shared };
     let (mut attempts, mut renewals, mut generation) = (0, 0, 0);
     loop {
         let file = fetch.file.clone();
@@ -145,9 +180,19 @@ async fn fetch_from_origin(file: Arc<FileWork>, plan: EntryPlan, shared: Arc<Sha
         if attempts >= ATTEMPTS_MAX || !may_help_again(&error) {
             return Err(error);
         }
+        if is_overload(&error) {
+            fetch.shared.board.schedule(|scheduler, now| scheduler.overloaded(now));
+        }
         fetch.shared.tell_retry(fetch.what(), &error).await;
         pause_after(attempts).await;
     }
+}
+
+/// Whether the origin has too much to do, as it says or as it seems.
+fn is_overload(error: &Error) -> bool {
+    use client::Error::{Deadline, RateLimited, Status};
+    let Error::Client(error) = error else { return false };
+    matches!(error, Deadline { .. } | RateLimited { .. } | Status { status: 429 | 500..=599, .. })
 }
 
 /// Broken connections, and bytes that may have been damaged on the way.
@@ -157,6 +202,7 @@ fn may_help_again(error: &Error) -> bool {
 
 struct EntryFetch {
     plan: EntryPlan,
+    request: RequestNumber,
     file: Arc<FileWork>,
     shared: Arc<Shared>,
     /// Taken while a worker has it.
@@ -190,7 +236,7 @@ impl EntryFetch {
         loop {
             let piece = body.next().await;
             if let Ok(Some(piece)) = &piece {
-                self.shared.wire_bytes.fetch_add(piece.len() as u64, Ordering::Relaxed);
+                self.shared.received_of(body, piece.len()).await;
                 received.push(piece.clone()).map_err(|error| self.malformed(error))?;
                 if received.bytes() < BATCH_BYTES {
                     continue;
@@ -216,7 +262,7 @@ impl EntryFetch {
     async fn start(&mut self, records: Records) -> Result<Batch, Error> {
         let permit = self.shared.workers.clone().acquire_owned().await.map_err(Error::internal)?;
         let mut progress = self.progress.take().ok_or_else(|| Error::internal("two batches of one entry at once"))?;
-        let (file, shared) = (self.file.clone(), self.shared.clone());
+        let (file, shared, request) = (self.file.clone(), self.shared.clone(), self.request);
         let what = self.what();
         Ok(tokio::task::spawn_blocking(move || {
             let result = progress.place(records, &file, &shared).map_err(|error| match error {
@@ -224,7 +270,7 @@ impl EntryFetch {
                 PlaceError::Disk(error) => error,
             });
             drop(permit);
-            file.changed.notify_waiters();
+            progress.tell(request, &file, &shared.board);
             (progress, result)
         }))
     }
@@ -256,6 +302,10 @@ struct Progress {
     scratch: Vec<u8>,
     offsets: Vec<u64>,
     write_back: WriteBack,
+    /// Since that was last told: bytes that were written, bytes that were there, and where the last of them ended.
+    fresh_bytes: u64,
+    known_bytes: u64,
+    reached: Option<u64>,
 }
 
 enum PlaceError {
@@ -273,6 +323,9 @@ impl Progress {
             scratch: Vec::new(),
             offsets: Vec::new(),
             write_back: WriteBack::default(),
+            fresh_bytes: 0,
+            known_bytes: 0,
+            reached: None,
         }
     }
 
@@ -296,7 +349,12 @@ impl Progress {
                     return Err(PlaceError::Format(FormatError::Reconstruction { reason }));
                 };
                 shared.written_bytes.fetch_add(written, Ordering::Relaxed);
+                self.fresh_bytes += written;
+                if written == 0 {
+                    self.known_bytes += u64::from(record.header.raw_length);
+                }
             }
+            self.reached = self.offsets.first().map(|offset| offset + u64::from(record.header.raw_length));
             // Only now: a chunk that was not decoded or not taken is offered again.
             self.cursor.advance(record.header.raw_length);
             self.write_back.extend(&self.offsets, record.header.raw_length, &file.partial);
@@ -304,6 +362,21 @@ impl Progress {
             self.placed_bytes += u64::from(record.header.raw_length);
         }
         Ok(())
+    }
+
+    /// Tells the scheduler how far it is.
+    fn tell(&mut self, request: RequestNumber, file: &FileWork, board: &Board) {
+        board.tell_finished(file);
+        let (fresh, known) = (std::mem::take(&mut self.fresh_bytes), std::mem::take(&mut self.known_bytes));
+        // The end of the last chunk is in its region.
+        let place = self.reached.take().and_then(|end| file.ledger().place(end - 1));
+        board.schedule(|scheduler, now| {
+            scheduler.received(request, fresh + known, now);
+            scheduler.came_twice(known);
+            if let Some((region, offset)) = place {
+                scheduler.streamed(request, region, offset + 1, now);
+            }
+        });
     }
 }
 
@@ -417,7 +490,7 @@ impl WholeFile {
         while !is_last {
             let piece = body.next().await;
             if let Ok(Some(piece)) = &piece {
-                shared.wire_bytes.fetch_add(piece.len() as u64, Ordering::Relaxed);
+                shared.received_of(&mut body, piece.len()).await;
                 received.extend_from_slice(piece);
             }
             // What arrived counts, also if the rest does not come.

@@ -1,13 +1,14 @@
-//! What of one file is there, and who is fetching the rest. Pure: no I/O, no clock.
+//! What of one file is there, and what is to be had together. Pure: no I/O, no clock.
 //!
-//! The file is divided into *regions*: one for each run of chunks that a fetch entry serves. The origin
-//! streams an entry from its front; peers are given *blocks* of its regions from the back; they meet.
-//! Before blocks can be cut, a peer has to prove the region's chunk list, so that every chunk of a peer
-//! is checked before it is written.
+//! The file is divided into *regions*: one for each run of chunks that a fetch entry serves, and each of them into
+//! *blocks*, which is what peers are asked for. Before blocks can be cut, a peer has to prove the region's chunk list, so
+//! that every chunk of a peer is checked before it is written. Who is asked for what the
+//! [scheduler](crate::schedule) decides; here is what comes of it.
 
 mod of_xorbs;
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::sync::Arc;
 
 use xet_cas::{ByteRange, ChunkRange, Leaf, XorbHash};
@@ -16,19 +17,11 @@ pub(crate) use self::of_xorbs::XorbTask;
 
 use crate::plan::FilePlan;
 use crate::present::Present;
-
-/// Bytes asked of a peer at once. Large enough that a request costs little beside its data, small enough
-/// that a slow peer holds up little and that several peers share a region.
-pub(crate) const BLOCK_BYTES: u64 = 2 * 1024 * 1024;
-/// Fetches of the same block at once: the first peer, and one that takes over when it is late.
-pub(crate) const CLAIMS_MAX: usize = 2;
+use crate::schedule::{BLOCK_BYTES, BlockSpec, EntrySpec, Finished, What};
 
 /// A run of chunks that are elsewhere in the file too is copied from there if it is as long as this; a shorter
 /// one is not worth asking for what is around it in two parts.
 const COPIED_BYTES_MIN: u64 = 256 * 1024;
-
-/// Number of a peer session within a pull.
-pub(crate) type PeerNumber = usize;
 
 /// Where bytes came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,17 +39,17 @@ pub(crate) struct Ledger {
     /// Chunks that are written or being written, by offset.
     leaves: BTreeMap<u64, Written>,
     missing_bytes: u64,
-    /// By entry, of its regions.
-    missing_bytes_of_entries: Vec<u64>,
     regions: Vec<Region>,
+    /// By entry: where its regions are among all.
+    entries: Vec<Range<usize>>,
     /// Where regions and their copies begin: which region, and whether it is the region itself.
     starts: BTreeMap<u64, (usize, bool)>,
     /// Where a chunk of a known list is first, by the beginning of its hash.
     first_places: HashMap<[u8; 8], u64>,
     /// Where a chunk belongs besides, and is in no block.
     recurrences: HashMap<u64, Vec<u64>>,
-    /// Peers that are asked for whole xorbs.
-    xorb_claims: HashMap<XorbHash, Vec<PeerNumber>>,
+    /// What was written whole since that was last asked.
+    finished: Vec<Finished>,
     /// Bytes by source: LAN, WAN, origin, local.
     by_source: [u64; 4],
 }
@@ -84,7 +77,6 @@ impl Written {
 
 #[derive(Debug)]
 struct Region {
-    entry: usize,
     range: ByteRange,
     /// The same as chunks of a xorb.
     xorb: XorbHash,
@@ -98,8 +90,13 @@ struct Region {
 /// What is known of a region's chunks.
 #[derive(Debug)]
 enum List {
-    Unknown { asked: Vec<PeerNumber> },
-    Known { leaves: Arc<[(u64, Leaf)]>, blocks: Vec<Block> },
+    Unknown,
+    Known {
+        leaves: Arc<[(u64, Leaf)]>,
+        blocks: Vec<Block>,
+        /// Which block begins where.
+        by_start: BTreeMap<u64, u32>,
+    },
 }
 
 #[derive(Debug)]
@@ -109,7 +106,6 @@ struct Block {
     end: usize,
     range: ByteRange,
     missing_bytes: u64,
-    claims: Vec<PeerNumber>,
 }
 
 /// Whether a chunk may be written.
@@ -134,26 +130,6 @@ pub(crate) enum Task {
     Xorb(XorbTask),
 }
 
-impl Task {
-    /// What it claims.
-    pub(crate) fn claim(&self) -> Claim {
-        match self {
-            Self::List(range) => Claim::Range(*range),
-            Self::Block(block) => Claim::Range(block.range),
-            Self::Xorb(task) => Claim::Xorb(task.xorb),
-        }
-    }
-}
-
-/// What a peer is at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Claim {
-    /// The list of these bytes of the file, or their chunks.
-    Range(ByteRange),
-    /// A xorb.
-    Xorb(XorbHash),
-}
-
 /// Chunks that are asked of a peer, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct BlockTask {
@@ -174,8 +150,24 @@ impl Block {
     fn of_one(leaves: &[(u64, Leaf)], index: usize, missing_bytes: u64) -> Self {
         let (offset, leaf) = leaves[index];
         let range = ByteRange { start: offset, end: offset + u64::from(leaf.length) };
-        Self { first: index, end: index + 1, range, missing_bytes, claims: Vec::new() }
+        Self { first: index, end: index + 1, range, missing_bytes }
     }
+
+    /// Of a region that begins at `start`.
+    fn spec(&self, start: u64) -> BlockSpec {
+        let (bytes, missing_bytes) = (self.range.length(), self.missing_bytes);
+        BlockSpec { start: self.range.start - start, bytes, missing_bytes }
+    }
+}
+
+/// A list that was taken.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct TakenList {
+    /// Number of the region.
+    pub(crate) region: u32,
+    pub(crate) blocks: Vec<BlockSpec>,
+    /// What is already elsewhere in the file, for the caller to copy, or else to [give up](Ledger::cannot_copy).
+    pub(crate) recurrences: Vec<Recurrence>,
 }
 
 impl Ledger {
@@ -186,15 +178,16 @@ impl Ledger {
         let mut ledger = Self {
             leaves: written.collect(),
             missing_bytes: file_bytes.saturating_sub(present.bytes()),
-            missing_bytes_of_entries: vec![0; plan.entries.len()],
             regions: Vec::new(),
+            entries: Vec::with_capacity(plan.entries.len()),
             starts: BTreeMap::new(),
             first_places: HashMap::new(),
             recurrences: HashMap::new(),
-            xorb_claims: HashMap::new(),
+            finished: Vec::new(),
             by_source: [0, 0, 0, present.bytes()],
         };
-        for (entry, plan) in plan.entries.iter().enumerate() {
+        for plan in &plan.entries {
+            let first = ledger.regions.len();
             // Terms of the same chunks are one region and its copies, if nothing of them is there: what is missing is
             // then missing everywhere.
             let mut by_chunks: BTreeMap<_, usize> = BTreeMap::new();
@@ -206,16 +199,74 @@ impl Ledger {
                 ledger.starts.insert(range.start, (number, is_first));
                 if is_first {
                     let missing_bytes = range.length().saturating_sub(present.bytes_in(range));
-                    ledger.missing_bytes_of_entries[entry] += missing_bytes;
-                    let list = List::Unknown { asked: Vec::new() };
-                    let (xorb, copies) = (plan.entry.xorb, Vec::new());
-                    ledger.regions.push(Region { entry, range, xorb, chunks, copies, missing_bytes, list });
+                    let (xorb, copies, list) = (plan.entry.xorb, Vec::new(), List::Unknown);
+                    ledger.regions.push(Region { range, xorb, chunks, copies, missing_bytes, list });
                 } else {
                     ledger.regions[number].copies.push(range.start);
                 }
             }
+            ledger.entries.push(first..ledger.regions.len());
         }
         ledger
+    }
+
+    /// What there is to fetch.
+    pub(crate) fn specs(&self) -> Vec<EntrySpec> {
+        let spec = |regions: &Range<usize>| {
+            let regions = &self.regions[regions.clone()];
+            let first = regions.first();
+            EntrySpec {
+                regions: regions.iter().map(|region| (region.range.length(), region.missing_bytes)).collect(),
+                xorb: first.map_or(XorbHash::from_bytes([0; 32]), |region| region.xorb),
+                xorb_bytes: first.map_or(0, |region| self.xorb_bytes(region.xorb)),
+            }
+        };
+        self.entries.iter().map(spec).collect()
+    }
+
+    /// What was written whole since this was last asked.
+    pub(crate) fn take_finished(&mut self) -> Vec<Finished> {
+        std::mem::take(&mut self.finished)
+    }
+
+    /// Which region a place in the file is in, and where in it.
+    pub(crate) fn place(&self, offset: u64) -> Option<(u32, u64)> {
+        let (start, (number, _)) = self.starts.range(..=offset).next_back()?;
+        Some((*number as u32, offset - start))
+    }
+
+    /// What is to be asked of a peer; `None` if all of it is there.
+    pub(crate) fn task(&self, what: What) -> Option<Task> {
+        match what {
+            What::Entry(_) => None,
+            What::Whole(entry) => self.xorb_task(entry),
+            What::List(region) => {
+                let region = self.regions.get(region as usize).filter(|region| region.missing_bytes > 0)?;
+                matches!(region.list, List::Unknown).then_some(Task::List(region.range))
+            }
+            What::Block(region, block) => self.block_task(region, block).map(Task::Block),
+        }
+    }
+
+    /// A block, from the first to the last chunk that is missing.
+    fn block_task(&self, region: u32, block: u32) -> Option<BlockTask> {
+        let List::Known { leaves, blocks, .. } = &self.regions.get(region as usize)?.list else { return None };
+        let Block { first, end, .. } = *blocks.get(block as usize)?;
+        let is_missing = |at: &usize| !self.is_written(leaves[*at].0);
+        let (first, last) = ((first..end).find(is_missing)?, (first..end).rfind(is_missing)?);
+        let (offset, leaf) = leaves[last];
+        let range = ByteRange { start: leaves[first].0, end: offset + u64::from(leaf.length) };
+        Some(BlockTask { range, leaves: leaves.clone(), first, end: last + 1 })
+    }
+
+    /// What is there of these ranges of the file.
+    pub(crate) fn present_in(&self, ranges: impl Iterator<Item = ByteRange>) -> Present {
+        let mut present = Present::default();
+        for range in ranges {
+            let there = self.leaves.range(range.start..range.end).filter(|(_, written)| written.is_done());
+            there.for_each(|(offset, written)| present.insert(*offset, written.leaf));
+        }
+        present
     }
 
     pub(crate) fn is_complete(&self) -> bool {
@@ -225,10 +276,6 @@ impl Ledger {
     /// Bytes of the file that nobody has brought.
     pub(crate) fn missing_bytes(&self) -> u64 {
         self.missing_bytes
-    }
-
-    pub(crate) fn is_entry_complete(&self, entry: usize) -> bool {
-        self.missing_bytes_of_entries.get(entry).is_none_or(|missing_bytes| *missing_bytes == 0)
     }
 
     /// Bytes that came from LAN, WAN and origin, and that were here.
@@ -277,7 +324,7 @@ impl Ledger {
     /// Whether a chunk is the one that was proved to belong at this offset; true also if nothing was proved.
     fn agrees(&self, offset: u64, leaf: Leaf) -> bool {
         let Some((region, _)) = self.region_at(offset) else { return false };
-        matches!(region.list, List::Unknown { .. }) || self.listed_at(offset) == Some(leaf)
+        matches!(region.list, List::Unknown) || self.listed_at(offset) == Some(leaf)
     }
 
     /// The chunk that was proved to belong at this offset.
@@ -320,88 +367,25 @@ impl Ledger {
             return;
         }
         region.missing_bytes = region.missing_bytes.saturating_sub(length);
-        let of_entry = &mut self.missing_bytes_of_entries[region.entry];
-        *of_entry = of_entry.saturating_sub(length);
-        if let List::Known { blocks, .. } = &mut region.list {
-            let after = blocks.partition_point(|block| block.range.start <= offset);
-            let block = after.checked_sub(1).and_then(|at| blocks.get_mut(at));
-            if let Some(block) = block.filter(|block| offset < block.range.end) {
-                block.missing_bytes = block.missing_bytes.saturating_sub(length);
-            }
-        }
-    }
-
-    /// The next thing that `peer`, which has the whole file, can do; `None` if there is nothing left that
-    /// others are not doing. Works from the back.
-    /// `claims_max`: take nothing that so many are doing; [`CLAIMS_MAX`] is for when all else is done.
-    pub(crate) fn claim(&mut self, peer: PeerNumber, claims_max: usize) -> Option<Task> {
-        self.claim_what(peer, claims_max, true)
-    }
-
-    /// The same for a peer that cannot prove lists: something whose list others have proved.
-    pub(crate) fn claim_listed(&mut self, peer: PeerNumber, claims_max: usize) -> Option<Task> {
-        self.claim_what(peer, claims_max, false)
-    }
-
-    fn claim_what(&mut self, peer: PeerNumber, claims_max: usize, can_list: bool) -> Option<Task> {
-        let Self { regions, xorb_claims, .. } = self;
-        for region in regions.iter_mut().rev().filter(|region| region.missing_bytes > 0) {
-            let of_xorb = xorb_claims.get(&region.xorb).map_or(0, Vec::len);
-            let claims_max = claims_max.saturating_sub(of_xorb);
-            match &mut region.list {
-                List::Unknown { .. } if !can_list => {}
-                List::Unknown { asked } => {
-                    if asked.len() < claims_max && !asked.contains(&peer) {
-                        asked.push(peer);
-                        return Some(Task::List(region.range));
+        match &mut region.list {
+            List::Unknown if region.missing_bytes == 0 => self.finished.push(Finished::Region(*number as u32)),
+            List::Unknown => {}
+            List::Known { blocks, by_start, .. } => {
+                let Some((_, at)) = by_start.range(..=offset).next_back() else { return };
+                let block = &mut blocks[*at as usize];
+                if offset < block.range.end {
+                    block.missing_bytes = block.missing_bytes.saturating_sub(length);
+                    if block.missing_bytes == 0 {
+                        self.finished.push(Finished::Block(*number as u32, *at));
                     }
                 }
-                List::Known { leaves, blocks } => {
-                    let is_open = |block: &&mut Block| {
-                        block.missing_bytes > 0 && block.claims.len() < claims_max && !block.claims.contains(&peer)
-                    };
-                    if let Some(block) = blocks.iter_mut().rev().find(is_open) {
-                        block.claims.push(peer);
-                        let Block { range, first, end, .. } = *block;
-                        return Some(Task::Block(BlockTask { range, leaves: leaves.clone(), first, end }));
-                    }
-                }
-            }
-        }
-        None
-    }
-
-    /// Gives back everything that a peer claimed: it is gone, or too late.
-    pub(crate) fn release_all(&mut self, peer: PeerNumber) {
-        self.xorb_claims.values_mut().for_each(|claims| claims.retain(|claim| *claim != peer));
-        for region in &mut self.regions {
-            match &mut region.list {
-                List::Unknown { asked } => asked.retain(|claim| *claim != peer),
-                List::Known { blocks, .. } => blocks.iter_mut().for_each(|block| block.claims.retain(|c| *c != peer)),
-            }
-        }
-    }
-
-    /// Gives back one claim.
-    pub(crate) fn release(&mut self, peer: PeerNumber, claim: Claim) {
-        let range = match claim {
-            Claim::Range(range) => range,
-            Claim::Xorb(xorb) => return self.release_xorb(peer, xorb),
-        };
-        let Some((_, (number, _))) = self.starts.range(..=range.start).next_back() else { return };
-        match &mut self.regions[*number].list {
-            List::Unknown { asked } => asked.retain(|claim| *claim != peer),
-            List::Known { blocks, .. } => {
-                let same = blocks.iter_mut().filter(|block| block.range == range);
-                same.for_each(|block| block.claims.retain(|claim| *claim != peer));
             }
         }
     }
 
     /// Takes a proved chunk list of a region: offset and leaf of each chunk. `None` if it is not exactly that of
-    /// the region, as the plan has it. Returns what is already elsewhere in the file, for the caller to copy, or
-    /// else to [give up](Self::cannot_copy).
-    pub(crate) fn take_list(&mut self, range: ByteRange, leaves: Vec<(u64, Leaf)>) -> Option<Vec<Recurrence>> {
+    /// the region, as the plan has it; nothing is in what is returned if it was known before.
+    pub(crate) fn take_list(&mut self, range: ByteRange, leaves: Vec<(u64, Leaf)>) -> Option<Option<TakenList>> {
         let (number, true) = self.starts.get(&range.start).copied()? else { return None };
         let region = &mut self.regions[number];
         let end = leaves.last().map_or(range.start, |(offset, leaf)| offset + u64::from(leaf.length));
@@ -410,11 +394,12 @@ impl Ledger {
             return None;
         }
         if let List::Known { .. } = region.list {
-            return Some(Vec::new());
+            return Some(None);
         }
         self.forget_what_differs(range, &leaves);
         let leaves: Arc<[(u64, Leaf)]> = leaves.into();
-        self.regions[number].list = List::Known { leaves: leaves.clone(), blocks: Vec::new() };
+        let (blocks, by_start) = (Vec::new(), BTreeMap::new());
+        self.regions[number].list = List::Known { leaves: leaves.clone(), blocks, by_start };
         let elsewhere = self.find_elsewhere(&leaves);
         let mut recurrences = Vec::new();
         let mut blocks: Vec<Block> = Vec::new();
@@ -437,8 +422,10 @@ impl Ledger {
                 _ => blocks.push(Block::of_one(&leaves, index, missing)),
             }
         }
-        self.regions[number].list = List::Known { leaves, blocks };
-        Some(recurrences)
+        let specs = blocks.iter().map(|block| block.spec(range.start)).collect();
+        let by_start = (0..).zip(&blocks).map(|(at, block)| (block.range.start, at)).collect();
+        self.regions[number].list = List::Known { leaves, blocks, by_start };
+        Some(Some(TakenList { region: number as u32, blocks: specs, recurrences }))
     }
 
     /// For each chunk, where else it is to be had from, if it is one of a run that is worth copying.
@@ -461,19 +448,23 @@ impl Ledger {
         elsewhere
     }
 
-    /// Chunks that could not be copied are left to peers after all.
-    pub(crate) fn cannot_copy(&mut self, recurrences: &[Recurrence]) {
+    /// Chunks that could not be copied are left to peers after all. Returns their blocks, each with its region.
+    pub(crate) fn cannot_copy(&mut self, recurrences: &[Recurrence]) -> Vec<(u32, BlockSpec)> {
+        let mut added = Vec::new();
         for Recurrence { offset, .. } in recurrences {
             let Some((number, true)) = self.starts.range(..=offset).next_back().map(|(_, region)| *region) else {
                 continue;
             };
             let is_missing = !self.is_written(*offset);
-            let List::Known { leaves, blocks } = &mut self.regions[number].list else { continue };
+            let region = &mut self.regions[number];
+            let List::Known { leaves, blocks, by_start } = &mut region.list else { continue };
             let Ok(index) = leaves.binary_search_by_key(offset, |(offset, _)| *offset) else { continue };
-            let missing = if is_missing { leaves[index].1.length.into() } else { 0 };
-            let at = blocks.partition_point(|block| block.range.start <= *offset);
-            blocks.insert(at, Block::of_one(leaves, index, missing));
+            let block = Block::of_one(leaves, index, if is_missing { leaves[index].1.length.into() } else { 0 });
+            added.push((number as u32, block.spec(region.range.start)));
+            by_start.insert(block.range.start, blocks.len() as u32);
+            blocks.push(block);
         }
+        added
     }
 
     /// Whether the chunk that begins at this offset is there.
@@ -497,9 +488,7 @@ impl Ledger {
             self.missing_bytes += length;
             self.by_source[source as usize] -= length;
             if let Some((number, true)) = self.starts.get(&range.start) {
-                let region = &mut self.regions[*number];
-                region.missing_bytes += length;
-                self.missing_bytes_of_entries[region.entry] += length;
+                self.regions[*number].missing_bytes += length;
             }
         }
     }

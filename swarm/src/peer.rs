@@ -10,7 +10,7 @@ mod session;
 mod leeching;
 
 mod leech;
-pub(crate) use leech::{Collecting, Leech, Undecided, leech};
+pub(crate) use leech::{Collecting, Leech, leech};
 
 mod seeding;
 

@@ -13,7 +13,7 @@ use crate::present::Present;
 /// Bytes that must be saved by asking the CAS for a part of an entry in place of fetching all of it.
 const SAVED_BYTES_MIN: u64 = 1024 * 1024;
 /// Such questions about one file, at most: each costs a round trip.
-const PARTS_MAX: usize = 64;
+pub(crate) const PARTS_MAX: usize = 64;
 
 /// How one file is fetched.
 #[derive(Debug)]
@@ -130,18 +130,11 @@ impl FilePlan {
     pub(crate) fn needs(&self, present: &Present) -> Vec<Need> {
         let mut parts_left = PARTS_MAX;
         let mut need = |plan: &EntryPlan| {
-            let ranges = || plan.file_ranges().map(|(_, range)| range);
-            let parts: Vec<_> = ranges().flat_map(|range| join_close(present.missing_in(range))).collect();
-            if parts.is_empty() {
-                return Need::Nothing;
+            let need = plan.need(present, parts_left);
+            if let Need::Parts(parts) = &need {
+                parts_left -= parts.len();
             }
-            let asked: u64 = parts.iter().map(ByteRange::length).sum();
-            let bytes: u64 = ranges().map(|range| range.length()).sum();
-            if bytes - asked.min(bytes) < SAVED_BYTES_MIN || parts.len() > parts_left {
-                return Need::Whole;
-            }
-            parts_left -= parts.len();
-            Need::Parts(parts)
+            need
         };
         self.entries.iter().map(&mut need).collect()
     }
@@ -181,6 +174,21 @@ fn join_close(ranges: Vec<ByteRange>) -> Vec<ByteRange> {
 }
 
 impl EntryPlan {
+    /// What has to be fetched of it when some of the file is there, in `parts_max` parts at most.
+    pub(crate) fn need(&self, present: &Present, parts_max: usize) -> Need {
+        let ranges = || self.file_ranges().map(|(_, range)| range);
+        let parts: Vec<_> = ranges().flat_map(|range| join_close(present.missing_in(range))).collect();
+        if parts.is_empty() {
+            return Need::Nothing;
+        }
+        let asked: u64 = parts.iter().map(ByteRange::length).sum();
+        let bytes: u64 = ranges().map(|range| range.length()).sum();
+        if bytes - asked.min(bytes) < SAVED_BYTES_MIN || parts.len() > parts_max {
+            return Need::Whole;
+        }
+        Need::Parts(parts)
+    }
+
     /// For messages.
     pub(crate) fn what(&self) -> String {
         let entry = &self.entry;

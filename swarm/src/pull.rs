@@ -14,6 +14,7 @@ mod resume;
 mod tests;
 
 use std::collections::HashMap;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,6 +26,7 @@ use xet_cas::{RepoId, RepoType};
 
 use self::locking::Hold;
 use self::presence::Found;
+use crate::schedule::SourceMode;
 use crate::selection::Selection;
 use crate::store::{CacheOptions, Destination, Identity, Index, Place, Remains};
 use crate::{Error, Event, SourceBytes, Summary};
@@ -86,6 +88,10 @@ pub struct Config {
     /// Snapshots link to blobs, as they do unless `HF_HUB_DISABLE_SYMLINKS` is set. Default: yes, where links can be
     /// made; else snapshots hold the files, and there is no shared store.
     pub symlinks: bool,
+    /// Which sources are asked. Default: whoever is fastest.
+    pub source_mode: SourceMode,
+    /// Bytes a second from all sources together, at most. Default: no limit.
+    pub limit_down: Option<NonZeroU64>,
     /// Bytes that must stay free on the disk beyond what is fetched. Default 16 MiB, for the index and
     /// whatever else is written meanwhile.
     pub spare_disk_bytes: u64,
@@ -100,6 +106,8 @@ impl Default for Config {
             lock_deadline: Duration::from_secs(30),
             shared_blobs: true,
             symlinks: true,
+            source_mode: SourceMode::Auto,
+            limit_down: None,
             spare_disk_bytes: 16 * 1024 * 1024,
         }
     }

@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
 
-pub(crate) use self::book::EntrySpec;
+pub(crate) use self::book::{BlockSpec, EntrySpec};
 use self::book::{Book, EntryKey};
 use self::concurrency::Concurrency;
 use self::probation::Probation;
@@ -291,8 +291,8 @@ impl Scheduler {
         }
     }
 
-    /// The chunk list of a region is known: of each of its blocks, how many bytes it has and how many are missing.
-    pub(crate) fn listed(&mut self, file: FileNumber, region: u32, blocks: &[(u64, u64)], now: Instant) {
+    /// The chunk list of a region is known: these are its blocks.
+    pub(crate) fn listed(&mut self, file: FileNumber, region: u32, blocks: &[BlockSpec], now: Instant) {
         for request in self.book.list(file, region, blocks) {
             self.settle(request, now);
         }
@@ -300,8 +300,8 @@ impl Scheduler {
     }
 
     /// A region has another block, which was to be copied and cannot be.
-    pub(crate) fn add_block(&mut self, file: FileNumber, region: u32, bytes: u64) {
-        self.book.add_block(file, region, bytes);
+    pub(crate) fn add_block(&mut self, file: FileNumber, region: u32, block: BlockSpec) {
+        self.book.add_block(file, region, block);
         self.wake_all();
     }
 
@@ -383,15 +383,18 @@ impl Scheduler {
             }
         } else {
             self.drop_request(request, now);
-            if let Some(source) = self.sources.get_mut(&number) {
-                source.is_full = outcome == Outcome::NotAsked && !source.requests.is_empty();
-            }
             self.wake_all();
         }
-        if let Some(source) = self.sources.get_mut(&number).filter(|_| outcome != Outcome::NotAsked) {
+        let Some(source) = self.sources.get_mut(&number) else { return };
+        if outcome == Outcome::NotAsked {
+            // It is tried again when one of its requests has ended, or after a while.
+            source.is_full = !source.requests.is_empty();
+            source.is_denied = true;
+            self.woken.remove(&number);
+        } else {
             source.is_full = false;
+            self.woken.insert(number);
         }
-        self.woken.insert(number);
     }
 
     fn streamed_to_its_end(&mut self, key: EntryKey, outcome: Outcome, brought: u64, now: Instant) {
@@ -492,6 +495,9 @@ impl Scheduler {
         if open.has_arrived {
             // It was not written for a long time, or not where it should be.
             self.drop_request(request, now);
+        } else if open.is_stream() && self.limit.as_ref().is_some_and(|limit| limit.ready_at(now).is_some()) {
+            open.deadline = now + STREAM_STILL_MAX;
+            self.deadlines.insert((open.deadline, request));
         } else if open.is_late || open.is_stream() {
             self.cancel(request, now);
         } else {

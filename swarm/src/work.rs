@@ -1,17 +1,17 @@
 //! Files that are being fetched, as every source sees them.
 
+mod board;
+
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{Notify, mpsc};
 use xet_cas::client::{self, Cas};
 use xet_cas::proof::Outline;
 use xet_cas::{ByteRange, FileHash, Reconstruction, XorbHash};
 
+pub(crate) use self::board::{Board, PeerSeat};
 use crate::Error;
 use crate::ledger::{Ledger, Recurrence, Reserved, Source};
-use crate::peer::Collecting;
 use crate::plan::{EntryPlan, FilePlan, TermRun};
 use crate::present::Present;
 use crate::store::Partial;
@@ -32,14 +32,10 @@ pub(crate) struct FileWork {
     pub(crate) runs: Arc<[TermRun]>,
     /// It was proved public, so peers may be asked for it.
     pub(crate) is_shareable: bool,
-    /// Peers that say that they have it.
-    pub(crate) holders: AtomicUsize,
     ledger: Mutex<Ledger>,
     /// The newest answer of the CAS to each question, and how many there were: signed URLs expire, and one new
     /// answer serves all entries that it describes.
     renewals: tokio::sync::Mutex<HashMap<ByteRange, Renewal>>,
-    /// Something was written: an entry may be complete.
-    pub(crate) changed: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -69,10 +65,8 @@ impl FileWork {
             xorb_candidates: plan.xorb_candidates.clone(),
             runs: plan.runs.clone(),
             is_shareable: false,
-            holders: AtomicUsize::new(0),
             ledger: Mutex::new(Ledger::new(plan, bytes, present)),
             renewals: tokio::sync::Mutex::default(),
-            changed: Notify::new(),
         }
     }
 
@@ -133,8 +127,8 @@ impl FileWork {
         Ok(Some(chunk.leaf().length.into()))
     }
 
-    /// Copies chunks that are already in the file. Returns the bytes written.
-    pub(crate) fn copy_within(&self, recurrences: &[Recurrence], source: Source) -> Result<u64, Error> {
+    /// Copies chunks that are already in the file. Returns the bytes written, and from which on that cannot be done.
+    fn copy_within(&self, recurrences: &[Recurrence], source: Source) -> Result<(u64, Option<usize>), Error> {
         let (mut bytes, mut chunk) = (0, Vec::new());
         for (at, Recurrence { leaf, written_at, offset }) in recurrences.iter().enumerate() {
             chunk.resize(leaf.length as usize, 0);
@@ -145,57 +139,13 @@ impl FileWork {
                 _ => None,
             };
             let Some(written) = written else {
-                self.ledger().cannot_copy(&recurrences[at..]);
-                return read.map(|()| bytes);
+                if let Err(error) = read {
+                    tracing::info!(%error, "what is in the file already cannot be copied");
+                }
+                return Ok((bytes, Some(at)));
             };
             bytes += written;
         }
-        Ok(bytes)
-    }
-}
-
-/// All files of a pull that sources may work on at this moment.
-#[derive(Debug)]
-pub(crate) struct Board {
-    files: Mutex<Vec<Arc<FileWork>>>,
-    /// A file came or went, or a claim was given back.
-    pub(crate) changed: Arc<Notify>,
-    /// Xorbs that are held until they have proved themselves.
-    pub(crate) collecting: Collecting,
-    /// Peers that have not said yet what they have.
-    pub(crate) undecided: AtomicUsize,
-    /// Where sources say that a file may be complete: its number.
-    pub(crate) progress: mpsc::Sender<usize>,
-}
-
-impl Board {
-    pub(crate) fn new(progress: mpsc::Sender<usize>) -> Self {
-        let changed = Arc::new(Notify::new());
-        let collecting = Collecting::new(changed.clone());
-        Self { files: Mutex::default(), changed, collecting, undecided: AtomicUsize::new(0), progress }
-    }
-
-    pub(crate) fn add(&self, file: Arc<FileWork>) {
-        self.files().push(file);
-        self.changed.notify_waiters();
-    }
-
-    pub(crate) fn remove(&self, number: usize) {
-        self.files().retain(|file| file.number != number);
-        self.changed.notify_waiters();
-    }
-
-    /// A snapshot of the files that peers may be asked for, the last one first: peers work from the back.
-    pub(crate) fn last_first(&self) -> Vec<Arc<FileWork>> {
-        self.files().iter().rev().filter(|file| file.is_shareable).cloned().collect()
-    }
-
-    /// Whether a peer may still bring a file.
-    pub(crate) fn may_bring(&self, file: &FileWork) -> bool {
-        file.is_shareable && (file.holders.load(Ordering::Relaxed) > 0 || self.undecided.load(Ordering::Relaxed) > 0)
-    }
-
-    fn files(&self) -> MutexGuard<'_, Vec<Arc<FileWork>>> {
-        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+        Ok((bytes, None))
     }
 }

@@ -4,10 +4,7 @@ use std::sync::Arc;
 
 use xet_cas::{ChunkRange, Leaf, XorbHash};
 
-use super::{Ledger, List, PeerNumber, Region, Task};
-
-/// A xorb is fetched whole only if at least one in so many of its chunks, as far as they are known of, is missing.
-const CHUNKS_PER_MISSING_MAX: u64 = 2;
+use super::{Ledger, List, Region, Task};
 
 /// A xorb that is asked of a peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,32 +25,27 @@ impl XorbTask {
 }
 
 impl Ledger {
-    /// A xorb of which chunks are missing, for `peer`, from the back. See [`claim`](Self::claim).
-    pub(crate) fn claim_xorb(
-        &mut self,
-        peer: PeerNumber,
-        claims_max: usize,
-        may_have: impl Fn(&XorbHash) -> bool,
-    ) -> Option<Task> {
-        let is_free = |region: &&Region| {
-            let claims = self.xorb_claims.get(&region.xorb).map_or(0, Vec::len);
-            claims + region.claims() < claims_max
-        };
-        let wanted = self.regions.iter().rev().filter(|region| region.missing_bytes > 0 && may_have(&region.xorb));
-        let xorb = wanted.filter(is_free).find(|region| self.is_worthwhile(region.xorb))?.xorb;
+    /// The xorb that an entry is of, up to the last chunk that the file needs; `None` if nothing of it is missing.
+    pub(super) fn xorb_task(&self, entry: u32) -> Option<Task> {
+        let xorb = self.regions[self.entries.get(entry as usize)?.clone()].first()?.xorb;
         let end = self.regions_of(xorb).map(|region| region.chunks.end).max()?;
         let list = self.regions_of(xorb).find_map(|region| match &region.list {
             List::Known { leaves, .. } if region.chunks.start == 0 => Some(leaves.clone()),
             _ => None,
         });
-        self.xorb_claims.entry(xorb).or_default().push(peer);
-        Some(Task::Xorb(XorbTask { xorb, chunks: ChunkRange { start: 0, end }, list }))
+        let is_missing = self.regions_of(xorb).any(|region| region.missing_bytes > 0);
+        is_missing.then_some(Task::Xorb(XorbTask { xorb, chunks: ChunkRange { start: 0, end }, list }))
     }
 
-    /// Whether there is a xorb of which chunks are missing.
-    pub(crate) fn wants_xorb(&self, may_have: impl Fn(&XorbHash) -> bool) -> bool {
-        let wanted = |region: &Region| region.missing_bytes > 0 && may_have(&region.xorb);
-        self.regions.iter().any(|region| wanted(region) && self.is_worthwhile(region.xorb))
+    /// About how many bytes all of a xorb has, by what is known of it: up to the last chunk that the file needs.
+    pub(super) fn xorb_bytes(&self, xorb: XorbHash) -> u64 {
+        let (mut bytes, mut chunks, mut end) = (0, 0, 0);
+        for region in self.regions_of(xorb) {
+            bytes += region.range.length();
+            chunks += u64::from(region.chunks.count());
+            end = end.max(u64::from(region.chunks.end));
+        }
+        bytes.saturating_mul(end).checked_div(chunks).unwrap_or(0).max(bytes)
     }
 
     /// Which chunks of a xorb belong where in the file, for what is missing. `starts`: where each chunk begins in the
@@ -67,32 +59,8 @@ impl Ledger {
         self.regions_of(xorb).filter_map(place).collect()
     }
 
-    pub(super) fn release_xorb(&mut self, peer: PeerNumber, xorb: XorbHash) {
-        if let Some(claims) = self.xorb_claims.get_mut(&xorb) {
-            claims.retain(|claim| *claim != peer);
-        }
-    }
-
     fn regions_of(&self, xorb: XorbHash) -> impl Iterator<Item = &Region> {
         self.regions.iter().filter(move |region| region.xorb == xorb)
-    }
-
-    /// Whether so much of a xorb is missing that fetching all of it is not mostly waste.
-    fn is_worthwhile(&self, xorb: XorbHash) -> bool {
-        let missing = self.regions_of(xorb).filter(|region| region.missing_bytes > 0);
-        let chunks: u64 = missing.map(|region| u64::from(region.chunks.count())).sum();
-        let known = self.regions_of(xorb).map(|region| u64::from(region.chunks.end)).max().unwrap_or(0);
-        chunks * CHUNKS_PER_MISSING_MAX >= known
-    }
-}
-
-impl Region {
-    /// Peers that are asked for its list, or for a part of it.
-    fn claims(&self) -> usize {
-        match &self.list {
-            List::Unknown { asked } => asked.len(),
-            List::Known { blocks, .. } => blocks.iter().map(|block| block.claims.len()).max().unwrap_or(0),
-        }
     }
 }
 

@@ -5,7 +5,7 @@ mod collecting;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bep_xet::{Dialect, ProvenChunk};
@@ -23,21 +23,21 @@ use super::link::now;
 use super::session::{Protocol as _, Session};
 use super::{Link, PeerError};
 use crate::fetch::Shared;
-use crate::ledger::{CLAIMS_MAX, Claim, PeerNumber, Source, Task};
+use crate::ledger::{Source, Task};
 use crate::reuse::LocalFiles;
+use crate::schedule::{Command, FileNumber, Finished, Outcome, RequestNumber, What};
 use crate::sharing::is_local;
 use crate::verified::HashedChunk;
-use crate::work::{Board, FileWork};
+use crate::work::{Board, FileWork, PeerSeat};
 
-/// Bytes that one peer is asked for at once: some 100 ms of a 1 Gbit/s link, and eight blocks.
-const WINDOW_BYTES: u64 = 16 * 1024 * 1024;
+/// Bytes that one peer is asked for at once, at most: what the scheduler lets be outstanding, and a block.
+const WINDOW_BYTES: u64 = 64 * 1024 * 1024;
 /// Batches of one peer that workers are busy with; reading waits when there are more.
 const BATCHES_MAX: usize = 4;
 
 /// What a session needs of the pull that it is part of.
 #[derive(Debug, Clone)]
 pub(crate) struct Leech {
-    pub(crate) number: PeerNumber,
     pub(crate) swarm: InfoHash,
     pub(crate) board: Arc<Board>,
     pub(crate) shared: Arc<Shared>,
@@ -48,7 +48,7 @@ pub(crate) struct Leech {
 }
 
 /// Fetches from a peer for as long as it is of use. `name` is `host:port`.
-pub(crate) async fn leech(name: &str, context: Leech, undecided: Undecided) -> Result<(), PeerError> {
+pub(crate) async fn leech(name: &str, context: Leech, seat: PeerSeat) -> Result<(), PeerError> {
     let deadline = context.deadline;
     let unresolved = |reason: String| PeerError::Resolve { name: name.to_owned(), reason };
     let found = timeout(deadline, lookup_host(name)).await;
@@ -60,9 +60,9 @@ pub(crate) async fn leech(name: &str, context: Leech, undecided: Undecided) -> R
         match Link::dial(address, context.swarm, config, deadline).await {
             Ok((link, session)) => {
                 return match session.exchange.dialect() {
-                    Dialect::V2 => Driver::<Proving>::new(link, session, address, context, undecided).run().await,
-                    Dialect::Ranged => Driver::<Xorbs>::new(link, session, address, context, undecided).run().await,
-                    Dialect::Base => Driver::<ByHash>::new(link, session, address, context, undecided).run().await,
+                    Dialect::V2 => Driver::<Proving>::new(link, session, address, context, seat).run().await,
+                    Dialect::Ranged => Driver::<Xorbs>::new(link, session, address, context, seat).run().await,
+                    Dialect::Base => Driver::<ByHash>::new(link, session, address, context, seat).run().await,
                 };
             }
             Err(error) => failure = error,
@@ -76,100 +76,45 @@ struct Driver<A> {
     leeching: Leeching<A>,
     source: Source,
     context: Leech,
-    files: BTreeMap<usize, File>,
+    /// Files on the board, by number.
+    files: BTreeMap<FileNumber, Arc<FileWork>>,
     batches: JoinSet<Result<usize, PeerError>>,
     /// The right to hold the xorb that was asked for until it has proved itself.
     collecting: Option<Arc<Permit>>,
-    /// Until the peer has said for the first time what it has.
-    undecided: Option<Undecided>,
-}
-
-/// A file on the board.
-struct File {
-    work: Arc<FileWork>,
-    /// Until the peer has said whether it has the file.
-    undecided: Option<Undecided>,
-    /// The peer has it, as it says.
-    holder: Option<Holder>,
-}
-
-/// Counts the peers that have a file.
-struct Holder(Arc<FileWork>);
-
-impl Holder {
-    fn new(work: &Arc<FileWork>) -> Self {
-        work.holders.fetch_add(1, Ordering::Relaxed);
-        Self(work.clone())
-    }
-}
-
-impl Drop for Holder {
-    fn drop(&mut self) {
-        self.0.holders.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// Counts peers that have not said yet what they have.
-#[derive(Debug)]
-pub(crate) struct Undecided(Arc<Board>);
-
-impl Undecided {
-    pub(crate) fn new(board: &Arc<Board>) -> Self {
-        board.undecided.fetch_add(1, Ordering::Relaxed);
-        Self(board.clone())
-    }
-}
-
-impl Drop for Undecided {
-    fn drop(&mut self) {
-        let undecided: &AtomicUsize = &self.0.undecided;
-        undecided.fetch_sub(1, Ordering::Relaxed);
-    }
+    seat: PeerSeat,
 }
 
 impl<A: Asking> Driver<A> {
-    fn new(link: Link, session: Session, address: SocketAddr, context: Leech, undecided: Undecided) -> Self {
+    fn new(link: Link, session: Session, address: SocketAddr, context: Leech, seat: PeerSeat) -> Self {
         let source = if is_local(address.ip()) { Source::Lan } else { Source::Wan };
         let leeching = Leeching::new(session, context.deadline);
+        seat.meet(A::ABILITY);
         let (files, batches) = (BTreeMap::new(), JoinSet::new());
-        Self { link, leeching, source, context, files, batches, collecting: None, undecided: Some(undecided) }
+        Self { link, leeching, source, context, files, batches, collecting: None, seat }
     }
 
     async fn run(mut self) -> Result<(), PeerError> {
-        let result = self.drive().await;
-        for file in self.files.values() {
-            file.work.ledger().release_all(self.context.number);
-        }
-        self.context.board.changed.notify_waiters();
-        result
-    }
-
-    async fn drive(&mut self) -> Result<(), PeerError> {
-        let board = self.context.board.clone();
+        let woken = self.seat.woken();
         loop {
-            let changed = board.changed.notified();
             while let Some(event) = self.leeching.poll_event() {
                 self.handle(event)?;
             }
-            self.look_at_board()?;
-            self.ask()?;
-            // To ask can show that there is nothing to ask for.
-            if let Some(event) = self.leeching.poll_event() {
-                self.handle(event)?;
-                continue;
-            }
             let is_free = self.batches.len() < BATCHES_MAX;
             tokio::select! {
-                turn = self.link.turn(&mut self.leeching), if is_free => turn?,
+                biased;
+                () = woken.notified() => {
+                    self.look_at_board()?;
+                    self.ask()?;
+                }
                 Some(done) = self.batches.join_next() => self.finish_batch(done).await?,
-                () = changed => {}
+                turn = self.link.turn(&mut self.leeching), if is_free => turn?,
             }
         }
     }
 
     /// Asks what the peer has of files that are new on the board, and forgets those that are gone.
     fn look_at_board(&mut self) -> Result<(), PeerError> {
-        let on_board = self.context.board.last_first();
+        let on_board = self.context.board.shareable();
         let leeching = &mut self.leeching;
         self.files.retain(|number, _| {
             let is_on_board = on_board.iter().any(|work| work.number == *number);
@@ -187,81 +132,77 @@ impl<A: Asking> Driver<A> {
             WantedFile { number, hash, bytes, outline: work.outline.clone() }
         };
         if self.leeching.query(new.iter().map(wanted).collect(), now())? {
-            for work in new {
-                let undecided = Some(Undecided::new(&self.context.board));
-                self.files.insert(work.number, File { work, undecided, holder: None });
+            self.files.extend(new.into_iter().map(|work| (work.number, work)));
+        }
+        Ok(())
+    }
+
+    /// Does what the scheduler has for the peer.
+    fn ask(&mut self) -> Result<(), PeerError> {
+        while let Some(command) = self.seat.poll() {
+            let (request, file, what) = match command {
+                Command::Fetch { request, file, what } => (request, file, what),
+                Command::Cancel { request } => {
+                    self.leeching.cancel(request, now());
+                    continue;
+                }
+            };
+            if !self.request(request, file, what)? {
+                self.seat.ended(request, Outcome::NotAsked);
+                break;
             }
         }
         Ok(())
     }
 
-    /// Claims as much as the window allows, from the last file on the board backwards.
-    fn ask(&mut self) -> Result<(), PeerError> {
-        // What others are doing already is taken only when nothing else is left.
-        for claims_max in [1, CLAIMS_MAX] {
-            for (number, File { work, .. }) in self.files.iter().rev() {
-                while self.leeching.holds(*number) && self.leeching.has_room() {
-                    let peer = self.context.number;
-                    let Some(task) = self.leeching.claim(*number, &mut work.ledger(), peer, claims_max) else { break };
-                    let claim = task.claim();
-                    if let Task::Xorb(task) = &task
-                        && task.whole_list().is_none()
-                    {
-                        let Some(permit) = self.context.board.collecting.try_begin() else {
-                            work.ledger().release(peer, claim);
-                            return Ok(());
-                        };
-                        self.collecting = Some(Arc::new(permit));
-                    }
-                    let asked = self.leeching.request(*number, task, now());
-                    if !matches!(asked, Ok(true)) {
-                        self.collecting = None;
-                        work.ledger().release(peer, claim);
-                        return asked.map(drop);
-                    }
-                }
+    /// Asks for something; false if it has to be tried later.
+    fn request(&mut self, request: RequestNumber, file: FileNumber, what: What) -> Result<bool, PeerError> {
+        let Some(work) = self.files.get(&file) else { return Ok(false) };
+        let task = work.ledger().task(what);
+        let Some(task) = task else {
+            // It was written in this moment.
+            if let What::Block(region, block) = what {
+                self.context
+                    .board
+                    .schedule(|schedule, now| schedule.finished(file, Finished::Block(region, block), now));
             }
+            return Ok(false);
+        };
+        if let Task::Xorb(task) = &task
+            && task.whole_list().is_none()
+        {
+            let Some(permit) = self.context.board.collecting.try_begin() else { return Ok(false) };
+            self.collecting = Some(Arc::new(permit));
         }
-        Ok(())
+        let asked = self.leeching.request(file, request, task, now());
+        if !matches!(asked, Ok(true)) {
+            self.collecting = None;
+        }
+        asked
     }
 
     fn handle(&mut self, event: LeechEvent) -> Result<(), PeerError> {
         match event {
-            LeechEvent::Decided { file, holds } => {
-                self.undecided = None;
-                if let Some(file) = self.files.get_mut(&file) {
-                    file.holder = holds.then(|| Holder::new(&file.work));
-                    file.undecided = None;
-                }
-            }
-            LeechEvent::Left { file } => {
-                if let Some(file) = self.files.get_mut(&file) {
-                    file.holder = None;
-                }
-            }
+            LeechEvent::Decided { file, holds } => self.seat.decide(file, holds),
+            LeechEvent::Left { file } => self.seat.decide(file, false),
             LeechEvent::Listed { file, range, list } => {
                 let (source, local, board) = (self.source, self.context.local.clone(), self.context.board.clone());
-                self.start_batch(file, move |work| {
-                    let result = take_list(work, range, list, &local, source);
-                    // Peers that cannot prove it may bring what it lists.
-                    board.changed.notify_waiters();
-                    result
-                });
+                self.start_batch(file, move |work| take_list(work, range, list, &local, &board, source));
             }
-            LeechEvent::Received { file, records } => {
+            LeechEvent::Received { file, request, records } => {
                 let (shared, source) = (&self.context.shared, self.source);
                 shared.received(source, records.iter().map(|received| received.record.len() as u64).sum());
-                self.start_batch(file, move |work| write_batch(work, &records, PlacedBy::Proof, source));
+                self.seat.received(request, records.iter().map(|received| u64::from(received.leaf.length)).sum());
+                let board = self.context.board.clone();
+                self.start_batch(file, move |work| write_batch(work, &records, PlacedBy::Proof, source, &board));
             }
-            LeechEvent::OfXorb { xorb, starts, chunks } => self.place(xorb, &starts, &chunks),
-            LeechEvent::Released { file, claim } => {
-                if let Some(File { work, .. }) = self.files.get(&file) {
-                    work.ledger().release(self.context.number, claim);
-                }
-                if let Claim::Xorb(_) = claim {
-                    self.collecting = None;
-                }
-                self.context.board.changed.notify_waiters();
+            LeechEvent::OfXorb { request, xorb, starts, chunks } => {
+                self.seat.received(request, chunks.iter().map(|chunk| u64::from(chunk.leaf().length)).sum());
+                self.place(xorb, &starts, &chunks);
+            }
+            LeechEvent::Ended { request, outcome } => {
+                self.collecting = None;
+                self.seat.ended(request, outcome);
             }
         }
         Ok(())
@@ -272,7 +213,7 @@ impl<A: Asking> Driver<A> {
     fn place(&mut self, xorb: XorbHash, starts: &[u64], chunks: &[ProvenChunk]) {
         let bytes = chunks.iter().map(|chunk| chunk.record().len() as u64).sum();
         self.context.shared.received(self.source, bytes);
-        let files: Vec<_> = self.files.iter().map(|(number, file)| (*number, file.work.clone())).collect();
+        let files: Vec<_> = self.files.iter().map(|(number, work)| (*number, work.clone())).collect();
         for (number, work) in files {
             let places = work.ledger().places_of(xorb, starts);
             let (mut batch, mut batch_bytes) = (Vec::new(), 0);
@@ -295,9 +236,9 @@ impl<A: Asking> Driver<A> {
     }
 
     fn start_placed(&mut self, file: usize, records: Vec<ReceivedRecord>) {
-        let (permit, source) = (self.collecting.clone(), self.source);
+        let (permit, source, board) = (self.collecting.clone(), self.source, self.context.board.clone());
         self.start_batch(file, move |work| {
-            let written = write_batch(work, &records, PlacedBy::Plan, source);
+            let written = write_batch(work, &records, PlacedBy::Plan, source, &board);
             drop((records, permit));
             written
         });
@@ -305,15 +246,15 @@ impl<A: Asking> Driver<A> {
 
     /// Checks and writes chunks on a worker; `write` tells how many bytes it has written.
     fn start_batch(&mut self, file: usize, write: impl FnOnce(&FileWork) -> Result<u64, PeerError> + Send + 'static) {
-        let Some(File { work, .. }) = self.files.get(&file) else { return };
-        let (work, shared) = (work.clone(), self.context.shared.clone());
+        let Some(work) = self.files.get(&file) else { return };
+        let (work, shared, board) = (work.clone(), self.context.shared.clone(), self.context.board.clone());
         self.batches.spawn(async move {
             let ours = |error: crate::Error| PeerError::Ours(error);
             let permit = shared.workers.clone().acquire_owned().await.map_err(|e| ours(crate::Error::internal(e)))?;
             let written = tokio::task::spawn_blocking(move || {
                 let result = write(&work);
                 drop(permit);
-                work.changed.notify_waiters();
+                board.tell_finished(&work);
                 shared.written_bytes.fetch_add(result?, Ordering::Relaxed);
                 Ok(work.number)
             });
@@ -324,7 +265,7 @@ impl<A: Asking> Driver<A> {
     async fn finish_batch(&mut self, done: Result<Result<usize, PeerError>, JoinError>) -> Result<(), PeerError> {
         let number = done.map_err(|error| PeerError::Ours(crate::Error::internal(error)))??;
         self.leeching.received_well();
-        if self.files.get(&number).is_some_and(|file| file.work.ledger().is_complete())
+        if self.files.get(&number).is_some_and(|work| work.ledger().is_complete())
             && self.context.board.progress.send(number).await.is_err()
         {
             return Err(PeerError::Closed);
@@ -348,14 +289,14 @@ fn take_list(
     range: ByteRange,
     list: Vec<(u64, Leaf)>,
     local: &LocalFiles,
+    board: &Board,
     source: Source,
 ) -> Result<u64, PeerError> {
     let copied = local.copy_listed(work, &list).map_err(PeerError::Ours)?;
-    let taken = work.ledger().take_list(range, list);
-    let Some(recurrences) = taken else {
+    let Some(recurrences) = board.take_list(work, range, list) else {
         return Err(PeerError::Lied(format!("its list of {} is not that of the plan", work.hash)));
     };
-    Ok(copied + work.copy_within(&recurrences, source).map_err(PeerError::Ours)?)
+    Ok(copied + board.copy_within(work, &recurrences, source).map_err(PeerError::Ours)?)
 }
 
 /// Decodes, checks and writes chunks.
@@ -364,8 +305,9 @@ fn write_batch(
     records: &[ReceivedRecord],
     placed_by: PlacedBy,
     source: Source,
+    board: &Board,
 ) -> Result<u64, PeerError> {
-    let (mut bytes, mut scratch) = (0, Vec::new());
+    let (mut bytes, mut known_bytes, mut scratch) = (0, 0, Vec::new());
     for ReceivedRecord { offset, leaf, record } in records {
         let lied = |what: String| PeerError::Lied(format!("the chunk at byte {offset} of {}: {what}", work.hash));
         let Some((header, payload)) = record.split_first_chunk() else {
@@ -378,11 +320,13 @@ fn write_batch(
             return Err(lied("its bytes have another hash than was proved".into()));
         }
         match work.write(&chunk, *offset, source).map_err(PeerError::Ours)? {
+            Some(0) => known_bytes += u64::from(leaf.length),
             Some(written) => bytes += written,
             // The origin may be wrong about xorbs.
             None if placed_by == PlacedBy::Plan => {}
             None => return Err(lied("another chunk was proved to belong there".into())),
         }
     }
+    board.came_twice(known_bytes);
     Ok(bytes)
 }

@@ -19,7 +19,8 @@ pub(super) use self::xorbs::Xorbs;
 use super::PeerError;
 use super::frames::Frame;
 use super::session::{Protocol, Session};
-use crate::ledger::{Claim, Ledger, PeerNumber, Task};
+use crate::ledger::Task;
+use crate::schedule::{Ability, Outcome, RequestNumber};
 
 /// Serialized bytes that are handed on at once: some ten chunks, so that handing over costs little.
 pub(super) const BATCH_BYTES: usize = 512 * 1024;
@@ -40,6 +41,8 @@ pub(super) struct Leeching<A> {
 
 /// How a peer is asked in one dialect.
 pub(super) trait Asking: Debug + Default {
+    /// What the peer can be asked for.
+    const ABILITY: Ability;
     /// Pauses with late answers after which a peer is left. What it was asked for was given to others each time.
     const LATE_MAX: u32;
     /// A request may take this many times its progress deadline in all.
@@ -55,23 +58,18 @@ pub(super) trait Asking: Debug + Default {
     ) -> Result<bool, PeerError>;
     /// Forgets a file.
     fn forget(&mut self, file: FileNumber);
-    /// Whether the peer may be asked for a file.
-    fn holds(&self, file: FileNumber) -> bool;
-    /// Whether the peer may be asked for more at this moment.
-    fn has_room(&self, exchange: &Exchange) -> bool;
-    /// Claims what the peer is to bring next.
-    fn claim(&self, ledger: &mut Ledger, peer: PeerNumber, claims_max: usize) -> Option<Task>;
-    /// Asks for what was claimed. False if it has to be tried again later.
+    /// Asks for something of a file. False if that cannot be done at this moment.
     fn request(
         &mut self,
         file: FileNumber,
+        request: RequestNumber,
         task: Task,
         exchange: &mut Exchange,
         deadlines: Deadlines,
         now: Instant,
     ) -> Result<bool, PeerError>;
-    /// There was nothing to claim: if the peer has nothing more of a file for sure, it is left.
-    fn nothing_claimed(&mut self, _file: FileNumber, _ledger: &Ledger) {}
+    /// Nobody needs a request any more, and nothing is told of it.
+    fn cancel(&mut self, request: RequestNumber, exchange: &mut Exchange, now: Instant);
     /// Takes what came of requests.
     fn handle_event(&mut self, event: Event, deadlines: Deadlines) -> Result<(), PeerError>;
     /// Asks for what had to wait until there was room.
@@ -96,19 +94,18 @@ pub(super) struct WantedFile {
 /// What comes of a session.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum LeechEvent {
-    /// It is known for the first time whether the peer has the file, or it had its time to say so. Whoever brings
-    /// only what others have listed counts as one that has not.
+    /// It is known for the first time whether the peer has the file, or it had its time to say so.
     Decided { file: FileNumber, holds: bool },
     /// The peer turns out not to give the file that it has.
     Left { file: FileNumber },
     /// The chunk list of these bytes of the file, proved.
     Listed { file: FileNumber, range: ByteRange, list: Vec<(u64, Leaf)> },
     /// Chunks, one after the other, that are not looked into yet.
-    Received { file: FileNumber, records: Vec<ReceivedRecord> },
+    Received { file: FileNumber, request: RequestNumber, records: Vec<ReceivedRecord> },
     /// Chunks of a xorb, which are proved to be those. Where they belong is for the plan to say.
-    OfXorb { xorb: XorbHash, starts: ChunkStarts, chunks: Vec<ProvenChunk> },
-    /// The peer does not bring this, or not in time, or has brought it: others may.
-    Released { file: FileNumber, claim: Claim },
+    OfXorb { request: RequestNumber, xorb: XorbHash, starts: ChunkStarts, chunks: Vec<ProvenChunk> },
+    /// All of what was asked for has come, or what was told of it is all that will.
+    Ended { request: RequestNumber, outcome: Outcome },
 }
 
 /// Where each chunk of a xorb begins in its uncompressed bytes, and where the last one ends.
@@ -140,36 +137,21 @@ impl<A: Asking> Leeching<A> {
         self.asking.forget(file);
     }
 
-    /// Whether the peer may be asked for a file.
-    pub(super) fn holds(&self, file: FileNumber) -> bool {
-        self.asking.holds(file)
-    }
-
-    /// Whether the peer may be asked for more at this moment.
-    pub(super) fn has_room(&self) -> bool {
-        self.asking.has_room(&self.session.exchange)
-    }
-
-    /// Claims what the peer is to bring next of a file; leaves the file if there is nothing for sure. `claims_max`: as
-    /// for [`Ledger::claim`].
-    pub(super) fn claim(
+    /// Asks for something of a file. False if that cannot be done at this moment.
+    pub(super) fn request(
         &mut self,
         file: FileNumber,
-        ledger: &mut Ledger,
-        peer: PeerNumber,
-        claims_max: usize,
-    ) -> Option<Task> {
-        let claimed = self.asking.claim(ledger, peer, claims_max);
-        if claimed.is_none() {
-            self.asking.nothing_claimed(file, ledger);
-        }
-        claimed
+        request: RequestNumber,
+        task: Task,
+        now: Instant,
+    ) -> Result<bool, PeerError> {
+        let deadlines = self.deadlines();
+        self.asking.request(file, request, task, &mut self.session.exchange, deadlines, now)
     }
 
-    /// Asks for what was claimed. False if it has to be tried again later.
-    pub(super) fn request(&mut self, file: FileNumber, task: Task, now: Instant) -> Result<bool, PeerError> {
-        let deadlines = self.deadlines();
-        self.asking.request(file, task, &mut self.session.exchange, deadlines, now)
+    /// Nobody needs a request any more: nothing is told of it.
+    pub(super) fn cancel(&mut self, request: RequestNumber, now: Instant) {
+        self.asking.cancel(request, &mut self.session.exchange, now);
     }
 
     /// Chunks were good: the peer is not late any more.

@@ -8,35 +8,36 @@ use std::collections::{HashMap, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::MissedTickBehavior;
 use xet_cas::client::{self, Cas, Commit, Content, Hub};
-use xet_cas::{ByteRange, FileHash, Reconstruction};
+use xet_cas::{FileHash, Reconstruction};
 
-use self::failing::Idle;
 use super::indexing::Indexing;
 use super::locking::{Claim, Lockouts};
 use super::peers::Peers;
 use super::presence::{Checked, record};
 use super::resume;
 use super::{Config, Group};
-use crate::fetch::{Shared, fetch_entry, fetch_whole};
+use crate::fetch::{Shared, Stream, fetch_entry, fetch_whole, plan_parts};
 use crate::peer::Leech;
-use crate::plan::{EntryPlan, FilePlan, Need, plan_entries};
+use crate::plan::{EntryPlan, FilePlan, Need};
 use crate::present::Present;
 use crate::reuse::LocalFiles;
+use crate::schedule::{self, Command, ORIGIN, Outcome, RequestNumber, SourceMode, What};
 use crate::sharing::{Publicness, repo_swarm};
 use crate::store::{FileRecord, Index, Partial, Place, Remains};
+use crate::token_bucket::TokenBucket;
 use crate::verified::VerifiedFile;
 use crate::work::{Board, FileWork};
 use crate::{Error, Event, SourceBytes, WireBytes};
 
 /// Files that are planned but not finished, at most: each has an open file and a chunk list.
 const OPEN_FILES_MAX: usize = 16;
-/// Entries that are planned and wait for a fetch, at most, before the next file is planned. Signed URLs
+/// Entries that are planned and that nobody is at, at most, before the next file is planned. Signed URLs
 /// age, so not many more than are fetched in the next minutes.
 const WAITING_ENTRIES_MAX: usize = 64;
 /// Files that are being planned at once: a plan may bring hundreds of entries.
@@ -50,6 +51,8 @@ const RECORD_TICKS: u32 = 10;
 /// Content that is remembered at once, while its lock is held, so that whoever waits for it need not hash it: some
 /// 100 ms of hashing.
 const RECORD_AT_ONCE_BYTES: u64 = 64 * 1024 * 1024;
+/// What passes at once under a limit, at least: the small files of a repository are not held up by it.
+const LIMIT_BURST_BYTES_MIN: u64 = 256 * 1024;
 /// Notes of sources that a file may be complete, waiting to be read; sources wait if there are more.
 const NOTES_WAITING_MAX: usize = 64;
 
@@ -74,6 +77,7 @@ pub(super) struct Job {
     index: Index,
     shared: Arc<Shared>,
     board: Arc<Board>,
+    mode: SourceMode,
     peer_deadline: Duration,
     notes: mpsc::Receiver<usize>,
     /// Content in the CAS that nobody works on yet.
@@ -85,11 +89,12 @@ pub(super) struct Job {
     /// Content that is being fetched, by a number of its own.
     open: HashMap<usize, OpenFile>,
     next_number: usize,
-    entries: VecDeque<WaitingEntry>,
     tasks: JoinSet<(usize, Step)>,
     slots: Slots,
-    /// Entries that the origin did not give, while peers may.
-    stalled: Vec<Stalled>,
+    /// Streams of the origin.
+    streams: HashMap<RequestNumber, AbortHandle>,
+    /// Why the origin did not give an entry of a file.
+    refusals: HashMap<(usize, u32), Error>,
     peers: Peers,
     /// Those that no session was begun with yet.
     peer_names: Vec<String>,
@@ -104,11 +109,10 @@ pub(super) struct Job {
     not_tried: usize,
 }
 
-/// Permits to run tasks; a task gives its own back when it ends, however it ends. Whole files and entries
-/// have limits of their own: many small files wait for answers, few large ones for bytes.
+/// Permits to run tasks; a task gives its own back when it ends, however it ends. How many entries are streamed the
+/// scheduler says; whole files have a limit of their own: many small files wait for answers, few large ones for bytes.
 struct Slots {
     plans: Arc<Semaphore>,
-    entries: Arc<Semaphore>,
     whole: Arc<Semaphore>,
 }
 
@@ -121,10 +125,8 @@ struct OpenFile {
     /// What works on it, but for putting it in place.
     tasks: Vec<AbortHandle>,
     is_closing: bool,
-    /// Fetches of entries that run.
-    fetches: usize,
-    /// How long nothing ran and nothing came.
-    idle: Idle,
+    /// The entries of content in the CAS.
+    entries: Vec<EntryPlan>,
     /// For content in the CAS, once it is planned and until it is complete.
     work: Option<Arc<FileWork>>,
     /// What of it came from where, once that is known. It counts when the file is in place: bytes that turn out to be
@@ -132,31 +134,11 @@ struct OpenFile {
     bytes: SourceBytes,
 }
 
-/// An entry that the origin did not give.
-struct Stalled {
-    entry: WaitingEntry,
-    error: Error,
-    /// Ticks since.
-    ticks: u32,
-}
-
-/// An entry that no one fetches yet.
-#[derive(Clone)]
-struct WaitingEntry {
-    file: usize,
-    entry: usize,
-    plan: EntryPlan,
-    /// Rounds in which neither the origin nor any peer brought anything, and what was written of all files when
-    /// the last one ended.
-    idle_rounds: u32,
-    written_bytes: Option<u64>,
-}
-
 /// What a task reports.
 enum Step {
     Claimed(Result<Claim, Error>, OwnedSemaphorePermit),
     Planned(Result<(FilePlan, Arc<FileWork>), Error>),
-    Entry(WaitingEntry, Result<(), Error>),
+    Entry(RequestNumber, u32, Result<(), Error>),
     Whole(Result<(VerifiedFile, u64), Error>),
     InPlace(Result<Option<FileRecord>, Error>),
 }
@@ -171,16 +153,28 @@ impl Job {
         config: &Config,
         events: mpsc::Sender<Event>,
     ) -> Result<Self, Error> {
+        let (sender, notes) = mpsc::channel(NOTES_WAITING_MAX);
+        let fetches_max = config.fetches_max.max(1);
+        let peer_deadline = config.peer_deadline;
+        let limit = config.limit_down.map(|rate| TokenBucket::new(rate, rate.get().max(LIMIT_BURST_BYTES_MIN), now()));
+        let is_limited = limit.is_some();
+        let schedule = schedule::Config {
+            mode: config.source_mode,
+            streams: fetches_max,
+            request_deadline: peer_deadline,
+            limit,
+            seed: rand::random(),
+        };
+        let board = Arc::new(Board::new(schedule, sender));
         let shared = Shared {
             workers: Arc::new(Semaphore::new(config.workers.max(1))),
             wire_bytes: AtomicU64::new(0),
             peer_bytes: Default::default(),
             written_bytes: AtomicU64::new(0),
             events,
+            board: board.clone(),
+            is_limited,
         };
-        let (sender, notes) = mpsc::channel(NOTES_WAITING_MAX);
-        let fetches_max = config.fetches_max.max(1);
-        let peer_deadline = config.peer_deadline;
         Ok(Self {
             cas: hub.cas(&commit)?,
             hub,
@@ -190,7 +184,8 @@ impl Job {
             indexing: Indexing::new(index.clone()),
             index,
             shared: Arc::new(shared),
-            board: Arc::new(Board::new(sender)),
+            board,
+            mode: config.source_mode,
             peer_deadline,
             notes,
             waiting: VecDeque::new(),
@@ -198,14 +193,10 @@ impl Job {
             lockouts: Lockouts::new(config.lock_deadline),
             open: HashMap::new(),
             next_number: 0,
-            entries: VecDeque::new(),
             tasks: JoinSet::new(),
-            slots: Slots {
-                plans: Arc::new(Semaphore::new(PLANS_MAX)),
-                entries: Arc::new(Semaphore::new(fetches_max)),
-                whole: Arc::new(Semaphore::new(fetches_max)),
-            },
-            stalled: Vec::new(),
+            slots: Slots { plans: Arc::new(Semaphore::new(PLANS_MAX)), whole: Arc::new(Semaphore::new(fetches_max)) },
+            streams: HashMap::new(),
+            refusals: HashMap::new(),
             peers: Peers::default(),
             peer_names: Vec::new(),
             has_peers: false,
@@ -226,8 +217,10 @@ impl Job {
         peers: &[String],
     ) -> Result<Brought, Error> {
         let count = groups.len();
-        self.peer_names = peers.to_vec();
-        self.has_peers = !peers.is_empty();
+        if self.mode != SourceMode::CdnOnly {
+            self.peer_names = peers.to_vec();
+        }
+        self.has_peers = !self.peer_names.is_empty();
         if self.hub.is_anonymous() && !groups.is_empty() {
             self.start_peers();
         }
@@ -236,10 +229,11 @@ impl Job {
         let mut ticks = tokio::time::interval(PROGRESS_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
-            self.start_more();
+            self.start_more().await;
             if self.open.is_empty() && self.tasks.is_empty() && self.lockouts.is_empty() {
                 break;
             }
+            let due = self.board.schedule(|scheduler, _| scheduler.poll_timeout());
             tokio::select! {
                 Some(step) = self.tasks.join_next() => match step {
                     Ok((number, step)) => self.handle(number, step).await,
@@ -248,11 +242,14 @@ impl Job {
                     Err(error) => return Err(Error::internal(error)),
                 },
                 Some(number) = self.notes.recv() => self.verify_if_complete(number),
+                () = self.board.origin.notified() => {}
+                () = wait_until(due) => {
+                    self.board.schedule(|scheduler, now| scheduler.handle_timeout(now));
+                }
                 Some(ended) = self.peers.next_end() => self.shared.tell(Event::PeerLost(ended)).await,
                 _ = ticks.tick() => {
                     self.tell_progress(total_bytes);
-                    self.look_at_stalled().await;
-                    self.look_at_open().await;
+                    self.look_at_open();
                     self.look_at_lockouts().await?;
                     ticks_to_record -= 1;
                     if ticks_to_record == 0 {
@@ -278,12 +275,10 @@ impl Job {
     fn start_peers(&mut self) {
         let Commit { repo_type, repo, .. } = &*self.commit;
         let swarm = repo_swarm(self.hub.endpoint(), &repo_type.to_string(), repo.as_str());
-        for (number, name) in std::mem::take(&mut self.peer_names).into_iter().enumerate() {
+        for name in std::mem::take(&mut self.peer_names) {
             let (board, shared) = (self.board.clone(), self.shared.clone());
-            self.peers.start(
-                &name,
-                Leech { number, swarm, board, shared, local: self.local_files(), deadline: self.peer_deadline },
-            );
+            self.peers
+                .start(&name, Leech { swarm, board, shared, local: self.local_files(), deadline: self.peer_deadline });
         }
     }
 
@@ -299,12 +294,19 @@ impl Job {
     }
 
     /// Keeps as much going as the limits allow.
-    fn start_more(&mut self) {
-        while !self.entries.is_empty()
-            && let Some(slot) = take(&self.slots.entries)
-            && let Some(entry) = self.entries.pop_front()
-        {
-            self.start_entry(entry, slot);
+    async fn start_more(&mut self) {
+        while let Some((number, entry)) = self.board.schedule(|scheduler, _| scheduler.poll_abandoned()) {
+            self.abandon(number, entry).await;
+        }
+        while let Some(command) = self.board.schedule(|scheduler, now| scheduler.poll(ORIGIN, now)) {
+            match command {
+                Command::Fetch { request, file, what } => self.start_stream(request, file, what),
+                Command::Cancel { request } => {
+                    if let Some(stream) = self.streams.remove(&request) {
+                        stream.abort();
+                    }
+                }
+            }
         }
         while !self.waiting_whole.is_empty()
             && let Some(slot) = take(&self.slots.whole)
@@ -313,7 +315,7 @@ impl Job {
             self.claim(group, slot);
         }
         while !self.waiting.is_empty()
-            && self.entries.len() < WAITING_ENTRIES_MAX
+            && self.board.schedule(|scheduler, _| scheduler.untouched_entries()) < WAITING_ENTRIES_MAX
             && self.open.len() < OPEN_FILES_MAX
             && let Some(slot) = take(&self.slots.plans)
             && let Some(group) = self.waiting.pop_front()
@@ -359,13 +361,17 @@ impl Job {
         self.start(number, slot, async move { Step::Whole(fetch.await) });
     }
 
-    fn start_entry(&mut self, waiting: WaitingEntry, slot: OwnedSemaphorePermit) {
-        let Some(work) = self.open.get(&waiting.file).and_then(|open| open.work.clone()) else { return };
-        let fetch = fetch_entry(work, waiting.entry, waiting.plan.clone(), self.shared.clone());
-        if let Some(open) = self.open.get_mut(&waiting.file) {
-            open.fetches += 1;
-        }
-        self.start(waiting.file, slot, async move { Step::Entry(waiting, fetch.await) });
+    fn start_stream(&mut self, request: RequestNumber, number: usize, what: What) {
+        let open = self.open.get(&number);
+        let (What::Entry(entry), Some((file, plan))) =
+            (what, open.and_then(|open| Some((open.work.clone()?, open.entries.get(entry_of(what)?)?.clone()))))
+        else {
+            self.board.schedule(|scheduler, now| scheduler.ended(request, Outcome::Failed, now));
+            return;
+        };
+        let fetch = fetch_entry(Stream { request, file }, plan, self.shared.clone());
+        let stream = self.tasks.spawn(async move { (number, Step::Entry(request, entry, fetch.await)) });
+        self.streams.insert(request, stream);
     }
 
     fn open(&mut self, group: Group) -> usize {
@@ -377,8 +383,7 @@ impl Job {
                 group,
                 tasks: Vec::new(),
                 is_closing: false,
-                fetches: 0,
-                idle: Idle::default(),
+                entries: Vec::new(),
                 work: None,
                 bytes: SourceBytes::default(),
             },
@@ -398,9 +403,6 @@ impl Job {
     }
 
     async fn handle(&mut self, number: usize, step: Step) {
-        if let (Step::Entry(..), Some(open)) = (&step, self.open.get_mut(&number)) {
-            open.fetches = open.fetches.saturating_sub(1);
-        }
         let result = match step {
             Step::Claimed(Ok(claim), slot) => {
                 self.claimed(number, claim, slot).await;
@@ -408,11 +410,7 @@ impl Job {
             }
             Step::Claimed(Err(error), _) => Err(error),
             Step::Planned(planned) => planned.map(|(plan, work)| self.begin_file(number, plan, work)),
-            Step::Entry(_, Ok(())) => {
-                self.verify_if_complete(number);
-                Ok(())
-            }
-            Step::Entry(entry, Err(error)) => self.stall(entry, error).await,
+            Step::Entry(request, entry, fetched) => self.streamed(number, request, entry, fetched).await,
             Step::Whole(verified) => verified.map(|(verified, left_bytes)| {
                 if let Some(open) = self.open.get_mut(&number) {
                     let cdn = open.group.bytes().saturating_sub(left_bytes);
@@ -434,16 +432,9 @@ impl Job {
     fn begin_file(&mut self, number: usize, plan: FilePlan, work: Arc<FileWork>) {
         let Some(open) = self.open.get_mut(&number) else { return };
         open.work = Some(work.clone());
+        open.entries = plan.entries;
         let is_shareable = work.is_shareable;
         self.board.add(work);
-        let entries = plan.entries.into_iter().enumerate();
-        self.entries.extend(entries.map(|(entry, plan)| WaitingEntry {
-            file: number,
-            entry,
-            plan,
-            idle_rounds: 0,
-            written_bytes: None,
-        }));
         if is_shareable && !self.peer_names.is_empty() {
             self.start_peers();
         }
@@ -455,7 +446,6 @@ impl Job {
         let Some(open) = self.open.get_mut(&number) else { return };
         let Some(work) = open.work.take_if(|work| work.ledger().is_complete()) else { return };
         self.board.remove(number);
-        self.entries.retain(|waiting| waiting.file != number);
         let [lan, wan, cdn, local] = work.ledger().by_source();
         open.bytes = SourceBytes { local, lan, wan, cdn };
         let path = open.group.file().path.clone();
@@ -596,12 +586,18 @@ async fn without_present(cas: &Cas, hash: FileHash, plan: FilePlan, present: &Pr
     FilePlan { entries, ..plan }
 }
 
-/// Asks for entries of parts of a file.
-async fn plan_parts(cas: &Cas, hash: FileHash, parts: &[ByteRange]) -> Result<Vec<EntryPlan>, client::Error> {
-    let mut entries = Vec::new();
-    for part in parts {
-        let planned = plan_entries(cas.reconstruct_range(hash, *part).await?, *part);
-        entries.extend(planned.map_err(|source| client::Error::Format { what: format!("a part of {hash}"), source })?);
+fn entry_of(what: What) -> Option<usize> {
+    if let What::Entry(entry) = what { Some(entry as usize) } else { None }
+}
+
+async fn wait_until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due.into()).await,
+        None => std::future::pending().await,
     }
-    Ok(entries)
+}
+
+#[expect(clippy::disallowed_methods, reason = "a pull is a shell: this is the clock of its limit")]
+fn now() -> Instant {
+    Instant::now()
 }

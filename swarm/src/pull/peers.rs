@@ -3,7 +3,8 @@
 use tokio::task::JoinSet;
 
 use crate::event::PeerLost;
-use crate::peer::{Leech, PeerError, Undecided, leech};
+use crate::peer::{Leech, PeerError, leech};
+use crate::work::PeerSeat;
 
 /// Sessions with peers.
 #[derive(Debug, Default)]
@@ -15,9 +16,9 @@ pub(super) struct Peers {
 impl Peers {
     pub(super) fn start(&mut self, name: &str, context: Leech) {
         let name = name.to_owned();
-        let undecided = Undecided::new(&context.board);
+        let seat = PeerSeat::new(&context.board);
         self.sessions.spawn(async move {
-            let end = match leech(&name, context, undecided).await {
+            let end = match leech(&name, context, seat).await {
                 Ok(()) => PeerError::Closed,
                 Err(error) => error,
             };

@@ -21,6 +21,15 @@ pub(crate) struct EntrySpec {
     pub(crate) xorb_bytes: u64,
 }
 
+/// A block of a region whose chunk list is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BlockSpec {
+    /// Where it begins in the region, bytes.
+    pub(crate) start: u64,
+    pub(crate) bytes: u64,
+    pub(crate) missing_bytes: u64,
+}
+
 /// An entry of a file.
 pub(super) type EntryKey = (FileNumber, u32);
 
@@ -157,7 +166,7 @@ impl Claims {
 }
 
 impl Block {
-    fn new(start: u64, bytes: u64, missing_bytes: u64) -> Self {
+    fn new(BlockSpec { start, bytes, missing_bytes }: BlockSpec) -> Self {
         Self { start, bytes, missing_bytes, is_done: missing_bytes == 0, claims: Claims::default() }
     }
 }
@@ -244,21 +253,19 @@ impl Book {
         behind.chain(shelf.range((file, 0)..(file, from))).copied()
     }
 
-    /// A region's chunks are known now: so many bytes of each of its blocks are missing. Returns the requests of its
-    /// list, which are needless now.
-    pub(super) fn list(&mut self, number: FileNumber, region: u32, missing: &[(u64, u64)]) -> Vec<RequestNumber> {
+    /// A region's chunks are known now. Returns the requests of its list, which are needless now.
+    pub(super) fn list(&mut self, number: FileNumber, region: u32, specs: &[BlockSpec]) -> Vec<RequestNumber> {
         let Some(file) = self.files.get_mut(&number) else { return Vec::new() };
         let Some(entry) = file.regions.get(region as usize).map(|region| region.entry) else { return Vec::new() };
-        let (mut start, mut missing_bytes) = (0, 0);
-        let mut blocks = Vec::with_capacity(missing.len());
+        let mut missing_bytes = 0;
+        let mut blocks = Vec::with_capacity(specs.len());
         let open = &mut file.entries[entry as usize];
         open.open_lists.remove(&region);
         open.is_begun = true;
-        for (at, (bytes, missing)) in missing.iter().enumerate() {
-            blocks.push(Block::new(start, *bytes, *missing));
-            start += bytes;
-            missing_bytes += missing;
-            if *missing > 0 {
+        for (at, spec) in specs.iter().enumerate() {
+            blocks.push(Block::new(*spec));
+            missing_bytes += spec.missing_bytes;
+            if spec.missing_bytes > 0 {
                 open.open_blocks.insert((region, at as u32));
             }
         }
@@ -277,7 +284,7 @@ impl Book {
     }
 
     /// A region has another block, of what could not be copied.
-    pub(super) fn add_block(&mut self, number: FileNumber, region: u32, bytes: u64) {
+    pub(super) fn add_block(&mut self, number: FileNumber, region: u32, spec: BlockSpec) {
         let Some(file) = self.files.get_mut(&number) else { return };
         let Some(Region { entry, missing_bytes, state: RegionState::Listed { blocks }, .. }) =
             file.regions.get_mut(region as usize)
@@ -285,12 +292,12 @@ impl Book {
             return;
         };
         let entry = *entry;
-        *missing_bytes += bytes;
-        blocks.push(Block::new(0, bytes, bytes));
-        if bytes > 0 {
+        *missing_bytes += spec.missing_bytes;
+        blocks.push(Block::new(spec));
+        if spec.missing_bytes > 0 {
             file.entries[entry as usize].open_blocks.insert((region, blocks.len() as u32 - 1));
         }
-        self.change_missing(number, entry, 0, bytes);
+        self.change_missing(number, entry, 0, spec.missing_bytes);
         self.shelve((number, entry));
     }
 

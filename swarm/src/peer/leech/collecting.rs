@@ -2,42 +2,26 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Xorbs of peers of the ranged dialect that are held at once, at most: each may have 64 MiB.
 const XORBS_MAX: usize = 2;
 
 /// Permits to hold a xorb.
 #[derive(Debug)]
-pub(crate) struct Collecting {
-    xorbs: Arc<Semaphore>,
-    /// Told when there is a permit again.
-    changed: Arc<Notify>,
-}
+pub(crate) struct Collecting(Arc<Semaphore>);
 
 impl Collecting {
-    pub(crate) fn new(changed: Arc<Notify>) -> Self {
-        Self { xorbs: Arc::new(Semaphore::new(XORBS_MAX)), changed }
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(Semaphore::new(XORBS_MAX)))
     }
 
     /// `None` if as many are held as may be.
     pub(super) fn try_begin(&self) -> Option<Permit> {
-        let permit = self.xorbs.clone().try_acquire_owned().ok()?;
-        Some(Permit { permit: Some(permit), changed: self.changed.clone() })
+        self.0.clone().try_acquire_owned().ok().map(Permit)
     }
 }
 
 /// The right to hold one xorb.
 #[derive(Debug)]
-pub(super) struct Permit {
-    permit: Option<OwnedSemaphorePermit>,
-    changed: Arc<Notify>,
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        // Given back before others look.
-        drop(self.permit.take());
-        self.changed.notify_waiters();
-    }
-}
+pub(super) struct Permit(#[expect(dead_code, reason = "held, and given back when dropped")] OwnedSemaphorePermit);

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 
 use bep_xet::{Deadlines, Event, Exchange, Object, ProvenChunk, Range, RequestId, Status};
-use xet_cas::{CHUNK_BYTES_MAX, ChunkRange};
+use xet_cas::ChunkRange;
 
 use super::{Asking, BATCH_BYTES, FileNumber, LeechEvent, ReceivedRecord, WantedFile, unless_full};
-use crate::ledger::{BlockTask, Claim, Ledger, PeerNumber, Task};
+use crate::ledger::{BlockTask, Task};
 use crate::peer::PeerError;
+use crate::schedule::{Ability, Outcome, RequestNumber};
 
 /// Number of a block among those that the peer was asked for.
 type BlockNumber = u64;
@@ -29,6 +30,7 @@ pub(in crate::peer) struct ByHash {
 
 #[derive(Debug)]
 struct Block {
+    request: RequestNumber,
     file: FileNumber,
     task: BlockTask,
     /// Chunks that have not come.
@@ -38,6 +40,7 @@ struct Block {
 }
 
 impl Asking for ByHash {
+    const ABILITY: Ability = Ability::ByHash;
     /// What is late cannot be cancelled.
     const LATE_MAX: u32 = 1;
     const TOTAL_DEADLINES: u32 = 6;
@@ -45,7 +48,7 @@ impl Asking for ByHash {
     fn query(&mut self, files: Vec<WantedFile>, _: &mut Exchange, _: Deadlines, _: Instant) -> Result<bool, PeerError> {
         for WantedFile { number: file, .. } in files {
             self.files.insert(file);
-            self.events.push_back(LeechEvent::Decided { file, holds: false });
+            self.events.push_back(LeechEvent::Decided { file, holds: true });
         }
         Ok(true)
     }
@@ -54,33 +57,41 @@ impl Asking for ByHash {
         self.files.remove(&file);
     }
 
-    fn holds(&self, file: FileNumber) -> bool {
-        self.files.contains(&file)
-    }
-
-    fn has_room(&self, exchange: &Exchange) -> bool {
-        self.waiting.is_empty() && exchange.can_request(CHUNK_BYTES_MAX as u64)
-    }
-
-    fn claim(&self, ledger: &mut Ledger, peer: PeerNumber, claims_max: usize) -> Option<Task> {
-        ledger.claim_listed(peer, claims_max)
-    }
-
     fn request(
         &mut self,
         file: FileNumber,
+        request: RequestNumber,
         task: Task,
         exchange: &mut Exchange,
         deadlines: Deadlines,
         now: Instant,
     ) -> Result<bool, PeerError> {
         let Task::Block(task) = task else { return Ok(false) };
+        if !self.waiting.is_empty() {
+            return Ok(false);
+        }
         let (block, missing) = (self.next_block, task.chunks().len());
         self.next_block += 1;
         self.waiting.extend((0..missing).map(|index| (block, index)));
-        self.blocks.insert(block, Block { file, task, missing, batch: Vec::new(), batch_bytes: 0 });
+        self.blocks.insert(block, Block { request, file, task, missing, batch: Vec::new(), batch_bytes: 0 });
         self.go_on(exchange, deadlines, now)?;
         Ok(true)
+    }
+
+    fn cancel(&mut self, request: RequestNumber, exchange: &mut Exchange, now: Instant) {
+        let number = self.blocks.iter().find(|(_, block)| block.request == request).map(|(number, _)| *number);
+        let Some(number) = number else { return };
+        let of_block = self.requests.iter().filter(|(_, (block, _))| *block == number);
+        for id in of_block.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.requests.remove(&id);
+            exchange.cancel(id, now);
+        }
+        self.waiting.retain(|(waiting, _)| *waiting != number);
+        if let Some(Block { file, request, batch, .. }) = self.blocks.remove(&number)
+            && !batch.is_empty()
+        {
+            self.events.push_back(LeechEvent::Received { file, request, records: batch });
+        }
     }
 
     fn go_on(&mut self, exchange: &mut Exchange, deadlines: Deadlines, now: Instant) -> Result<(), PeerError> {
@@ -104,8 +115,10 @@ impl Asking for ByHash {
                 let block = self.requests.get(&id).and_then(|(number, _)| self.blocks.get(number));
                 let file = block.map(|block| block.file);
                 self.give_up(id);
-                if let Some(file) = file {
-                    self.files.remove(&file);
+                if let Some(file) = file
+                    && self.files.remove(&file)
+                {
+                    self.events.push_back(LeechEvent::Left { file });
                 }
             }
             _ => {}
@@ -115,12 +128,12 @@ impl Asking for ByHash {
 
     fn give_up(&mut self, id: RequestId) {
         let Some((number, _)) = self.requests.remove(&id) else { return };
-        let Some(Block { file, task, batch, .. }) = self.blocks.remove(&number) else { return };
+        let Some(Block { request, file, batch, .. }) = self.blocks.remove(&number) else { return };
         self.waiting.retain(|(waiting, _)| *waiting != number);
         if !batch.is_empty() {
-            self.events.push_back(LeechEvent::Received { file, records: batch });
+            self.events.push_back(LeechEvent::Received { file, request, records: batch });
         }
-        self.events.push_back(LeechEvent::Released { file, claim: Claim::Range(task.range) });
+        self.events.push_back(LeechEvent::Ended { request, outcome: Outcome::Failed });
     }
 
     fn poll_event(&mut self) -> Option<LeechEvent> {
@@ -140,11 +153,11 @@ impl ByHash {
         let is_complete = block.missing == 0;
         if is_complete || block.batch_bytes >= BATCH_BYTES {
             block.batch_bytes = 0;
-            let (file, records) = (block.file, std::mem::take(&mut block.batch));
-            self.events.push_back(LeechEvent::Received { file, records });
+            let (request, file, records) = (block.request, block.file, std::mem::take(&mut block.batch));
+            self.events.push_back(LeechEvent::Received { file, request, records });
         }
         if is_complete {
-            // It stays claimed: its last batch may not be written yet.
+            self.events.push_back(LeechEvent::Ended { request: block.request, outcome: Outcome::Done });
             self.blocks.remove(number);
         }
     }

@@ -14,11 +14,9 @@ use xet_cas::proof::{Node, ProofLevel, RunProof, Standing};
 use xet_cas::xorb::RecordHeader;
 
 use super::{Asking, BATCH_BYTES, FileNumber, LeechEvent, ReceivedRecord, WantedFile, unless_full};
-use crate::ledger::{BLOCK_BYTES, BlockTask, Claim, Ledger, PeerNumber, Task};
+use crate::ledger::{BlockTask, Task};
 use crate::peer::PeerError;
-
-/// Lists that are asked for at once. They are cheap to ask for and long to wait for behind data.
-const LISTS_MAX: usize = 4;
+use crate::schedule::{Ability, Outcome, RequestNumber};
 
 /// Asks for lists of files, and for what they list.
 #[derive(Debug, Default)]
@@ -37,12 +35,28 @@ struct File {
 
 #[derive(Debug)]
 enum Request {
-    Have { files: Vec<FileNumber> },
-    List { file: FileNumber, range: ByteRange, is_answered: bool, is_listed: bool },
-    Block { file: FileNumber, task: BlockTask, next: usize, batch: Vec<ReceivedRecord>, batch_bytes: usize },
+    Have {
+        files: Vec<FileNumber>,
+    },
+    List {
+        request: RequestNumber,
+        file: FileNumber,
+        range: ByteRange,
+        is_answered: bool,
+        is_listed: bool,
+    },
+    Block {
+        request: RequestNumber,
+        file: FileNumber,
+        task: BlockTask,
+        next: usize,
+        batch: Vec<ReceivedRecord>,
+        batch_bytes: usize,
+    },
 }
 
 impl Asking for Proving {
+    const ABILITY: Ability = Ability::Prove;
     /// One may be an accident of the network.
     const LATE_MAX: u32 = 2;
     const TOTAL_DEADLINES: u32 = 6;
@@ -66,22 +80,10 @@ impl Asking for Proving {
         self.files.remove(&file);
     }
 
-    fn holds(&self, file: FileNumber) -> bool {
-        self.files.get(&file).is_some_and(|file| file.holds == Some(true))
-    }
-
-    fn has_room(&self, exchange: &Exchange) -> bool {
-        let lists = self.requests.values().filter(|request| matches!(request, Request::List { .. })).count();
-        exchange.can_request(BLOCK_BYTES) && lists < LISTS_MAX
-    }
-
-    fn claim(&self, ledger: &mut Ledger, peer: PeerNumber, claims_max: usize) -> Option<Task> {
-        ledger.claim(peer, claims_max)
-    }
-
     fn request(
         &mut self,
         file: FileNumber,
+        request: RequestNumber,
         task: Task,
         exchange: &mut Exchange,
         deadlines: Deadlines,
@@ -89,23 +91,35 @@ impl Asking for Proving {
     ) -> Result<bool, PeerError> {
         let Some(File { wanted, .. }) = self.files.get(&file) else { return Ok(false) };
         let object = Object::file(wanted.hash);
-        let (asked, request) = match task {
+        let (asked, open) = match task {
             Task::List(range) => {
                 // A little more, where the range alone would not show at which level of the tree it is.
                 let settling = wanted.outline.settling(range);
                 let query = ManifestQuery::run(object, settling.start, settling.end);
                 let asked = exchange.request_manifest(query, deadlines, now);
-                (asked, Request::List { file, range, is_answered: false, is_listed: false })
+                (asked, Request::List { request, file, range, is_answered: false, is_listed: false })
             }
             Task::Block(task) => {
                 let asked = Range::file_bytes(object, task.range.start, task.range.end);
                 let asked = exchange.request_range(asked, deadlines, now);
-                (asked, Request::Block { file, task, next: 0, batch: Vec::new(), batch_bytes: 0 })
+                (asked, Request::Block { request, file, task, next: 0, batch: Vec::new(), batch_bytes: 0 })
             }
             Task::Xorb(_) => return Ok(false),
         };
         let id = unless_full(asked)?;
-        Ok(id.map(|id| self.requests.insert(id, request)).is_some())
+        Ok(id.map(|id| self.requests.insert(id, open)).is_some())
+    }
+
+    fn cancel(&mut self, request: RequestNumber, exchange: &mut Exchange, now: Instant) {
+        let is_it = |open: &Request| open.number() == Some(request);
+        let Some(id) = self.requests.iter().find(|(_, open)| is_it(open)).map(|(id, _)| *id) else { return };
+        // What has come of it, and is good, is not thrown away.
+        if let Some(Request::Block { request, file, batch, .. }) = self.requests.remove(&id)
+            && !batch.is_empty()
+        {
+            self.events.push_back(LeechEvent::Received { file, request, records: batch });
+        }
+        exchange.cancel(id, now);
     }
 
     fn handle_event(&mut self, event: Event, deadlines: Deadlines) -> Result<(), PeerError> {
@@ -176,7 +190,7 @@ impl Proving {
 
     /// Collects a chunk for the next batch.
     fn take_chunk(&mut self, id: RequestId, header: RecordHeader, record: Bytes) -> Result<(), PeerError> {
-        let Some(Request::Block { file, task, next, batch, batch_bytes }) = self.requests.get_mut(&id) else {
+        let Some(Request::Block { request, file, task, next, batch, batch_bytes }) = self.requests.get_mut(&id) else {
             return Ok(());
         };
         let Some((offset, leaf)) = task.chunks().get(*next).copied() else {
@@ -191,8 +205,8 @@ impl Proving {
         batch.push(ReceivedRecord { offset, leaf, record });
         if *batch_bytes >= BATCH_BYTES || *next == task.chunks().len() {
             *batch_bytes = 0;
-            let (file, records) = (*file, std::mem::take(batch));
-            self.events.push_back(LeechEvent::Received { file, records });
+            let (request, file, records) = (*request, *file, std::mem::take(batch));
+            self.events.push_back(LeechEvent::Received { file, request, records });
         }
         Ok(())
     }
@@ -200,27 +214,28 @@ impl Proving {
     fn end(&mut self, id: RequestId, status: Status, is_useful: bool) -> Result<(), PeerError> {
         let Some(request) = self.requests.remove(&id) else { return Ok(()) };
         match request {
-            Request::List { file, is_answered, is_listed, .. } => {
+            Request::List { request: number, file, is_answered, is_listed, .. } => {
                 if !is_useful || (!is_answered && status == Status::Done) {
                     self.leave(file);
                 }
-                // A list that came stays claimed: it may not be taken yet.
-                if !is_listed {
+                if is_listed {
+                    self.events.push_back(LeechEvent::Ended { request: number, outcome: Outcome::Done });
+                } else {
                     self.release(request);
                 }
             }
-            Request::Block { file, ref task, next, .. } => {
+            Request::Block { request: number, file, ref task, next, .. } => {
                 if !is_useful {
                     self.leave(file);
                 }
-                let is_short = next < task.chunks().len();
-                // A block that arrived whole stays claimed: its last batch may not be written yet.
-                if is_short {
+                if next == task.chunks().len() {
+                    self.events.push_back(LeechEvent::Ended { request: number, outcome: Outcome::Done });
+                } else {
                     self.release(request);
-                }
-                if is_short && status == Status::Done {
-                    // It claims to have everything and to have sent all of it.
-                    return Err(PeerError::Lied("it ends an answer before its last chunk".into()));
+                    if status == Status::Done {
+                        // It claims to have everything and to have sent all of it.
+                        return Err(PeerError::Lied("it ends an answer before its last chunk".into()));
+                    }
                 }
             }
             Request::Have { .. } => self.release(request),
@@ -239,14 +254,14 @@ impl Proving {
                     }
                 }
             }
-            Request::List { file, range, .. } => {
-                self.events.push_back(LeechEvent::Released { file, claim: Claim::Range(range) })
+            Request::List { request, .. } => {
+                self.events.push_back(LeechEvent::Ended { request, outcome: Outcome::Failed });
             }
-            Request::Block { file, task, batch, .. } => {
+            Request::Block { request, file, batch, .. } => {
                 if !batch.is_empty() {
-                    self.events.push_back(LeechEvent::Received { file, records: batch });
+                    self.events.push_back(LeechEvent::Received { file, request, records: batch });
                 }
-                self.events.push_back(LeechEvent::Released { file, claim: Claim::Range(task.range) });
+                self.events.push_back(LeechEvent::Ended { request, outcome: Outcome::Failed });
             }
         }
     }
@@ -256,6 +271,15 @@ impl Proving {
         if let Some(file) = self.files.get_mut(&number).filter(|file| file.holds == Some(true)) {
             file.holds = Some(false);
             self.events.push_back(LeechEvent::Left { file: number });
+        }
+    }
+}
+
+impl Request {
+    fn number(&self) -> Option<RequestNumber> {
+        match self {
+            Self::Have { .. } => None,
+            Self::List { request, .. } | Self::Block { request, .. } => Some(*request),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Asking a peer of the ranged dialect: whole xorbs, as nothing less proves itself.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -8,29 +8,29 @@ use bep_xet::{Deadlines, Event, Exchange, Object, Range, RequestId};
 use xet_cas::{Leaf, XorbHash};
 
 use super::{Asking, ChunkStarts, FileNumber, LeechEvent, WantedFile, unless_full};
-use crate::ledger::{Claim, Ledger, PeerNumber, Task};
+use crate::ledger::Task;
 use crate::peer::PeerError;
+use crate::schedule::{Ability, Outcome, RequestNumber};
 
-/// Asks for one xorb at a time, each once: the dialect has no question what there is.
+/// Asks for xorbs. Which of them the peer has the dialect cannot ask, so that it may have any.
 #[derive(Debug, Default)]
 pub(in crate::peer) struct Xorbs {
-    /// Files that the peer may bring something of.
-    files: BTreeSet<FileNumber>,
     requests: BTreeMap<RequestId, Request>,
-    /// Xorbs that the peer was asked for. No more than the plans of the pull name.
-    tried: HashSet<XorbHash>,
     events: VecDeque<LeechEvent>,
 }
 
 #[derive(Debug)]
 struct Request {
-    file: FileNumber,
+    request: RequestNumber,
     xorb: XorbHash,
     /// Of the list, if it was known before.
     starts: Option<ChunkStarts>,
+    /// Something of it came, and is being written.
+    is_proven: bool,
 }
 
 impl Asking for Xorbs {
+    const ABILITY: Ability = Ability::Xorbs;
     /// What is late cannot be cancelled, and nothing else comes before its end.
     const LATE_MAX: u32 = 1;
     /// Five minutes by default: 64 MiB at 220 KB/s.
@@ -38,31 +38,17 @@ impl Asking for Xorbs {
 
     fn query(&mut self, files: Vec<WantedFile>, _: &mut Exchange, _: Deadlines, _: Instant) -> Result<bool, PeerError> {
         for WantedFile { number: file, .. } in files {
-            self.files.insert(file);
             self.events.push_back(LeechEvent::Decided { file, holds: true });
         }
         Ok(true)
     }
 
-    fn forget(&mut self, file: FileNumber) {
-        self.files.remove(&file);
-    }
-
-    fn holds(&self, file: FileNumber) -> bool {
-        self.files.contains(&file)
-    }
-
-    fn has_room(&self, exchange: &Exchange) -> bool {
-        self.requests.is_empty() && exchange.can_request(exchange.window_bytes())
-    }
-
-    fn claim(&self, ledger: &mut Ledger, peer: PeerNumber, claims_max: usize) -> Option<Task> {
-        ledger.claim_xorb(peer, claims_max, |xorb| !self.tried.contains(xorb))
-    }
+    fn forget(&mut self, _: FileNumber) {}
 
     fn request(
         &mut self,
-        file: FileNumber,
+        _: FileNumber,
+        request: RequestNumber,
         task: Task,
         exchange: &mut Exchange,
         deadlines: Deadlines,
@@ -77,28 +63,31 @@ impl Asking for Xorbs {
             None => exchange.request_range(range, deadlines, now),
         };
         let Some(id) = unless_full(asked)? else { return Ok(false) };
-        self.tried.insert(task.xorb);
-        self.requests.insert(id, Request { file, xorb: task.xorb, starts });
+        self.requests.insert(id, Request { request, xorb: task.xorb, starts, is_proven: false });
         Ok(true)
     }
 
-    fn nothing_claimed(&mut self, file: FileNumber, ledger: &Ledger) {
-        let is_asked = self.requests.values().any(|request| request.file == file);
-        if !is_asked && !ledger.wants_xorb(|xorb| !self.tried.contains(xorb)) && self.files.remove(&file) {
-            self.events.push_back(LeechEvent::Left { file });
+    fn cancel(&mut self, request: RequestNumber, exchange: &mut Exchange, now: Instant) {
+        let id = self.requests.iter().find(|(_, open)| open.request == request).map(|(id, _)| *id);
+        if let Some(id) = id {
+            self.requests.remove(&id);
+            exchange.cancel(id, now);
         }
     }
 
     fn handle_event(&mut self, event: Event, _: Deadlines) -> Result<(), PeerError> {
         match event {
             Event::Proven { id, chunks, is_whole } => {
-                let Some(Request { xorb, starts: listed, .. }) = self.requests.get(&id) else { return Ok(()) };
+                let Some(Request { request, xorb, starts: listed, is_proven }) = self.requests.get_mut(&id) else {
+                    return Ok(());
+                };
                 let starts = match listed {
                     Some(starts) => starts.clone(),
                     None if is_whole => starts(chunks.iter().map(|chunk| chunk.leaf()).collect::<Vec<_>>().iter()),
                     None => return Ok(()),
                 };
-                self.events.push_back(LeechEvent::OfXorb { xorb: *xorb, starts, chunks });
+                *is_proven = true;
+                self.events.push_back(LeechEvent::OfXorb { request: *request, xorb: *xorb, starts, chunks });
             }
             Event::Ended { id, .. } => self.give_up(id),
             _ => {}
@@ -107,8 +96,9 @@ impl Asking for Xorbs {
     }
 
     fn give_up(&mut self, id: RequestId) {
-        if let Some(Request { file, xorb, .. }) = self.requests.remove(&id) {
-            self.events.push_back(LeechEvent::Released { file, claim: Claim::Xorb(xorb) });
+        if let Some(Request { request, is_proven, .. }) = self.requests.remove(&id) {
+            let outcome = if is_proven { Outcome::Done } else { Outcome::Failed };
+            self.events.push_back(LeechEvent::Ended { request, outcome });
         }
     }
 

@@ -9,8 +9,8 @@ use rand::{RngExt as _, SeedableRng as _};
 use xet_cas::XorbHash;
 
 use super::super::{
-    Ability, BLOCK_BYTES, Command, Config, EntrySpec, FileNumber, Finished, ORIGIN, Outcome, RequestNumber, Scheduler,
-    SourceMode, SourceNumber, What,
+    Ability, BLOCK_BYTES, BlockSpec, Command, Config, EntrySpec, FileNumber, Finished, ORIGIN, Outcome, RequestNumber,
+    Scheduler, SourceMode, SourceNumber, What,
 };
 use crate::token_bucket::TokenBucket;
 
@@ -100,8 +100,12 @@ impl Region {
         (bytes, chunks.filter(|at| !self.stored[*at]).map(|at| self.chunk_bytes(at)).sum())
     }
 
-    fn blocks(&self) -> Vec<(u64, u64)> {
-        (0..self.stored.len().div_ceil(CHUNKS_A_BLOCK)).map(|block| self.block(block)).collect()
+    fn blocks(&self) -> Vec<BlockSpec> {
+        let block = |at| {
+            let (bytes, missing_bytes) = self.block(at);
+            BlockSpec { start: at as u64 * BLOCK_BYTES, bytes, missing_bytes }
+        };
+        (0..self.stored.len().div_ceil(CHUNKS_A_BLOCK)).map(block).collect()
     }
 }
 
