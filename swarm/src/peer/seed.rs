@@ -56,22 +56,22 @@ pub(super) async fn seed(
             uploader.ask();
             is_in_turn = true;
         }
+        // Taken when it comes, also if nothing is wanted any more: others wait for it.
+        if is_in_turn && let Some(grant) = uploader.take_grant() {
+            is_in_turn = false;
+            if let Some(mut batch) = seeding.begin_reading() {
+                batch.accept = packing.schemes(batch.accept, link.bytes_per_second());
+                let (bytes_max, pace) = (uploader.batch_bytes(), packing.pace());
+                drop(jobs.spawn_blocking(move || read(&batch, bytes_max, grant, &pace)));
+            }
+        }
         tokio::select! {
             turn = link.turn(&mut seeding), if seeding.has_room() => turn?,
             Some(found) = jobs.join_next() => {
                 let found = found.map_err(|error: JoinError| PeerError::Ours(crate::Error::internal(error)))?;
                 seeding.handle_found(found, now())?;
             }
-            // Taken when it comes, also if nothing is wanted any more: others wait for it.
-            grant = uploader.granted(), if is_in_turn => {
-                is_in_turn = false;
-                if let Some(mut batch) = seeding.begin_reading() {
-                    batch.accept = packing.schemes(batch.accept, link.bytes_per_second());
-                    let bytes_max = uploader.batch_bytes();
-                    let pace = packing.pace();
-                    drop(jobs.spawn_blocking(move || read(&batch, bytes_max, grant, &pace)));
-                }
-            }
+            () = uploader.rung(), if is_in_turn => {}
         }
     }
 }

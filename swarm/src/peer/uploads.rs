@@ -88,19 +88,18 @@ impl Uploader {
         self.shared.change(|turns| turns.ask(self.member));
     }
 
-    /// Waits for the right to send a batch, which has to be asked for before.
+    /// The right to send a batch, which has to be asked for before: if it is this session's turn.
+    pub(super) fn take_grant(&self) -> Option<Grant> {
+        let is_granted = self.shared.desk().turns.take_grant(self.member);
+        is_granted.then(|| Grant { shared: self.shared.clone(), member: self.member, sent_bytes: 0 })
+    }
+
+    /// Waits until it may be this session's turn.
     ///
     /// # Cancel safety
-    /// A grant is not lost if the future is dropped.
-    pub(super) async fn granted(&self) -> Grant {
-        loop {
-            let rung = self.bell.notified();
-            if self.shared.desk().turns.take_grant(self.member) {
-                let (shared, member) = (self.shared.clone(), self.member);
-                return Grant { shared, member, sent_bytes: 0 };
-            }
-            rung.await;
-        }
+    /// Nothing is lost if the future is dropped.
+    pub(super) async fn rung(&self) {
+        self.bell.notified().await;
     }
 
     /// Bytes of records that a grant is for, at most.
