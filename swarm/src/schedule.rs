@@ -22,6 +22,7 @@ mod pace;
 mod picking;
 mod probation;
 mod source;
+mod source_mode;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -35,6 +36,7 @@ use self::concurrency::Concurrency;
 use self::probation::Probation;
 pub(crate) use self::source::Ability;
 use self::source::{Request, Source};
+pub use self::source_mode::SourceMode;
 use crate::token_bucket::TokenBucket;
 
 /// Bytes asked of a peer at once. Large enough that a request costs little beside its data, small enough
@@ -80,21 +82,6 @@ pub(crate) type RequestNumber = u64;
 
 /// The source that every pull has.
 pub(crate) const ORIGIN: SourceNumber = 0;
-
-/// Which sources are used, and in which order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum SourceMode {
-    /// Whoever is fastest, and the Hub less where peers make up for it.
-    #[default]
-    Auto,
-    /// The Hub for what no peer has, or when peers bring nothing for some seconds.
-    PeersFirst,
-    /// File data from peers alone.
-    PeersOnly,
-    /// Peers are not asked.
-    CdnOnly,
-}
 
 /// What a source can be asked for. Numbers are those of entries, regions and blocks in their file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use swarm::SourceMode;
 use xet_cas::{RepoId, RepoType};
 
 /// Hugging Face downloads from peers and the CDN, verified, in the usual cache.
@@ -92,6 +93,22 @@ pub(crate) struct PullArgs {
     /// A peer to fetch from as well; may be repeated
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) peer: Vec<String>,
+
+    /// Which sources file data comes from: auto, peers-first, peers-only or cdn-only
+    ///
+    /// auto asks whoever is fastest, and the Hub less where peers make up for it. peers-first asks the Hub for what no
+    /// peer has, and when peers bring nothing for some seconds. peers-only never asks it for file data that peers could
+    /// have; small files that are not in the CAS, which no peer can be asked for, come from the Hub all the same.
+    #[arg(long, value_name = "MODE", env = "ZEST_SOURCE", default_value_t)]
+    pub(crate) source: SourceMode,
+
+    /// The same as --source cdn-only
+    #[arg(long, conflicts_with = "source")]
+    pub(crate) no_p2p: bool,
+
+    /// Received from all sources together at most, bytes a second, like 5MB or 1GiB/s [default: no limit]
+    #[arg(long, value_name = "RATE", env = "ZEST_LIMIT_DOWN")]
+    pub(crate) limit_down: Option<String>,
 
     /// Only say what would be downloaded
     #[arg(long)]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use swarm::{Config, Destination, Event, Index, PullRequest};
+use swarm::{Config, Destination, Event, Index, PullRequest, SourceMode};
 use tokio::sync::mpsc;
 use xet_cas::client::{Hub, RetryObserver};
 
@@ -10,6 +10,7 @@ use super::interrupt;
 use crate::args::PullArgs;
 use crate::display::Output;
 use crate::failure::{Exit, Failure};
+use crate::rate::rate;
 use crate::settings::{Settings, seconds};
 
 /// Events that wait to be shown. More than a burst of small files brings; the pull waits if it is full.
@@ -47,6 +48,11 @@ pub(crate) async fn run(args: PullArgs, output: &Output) -> Result<(), Failure> 
     request.repo_type = args.repo_type;
     request.include = args.include;
     request.exclude = args.exclude;
+    let source_mode = if args.no_p2p { SourceMode::CdnOnly } else { args.source };
+    if source_mode == SourceMode::PeersOnly && args.peer.is_empty() {
+        let failure = Failure::usage("--source peers-only needs a peer to ask");
+        return Err(failure.hint("name one with --peer HOST:PORT, or leave --source away"));
+    }
     request.peers = args.peer;
     request.dry_run = args.dry_run;
 
@@ -61,6 +67,8 @@ pub(crate) async fn run(args: PullArgs, output: &Output) -> Result<(), Failure> 
     let mut config = Config::default();
     config.peer_deadline = seconds("--peer-timeout", args.peer_timeout)?;
     config.lock_deadline = seconds("--lock-timeout", args.lock_timeout)?;
+    config.source_mode = source_mode;
+    config.limit_down = args.limit_down.map(|limit| rate("--limit-down", &limit)).transpose()?;
     config.shared_blobs = settings.shared_blobs;
     config.symlinks = settings.symlinks;
     let pull = async {
