@@ -11,13 +11,13 @@ use super::{Asking, ChunkStarts, FileNumber, LeechEvent, WantedFile, unless_full
 use crate::ledger::{Claim, Ledger, PeerNumber, Task};
 use crate::peer::PeerError;
 
-/// Asks for one xorb at a time, each once: the dialect has no question what there is.
+/// Asks for one xorb at a time, each once unless a file comes later: the dialect has no question what there is.
 #[derive(Debug, Default)]
 pub(in crate::peer) struct Xorbs {
     /// Files that the peer may bring something of.
     files: BTreeSet<FileNumber>,
     requests: BTreeMap<RequestId, Request>,
-    /// Xorbs that the peer was asked for. No more than the plans of the pull name.
+    /// Xorbs that the peer was asked for since the newest file is there. No more than the plans of the pull name.
     tried: HashSet<XorbHash>,
     events: VecDeque<LeechEvent>,
 }
@@ -37,6 +37,8 @@ impl Asking for Xorbs {
     const TOTAL_DEADLINES: u32 = 30;
 
     fn query(&mut self, files: Vec<WantedFile>, _: &mut Exchange, _: Deadlines, _: Instant) -> Result<bool, PeerError> {
+        // A xorb that was brought before a file was there was not written into it.
+        self.tried.clear();
         for WantedFile { number: file, .. } in files {
             self.files.insert(file);
             self.events.push_back(LeechEvent::Decided { file, holds: true });
