@@ -126,10 +126,12 @@ pub(crate) async fn fetch_entry(stream: Stream, plan: EntryPlan, shared: Arc<Sha
     let plans = match plan.need(&present, PARTS_MAX) {
         Need::Nothing => return Ok(()),
         Need::Whole => vec![plan],
+        Need::Parts(_) if !file.gives_parts.load(Ordering::Relaxed) => vec![plan],
         Need::Parts(parts) => match plan_parts(&file.cas, file.hash, &parts).await {
             Ok(plans) => plans,
             Err(error) => {
                 tracing::info!(%error, "the CAS gives no smaller entries");
+                file.gives_parts.store(false, Ordering::Relaxed);
                 vec![plan]
             }
         },

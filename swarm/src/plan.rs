@@ -27,6 +27,8 @@ pub(crate) struct FilePlan {
     pub(crate) xorb_candidates: Vec<(XorbHash, ByteRange)>,
     /// What the file is made of, in its order.
     pub(crate) runs: Arc<[TermRun]>,
+    /// The CAS gives entries of parts of a file, as far as is known.
+    pub(crate) gives_parts: bool,
 }
 
 /// A term, or several that follow each other in their xorb too: a run of a xorb's chunks, and where it is in the file.
@@ -110,7 +112,7 @@ impl FilePlan {
             whole.map(|(_, range)| (plan.entry.xorb, range))
         });
         let xorb_candidates = candidates.collect();
-        Ok(Self { entries, outline, xorb_candidates, runs })
+        Ok(Self { entries, outline, xorb_candidates, runs, gives_parts: true })
     }
 
     /// The parts of the file that are described by terms, in file order: where chunks certainly begin and end.

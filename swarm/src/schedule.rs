@@ -425,7 +425,7 @@ impl Scheduler {
             Some(Ability::Xorbs) => {
                 let is_asked = |request| self.requests.get(request).is_some_and(|request| request.file == file);
                 source.requests.iter().any(is_asked)
-                    || (source.has(file) && wanted.entries.iter().any(|entry| source.wants_whole(entry)))
+                    || (source.has(file) && wanted.entries.iter().any(|entry| source.wants_whole(file, entry)))
             }
             None => true,
             Some(Ability::Prove) => source.decided(file).unwrap_or(true),
@@ -618,7 +618,7 @@ impl Scheduler {
         source.outstanding_bytes += bytes;
         source.requests.insert(request);
         if let What::Whole(entry) = what {
-            source.tried.extend(self.book.entry((file, entry)).map(|entry| entry.xorb));
+            source.tried.extend(self.book.entry((file, entry)).map(|entry| (file, entry.xorb)));
         }
         if open.is_hedge {
             self.hedged_bytes += bytes;

@@ -3,6 +3,7 @@
 mod board;
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use xet_cas::client::{self, Cas};
@@ -30,6 +31,8 @@ pub(crate) struct FileWork {
     pub(crate) xorb_candidates: Vec<(XorbHash, ByteRange)>,
     /// What the CAS says that it is made of.
     pub(crate) runs: Arc<[TermRun]>,
+    /// The CAS gives entries of parts of it, as far as is known.
+    pub(crate) gives_parts: AtomicBool,
     /// It was proved public, so peers may be asked for it.
     pub(crate) is_shareable: bool,
     ledger: Mutex<Ledger>,
@@ -64,6 +67,7 @@ impl FileWork {
             outline: plan.outline.clone(),
             xorb_candidates: plan.xorb_candidates.clone(),
             runs: plan.runs.clone(),
+            gives_parts: AtomicBool::new(plan.gives_parts),
             is_shareable: false,
             ledger: Mutex::new(Ledger::new(plan, bytes, present)),
             renewals: tokio::sync::Mutex::default(),

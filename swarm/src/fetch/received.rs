@@ -47,7 +47,7 @@ impl Received {
 
     /// Hands on the records that are complete, if there are any.
     pub(super) fn take_complete(&mut self) -> Option<Records> {
-        let incomplete = self.lengths.pop_back_if(|_| self.end > self.bytes);
+        let incomplete = if self.end > self.bytes { self.lengths.pop_back() } else { None };
         let bytes = self.end - incomplete.unwrap_or(0);
         let lengths = std::mem::replace(&mut self.lengths, incomplete.into_iter().collect());
         let pieces = take_front(&mut self.pieces, bytes);

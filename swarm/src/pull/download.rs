@@ -568,7 +568,7 @@ fn begin_locally(
 async fn without_present(cas: &Cas, hash: FileHash, plan: FilePlan, present: &Present) -> FilePlan {
     let needs = plan.needs(present);
     let mut entries = Vec::with_capacity(plan.entries.len());
-    let mut gives_parts = true;
+    let mut gives_parts = plan.gives_parts;
     for (entry, need) in plan.entries.into_iter().zip(needs) {
         match need {
             Need::Nothing => {}
@@ -583,7 +583,7 @@ async fn without_present(cas: &Cas, hash: FileHash, plan: FilePlan, present: &Pr
             Need::Whole | Need::Parts(_) => entries.push(entry),
         }
     }
-    FilePlan { entries, ..plan }
+    FilePlan { entries, gives_parts, ..plan }
 }
 
 fn entry_of(what: What) -> Option<usize> {

@@ -101,7 +101,7 @@ impl Scheduler {
         if ability == Ability::Xorbs {
             let entries = [Shelf::Untouched, Shelf::Begun, Shelf::Streamed].into_iter();
             let mut entries = entries.flat_map(|shelf| self.book.around(shelf, file, from));
-            let is_wanted = |key: &EntryKey| self.book.entry(*key).is_some_and(|entry| source.wants_whole(entry));
+            let is_wanted = |key: &EntryKey| self.book.entry(*key).is_some_and(|entry| source.wants_whole(file, entry));
             return entries.find(is_wanted).map(|(_, entry)| What::Whole(entry));
         }
         let is_list = |request: &RequestNumber| {

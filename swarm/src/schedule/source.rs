@@ -45,8 +45,8 @@ pub(super) struct Source {
     pub(super) is_full: bool,
     /// It was not asked for what others will bring sooner.
     pub(super) is_denied: bool,
-    /// Xorbs that it was asked for.
-    pub(super) tried: HashSet<XorbHash>,
+    /// Xorbs that it was asked for, for a file: another file of the same xorb may come to be wanted later.
+    pub(super) tried: HashSet<(FileNumber, XorbHash)>,
 }
 
 impl Source {
@@ -84,13 +84,14 @@ impl Source {
 
     pub(super) fn forget(&mut self, file: FileNumber) {
         self.files.remove(&file);
+        self.tried.retain(|(tried, _)| *tried != file);
     }
 
     /// Whether the xorb of an entry is worth asking it for.
-    pub(super) fn wants_whole(&self, entry: &Entry) -> bool {
+    pub(super) fn wants_whole(&self, file: FileNumber, entry: &Entry) -> bool {
         entry.missing_bytes > 0
             && entry.missing_bytes * XORB_BYTES_PER_MISSING_MAX >= entry.xorb_bytes
-            && !self.tried.contains(&entry.xorb)
+            && !self.tried.contains(&(file, entry.xorb))
     }
 
     /// It was late once more.

@@ -77,7 +77,9 @@ async fn given_a_ranged_peer_when_pulled_alone_then_all_file_data_comes_from_it(
         let summary = said.summary();
         assert!(summary["file_bytes"]["lan"].as_u64().unwrap() > 0, "{summary}");
         lab.assert_pulled();
-        assert_eq!(lab.xorbs().len() as u64, peer.asked().requests, "each xorb is asked for once");
+        // Once, or again for a file that was not planned yet when it came.
+        let (xorbs, files) = (lab.xorbs().len() as u64, lab.model_files().len() as u64);
+        assert!((xorbs..=xorbs * files).contains(&peer.asked().requests), "{} requests", peer.asked().requests);
     }
 }
 
