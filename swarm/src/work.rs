@@ -1,6 +1,8 @@
 //! Files that are being fetched, as every source sees them.
 
 mod board;
+#[cfg(test)]
+mod desk;
 
 use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
@@ -11,6 +13,8 @@ use xet_cas::proof::Outline;
 use xet_cas::{ByteRange, FileHash, Reconstruction, XorbHash};
 
 pub(crate) use self::board::{Board, PeerSeat};
+#[cfg(test)]
+pub(crate) use self::desk::Desk;
 use crate::Error;
 use crate::ledger::{Ledger, Recurrence, Reserved, Source};
 use crate::plan::{EntryPlan, FilePlan, TermRun};

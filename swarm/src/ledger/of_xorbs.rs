@@ -68,9 +68,11 @@ impl Ledger {
 mod tests {
     use xet_cas::{ByteRange, ChunkRange, FetchEntry, Leaf, Reconstruction, Term, XorbHash};
 
-    use super::super::{CLAIMS_MAX, Claim, Ledger, Source, Task};
+    use super::super::{Ledger, Source, Task};
     use crate::plan::FilePlan;
     use crate::present::Present;
+    use crate::schedule::{Ability, Outcome, What};
+    use crate::work::Desk;
 
     fn leaves(seed: u8) -> Vec<Leaf> {
         (0..20_u8).map(|index| Leaf::of(&[seed, index].repeat(500 + usize::from(index)))).collect()
@@ -94,39 +96,44 @@ mod tests {
         Ledger::new(&FilePlan::new(plan, total).unwrap(), total, &Present::default())
     }
 
-    fn xorb(seed: u8) -> XorbHash {
+    fn xorb_of(seed: u8) -> XorbHash {
         Leaf::xorb_hash(&leaves(seed))
     }
 
-    fn claimed(ledger: &mut Ledger, peer: usize, claims_max: usize) -> Option<XorbHash> {
-        match ledger.claim_xorb(peer, claims_max, |_| true)? {
-            Task::Xorb(task) => Some(task.xorb),
+    fn asked(desk: &mut Desk) -> Option<(u64, XorbHash)> {
+        match desk.next()? {
+            (request, Task::Xorb(task)) => Some((request, task.xorb)),
             other => panic!("{other:?}"),
         }
     }
 
     #[test]
-    fn given_xorbs_when_claimed_then_from_the_back_and_not_what_others_do_until_the_end() {
-        let mut ledger = ledger(&[(1, 0, 20), (2, 0, 20)]);
+    fn given_xorbs_when_a_peer_does_not_bring_them_then_each_is_asked_for_once_and_one_at_a_time() {
+        let mut desk = Desk::new(ledger(&[(1, 0, 20), (2, 0, 20)]), Ability::Xorbs);
 
-        assert_eq!(Some(xorb(2)), claimed(&mut ledger, 1, 1));
-        assert_eq!(Some(xorb(1)), claimed(&mut ledger, 2, 1));
-        assert_eq!(None, claimed(&mut ledger, 3, 1));
-        assert_eq!(Some(xorb(2)), claimed(&mut ledger, 3, CLAIMS_MAX));
-        // Peers of version 2 leave alone what is claimed, while there is anything else.
-        assert_eq!(None, ledger.claim(4, 1));
-        ledger.release(2, Claim::Xorb(xorb(1)));
-        assert!(matches!(ledger.claim(4, 1), Some(Task::List(_))));
-        assert_eq!(None, claimed(&mut ledger, 5, 1));
+        let (request, first) = asked(&mut desk).unwrap();
+        assert_eq!(None, asked(&mut desk));
+        desk.ended(request, Outcome::Failed);
+        let (request, second) = asked(&mut desk).unwrap();
+        assert!(desk.may_bring());
+        desk.ended(request, Outcome::Failed);
+
+        let mut both = [first, second];
+        both.sort_by_key(|xorb| *xorb == xorb_of(2));
+        assert_eq!([xorb_of(1), xorb_of(2)], both);
+        assert_eq!(None, asked(&mut desk));
+        assert!(!desk.may_bring());
     }
 
     #[test]
-    fn given_a_xorb_of_which_little_is_needed_when_claimed_then_it_is_not() {
-        let mut ledger = ledger(&[(1, 15, 20), (2, 10, 20)]);
+    fn given_a_xorb_of_which_little_is_needed_when_asked_then_it_is_not() {
+        let mut desk = Desk::new(ledger(&[(1, 15, 20), (2, 10, 20)]), Ability::Xorbs);
 
-        assert_eq!(Some(xorb(2)), claimed(&mut ledger, 1, 1));
-        assert_eq!(None, claimed(&mut ledger, 1, 1));
-        assert!(ledger.wants_xorb(|_| true) && !ledger.wants_xorb(|wanted| *wanted == xorb(1)));
+        let (request, xorb) = asked(&mut desk).unwrap();
+        assert_eq!(xorb_of(2), xorb);
+        desk.ended(request, Outcome::Failed);
+        assert_eq!(None, asked(&mut desk));
+        assert!(!desk.may_bring());
     }
 
     #[test]
@@ -141,7 +148,7 @@ mod tests {
             let list: Vec<_> = list.collect();
             ledger.take_list(ByteRange { start: 0, end: offset }, list).unwrap();
 
-            let Some(Task::Xorb(task)) = ledger.claim_xorb(1, 1, |_| true) else { panic!("not claimed") };
+            let Some(Task::Xorb(task)) = ledger.task(What::Whole(0)) else { panic!("nothing is missing") };
 
             assert_eq!(is_whole.then(|| leaves(1)), task.whole_list().map(|list| list.to_vec()));
         }
@@ -160,16 +167,16 @@ mod tests {
 
         let run = |start, end| ChunkRange { start, end };
         let last = u64::from(first + second);
-        assert_eq!([(run(0, 12), 0), (run(4, 20), last)], ledger.places_of(xorb(1), &starts)[..]);
-        assert_eq!([(run(0, 12), 0)], ledger.places_of(xorb(1), &starts[..13])[..]);
+        assert_eq!([(run(0, 12), 0), (run(4, 20), last)], ledger.places_of(xorb_of(1), &starts)[..]);
+        assert_eq!([(run(0, 12), 0)], ledger.places_of(xorb_of(1), &starts[..13])[..]);
         let shifted: Vec<u64> = starts.iter().enumerate().map(|(at, start)| start + u64::from(at > 4)).collect();
-        assert_eq!([] as [(ChunkRange, u64); 0], ledger.places_of(xorb(1), &shifted)[..]);
+        assert_eq!([] as [(ChunkRange, u64); 0], ledger.places_of(xorb_of(1), &shifted)[..]);
 
         // What is there already needs no place.
         for (start, leaf) in starts.iter().zip(&list).take(12) {
             assert_eq!(super::super::Reserved::Yours, ledger.reserve(*start, *leaf));
             ledger.written(*start, Source::Lan);
         }
-        assert_eq!([(run(4, 20), last)], ledger.places_of(xorb(1), &starts)[..]);
+        assert_eq!([(run(4, 20), last)], ledger.places_of(xorb_of(1), &starts)[..]);
     }
 }

@@ -15,8 +15,10 @@ use super::PeerError;
 use super::leeching::{Asking, LeechEvent, Leeching, Proving, WantedFile};
 use super::seeding::{Batch, Found, Job, List, NoList, Run, Seeding, Whole};
 use super::session::{OUR_UT_XET, Protocol, Session};
-use crate::ledger::{Claim, Ledger, Source, Task};
+use crate::ledger::{Ledger, Source, Task};
 use crate::plan::FilePlan;
+use crate::schedule::Outcome;
+use crate::work::Desk;
 
 const CHUNKS: u32 = 60;
 const CHUNK_BYTES: u32 = 50_000;
@@ -161,83 +163,87 @@ impl<A: Asking> Pair<A> {
         }
     }
 
-    fn ask(&mut self, ledger: &mut Ledger) -> usize {
+    /// Asks for as much as the scheduler wants.
+    fn ask(&mut self, desk: &mut Desk) -> usize {
         let mut asked = 0;
-        while self.leeching.holds(7)
-            && self.leeching.has_room()
-            && let Some(task) = self.leeching.claim(7, ledger, 1, 1)
-        {
-            assert!(self.leeching.request(7, task, self.now).unwrap());
+        while let Some((request, task)) = desk.next() {
+            if !self.leeching.request(7, request, task, self.now).unwrap() {
+                desk.ended(request, Outcome::NotAsked);
+                break;
+            }
             asked += 1;
         }
         asked
     }
 }
 
+fn desk<A: Asking>() -> Desk {
+    Desk::new(ledger(), A::ABILITY)
+}
+
 #[test]
 fn given_a_file_that_the_peer_has_when_asked_for_then_every_chunk_comes_once_and_is_proved_first() {
-    let (mut pair, mut ledger) = (Pair::new(), ledger());
+    let (mut pair, mut desk) = (Pair::new(), desk::<Proving>());
 
     pair.settle(true).unwrap();
-    while pair.ask(&mut ledger) > 0 {
+    while pair.ask(&mut desk) > 0 {
         pair.settle(true).unwrap();
         for event in std::mem::take(&mut pair.events) {
             match event {
-                LeechEvent::Listed { range, list, .. } => assert_eq!(Some(Vec::new()), ledger.take_list(range, list)),
+                LeechEvent::Listed { range, list, .. } => assert_eq!(Some(Vec::new()), desk.take_list(range, list)),
                 LeechEvent::Received { records, .. } => {
                     for received in records {
                         assert_eq!(received.leaf, Leaf::of(&received.record[RecordHeader::BYTES..]));
-                        assert_eq!(crate::ledger::Reserved::Yours, ledger.reserve(received.offset, received.leaf));
-                        ledger.written(received.offset, Source::Lan);
+                        assert!(!desk.ledger.is_written(received.offset), "it came twice");
+                        desk.write(received.offset, received.leaf, Source::Lan);
                     }
                 }
-                LeechEvent::Released { claim, .. } => ledger.release(1, claim),
+                LeechEvent::Ended { request, outcome } => desk.ended(request, outcome),
                 LeechEvent::Decided { .. } | LeechEvent::Left { .. } | LeechEvent::OfXorb { .. } => {}
             }
         }
     }
 
-    assert!(ledger.is_complete());
+    assert!(desk.ledger.is_complete());
     assert_eq!(u64::from(CHUNKS * CHUNK_BYTES), pair.seeding.take_sent_bytes());
 }
 
 #[test]
 fn given_a_file_that_changes_underneath_when_read_then_it_is_left_and_its_bytes_released() {
-    let (mut pair, mut ledger) = (Pair::new(), ledger());
+    let (mut pair, mut desk) = (Pair::new(), desk::<Proving>());
     pair.settle(true).unwrap();
-    pair.ask(&mut ledger);
+    pair.ask(&mut desk);
     pair.settle(true).unwrap();
     let Some(LeechEvent::Listed { range, list, .. }) =
         pair.events.drain(..).find(|event| matches!(event, LeechEvent::Listed { .. }))
     else {
         panic!("no list came")
     };
-    assert_eq!(Some(Vec::new()), ledger.take_list(range, list));
+    assert_eq!(Some(Vec::new()), desk.take_list(range, list));
 
-    assert!(pair.ask(&mut ledger) > 0);
+    assert!(pair.ask(&mut desk) > 0);
     pair.settle(false).unwrap();
 
     assert!(pair.events.contains(&LeechEvent::Left { file: 7 }));
-    assert!(pair.events.iter().any(|event| matches!(event, LeechEvent::Released { file: 7, .. })));
-    assert!(!pair.leeching.holds(7));
+    assert!(pair.events.iter().any(|event| matches!(event, LeechEvent::Ended { outcome: Outcome::Failed, .. })));
     assert_eq!(0, pair.seeding.take_sent_bytes());
 }
 
 #[test]
 fn given_a_silent_peer_when_time_passes_then_what_it_was_asked_is_released_and_the_second_pause_ends_it() {
-    let (mut pair, mut ledger) = (Pair::new(), ledger());
+    let (mut pair, mut desk) = (Pair::new(), desk::<Proving>());
     pair.settle(true).unwrap();
     pair.events.clear();
 
-    let Some(task) = ledger.claim(1, 1) else { panic!("nothing to claim") };
+    let Some((request, task)) = desk.next() else { panic!("nothing to ask for") };
     let Task::List(range) = task else { panic!("not a list: {task:?}") };
-    assert!(pair.leeching.request(7, task, pair.now).unwrap());
+    assert!(pair.leeching.request(7, request, task, pair.now).unwrap());
     pair.now += DEADLINE;
     pair.leeching.handle_timeout(pair.now).unwrap();
 
-    let claim = Claim::Range(range);
-    assert_eq!(Some(LeechEvent::Released { file: 7, claim }), pair.leeching.poll_event());
-    assert!(pair.leeching.request(7, Task::List(range), pair.now).unwrap());
+    let outcome = Outcome::Failed;
+    assert_eq!(Some(LeechEvent::Ended { request, outcome }), pair.leeching.poll_event());
+    assert!(pair.leeching.request(7, request + 1, Task::List(range), pair.now).unwrap());
     pair.now += DEADLINE;
     assert!(matches!(pair.leeching.handle_timeout(pair.now), Err(PeerError::TooSlow)));
 }
@@ -254,9 +260,9 @@ fn given_a_peer_that_does_not_say_what_it_has_when_time_passes_then_it_is_decide
 
 #[test]
 fn given_a_list_too_long_when_asked_for_then_the_peer_is_left_without_blame() {
-    let (mut pair, mut ledger) = (Pair::new(), ledger());
+    let (mut pair, mut desk) = (Pair::new(), desk::<Proving>());
     pair.settle(true).unwrap();
-    pair.ask(&mut ledger);
+    pair.ask(&mut desk);
 
     while let Some(message) = pair.leeching.poll_message(pair.now) {
         pair.seeding.handle_message(message, pair.now).unwrap();

@@ -6,7 +6,6 @@ use bep_xet::{ChunkNotFound, ChunkRequest, ChunkResponse, Config, Dialect, Limit
 use xet_cas::ChunkHash;
 
 use super::*;
-use crate::ledger::Reserved;
 use crate::peer::frames::Frame;
 use crate::peer::leeching::{ByHash, Xorbs};
 use crate::peer::session::STILL_MAX;
@@ -66,30 +65,30 @@ fn whole_file() -> ByteRange {
 }
 
 /// Writes what came, each chunk checked against what belongs there; panics if one comes twice.
-fn write(events: Vec<LeechEvent>, ledger: &mut Ledger) -> Vec<LeechEvent> {
+fn write(events: Vec<LeechEvent>, desk: &mut Desk) -> Vec<LeechEvent> {
     let mut others = Vec::new();
     let expected: BTreeMap<u64, Leaf> = listed().into_iter().collect();
-    let put = |ledger: &mut Ledger, offset: u64, record: &Bytes| {
+    let put = |desk: &mut Desk, offset: u64, record: &Bytes| {
         let leaf = Leaf::of(&record[RecordHeader::BYTES..]);
         assert_eq!(expected[&offset], leaf);
-        assert_eq!(Reserved::Yours, ledger.reserve(offset, leaf));
-        ledger.written(offset, Source::Lan);
+        assert!(!desk.ledger.is_written(offset), "it came twice");
+        desk.write(offset, leaf, Source::Lan);
     };
     for event in events {
         match event {
             LeechEvent::Received { records, .. } => {
-                records.iter().for_each(|received| put(ledger, received.offset, &received.record));
+                records.iter().for_each(|received| put(desk, received.offset, &received.record));
             }
-            LeechEvent::OfXorb { xorb, starts, chunks } => {
-                let places = ledger.places_of(xorb, &starts);
+            LeechEvent::OfXorb { xorb, starts, chunks, .. } => {
+                let places = desk.ledger.places_of(xorb, &starts);
                 for chunk in chunks {
                     assert_eq!([(ChunkRange { start: 0, end: CHUNKS }, 0)], places[..]);
-                    put(ledger, starts[chunk.index() as usize], chunk.record());
+                    put(desk, starts[chunk.index() as usize], chunk.record());
                 }
             }
-            LeechEvent::Released { claim, .. } => {
-                ledger.release(1, claim);
-                others.push(LeechEvent::Released { file: 7, claim });
+            LeechEvent::Ended { request, outcome } => {
+                desk.ended(request, outcome);
+                others.push(LeechEvent::Ended { request, outcome });
             }
             other => others.push(other),
         }
@@ -98,14 +97,14 @@ fn write(events: Vec<LeechEvent>, ledger: &mut Ledger) -> Vec<LeechEvent> {
 }
 
 /// A peer that is asked for the xorb of the file and whose answer is for the test to give.
-fn asked_for_xorb(is_listed: bool) -> (Pair<Xorbs>, Ledger) {
-    let (mut pair, mut ledger) = (Pair::<Xorbs>::with(ranged), ledger());
+fn asked_for_xorb(is_listed: bool) -> (Pair<Xorbs>, Desk) {
+    let (mut pair, mut desk) = (Pair::<Xorbs>::with(ranged), desk::<Xorbs>());
     if is_listed {
-        ledger.take_list(whole_file(), listed()).unwrap();
+        desk.take_list(whole_file(), listed()).unwrap();
     }
-    assert_eq!(1, pair.ask(&mut ledger));
+    assert_eq!(1, pair.ask(&mut desk));
     while pair.leeching.poll_message(pair.now).is_some() {}
-    (pair, ledger)
+    (pair, desk)
 }
 
 fn drained<A: Asking>(pair: &mut Pair<A>) -> Vec<LeechEvent> {
@@ -121,54 +120,54 @@ impl<A: Asking> Pair<A> {
 #[test]
 fn given_a_ranged_peer_when_asked_then_the_whole_xorb_comes_and_fills_the_file() {
     for is_listed in [false, true] {
-        let (mut pair, mut ledger) = (Pair::<Xorbs>::with(ranged), ledger());
+        let (mut pair, mut desk) = (Pair::<Xorbs>::with(ranged), desk::<Xorbs>());
         if is_listed {
-            ledger.take_list(whole_file(), listed()).unwrap();
+            desk.take_list(whole_file(), listed()).unwrap();
         }
 
-        assert_eq!(1, pair.ask(&mut ledger));
+        assert_eq!(1, pair.ask(&mut desk));
         pair.settle(true).unwrap();
         let more = drained(&mut pair);
         pair.events.extend(more);
-        let rest = write(std::mem::take(&mut pair.events), &mut ledger);
+        let rest = write(std::mem::take(&mut pair.events), &mut desk);
 
-        assert!(ledger.is_complete(), "with list: {is_listed}");
-        let claim = Claim::Xorb(tree().xorb_hash());
-        assert!(rest.contains(&LeechEvent::Released { file: 7, claim }), "{rest:?}");
+        assert!(desk.ledger.is_complete(), "with list: {is_listed}");
+        let is_done = |event: &LeechEvent| matches!(event, LeechEvent::Ended { outcome: Outcome::Done, .. });
+        assert!(rest.iter().any(is_done), "{rest:?}");
         assert_eq!(records().len() as u64, pair.seeding.take_sent_bytes());
     }
 }
 
 #[test]
 fn given_a_base_peer_when_a_list_is_proved_then_its_chunks_come_by_their_hash_and_not_before() {
-    let (mut pair, mut ledger) = (Pair::<ByHash>::with(base), ledger());
-    assert_eq!(0, pair.ask(&mut ledger));
-    ledger.take_list(whole_file(), listed()).unwrap();
+    let (mut pair, mut desk) = (Pair::<ByHash>::with(base), desk::<ByHash>());
+    assert_eq!(0, pair.ask(&mut desk));
+    desk.take_list(whole_file(), listed()).unwrap();
 
-    while pair.ask(&mut ledger) > 0 {
+    while pair.ask(&mut desk) > 0 {
         pair.settle(true).unwrap();
+        let more = drained(&mut pair);
+        pair.events.extend(more);
+        write(std::mem::take(&mut pair.events), &mut desk);
     }
-    let more = drained(&mut pair);
-    pair.events.extend(more);
-    write(std::mem::take(&mut pair.events), &mut ledger);
 
-    assert!(ledger.is_complete());
+    assert!(desk.ledger.is_complete());
     assert_eq!(whole_file().end, pair.seeding.take_sent_bytes());
 }
 
 #[test]
 fn given_a_base_peer_that_has_not_the_chunk_when_asked_then_it_is_left_and_the_block_released() {
-    let (mut pair, mut ledger) = (Pair::<ByHash>::with(base), ledger());
-    ledger.take_list(whole_file(), listed()).unwrap();
-    assert!(pair.ask(&mut ledger) > 0);
+    let (mut pair, mut desk) = (Pair::<ByHash>::with(base), desk::<ByHash>());
+    desk.take_list(whole_file(), listed()).unwrap();
+    assert!(pair.ask(&mut desk) > 0);
     while pair.leeching.poll_message(pair.now).is_some() {}
     drained(&mut pair);
 
     pair.take(frames(&Message::ChunkNotFound(ChunkNotFound { id: 1, hash: None }))).unwrap();
 
-    assert!(!pair.leeching.holds(7));
     let events = drained(&mut pair);
-    assert!(matches!(events[..], [LeechEvent::Released { file: 7, claim: Claim::Range(_) }]), "{events:?}");
+    let expected = [LeechEvent::Ended { request: 0, outcome: Outcome::Failed }, LeechEvent::Left { file: 7 }];
+    assert_eq!(expected, events[..]);
 }
 
 #[test]
@@ -187,22 +186,22 @@ fn given_a_long_frame_when_no_request_justifies_it_then_it_is_refused_as_it_begi
 
 #[test]
 fn given_a_lie_in_the_data_when_nothing_is_known_of_the_xorb_then_nothing_of_it_counts_and_it_is_not_asked_again() {
-    let (mut pair, mut ledger) = asked_for_xorb(false);
+    let (mut pair, mut desk) = asked_for_xorb(false);
     let mut data = BytesMut::from(&records()[..]);
     data[70_000] ^= 1;
 
     pair.take(response(data.len(), data.freeze())).unwrap();
 
-    let rest = write(drained(&mut pair), &mut ledger);
-    assert_eq!(whole_file().length(), ledger.missing_bytes());
-    assert!(rest.iter().any(|event| matches!(event, LeechEvent::Released { .. })), "{rest:?}");
-    assert_eq!(0, pair.ask(&mut ledger));
-    assert!(drained(&mut pair).contains(&LeechEvent::Left { file: 7 }));
+    let rest = write(drained(&mut pair), &mut desk);
+    assert_eq!(whole_file().length(), desk.ledger.missing_bytes());
+    assert!(rest.contains(&LeechEvent::Ended { request: 0, outcome: Outcome::Failed }), "{rest:?}");
+    assert_eq!(0, pair.ask(&mut desk));
+    assert!(!desk.may_bring());
 }
 
 #[test]
 fn given_a_lie_in_the_data_when_the_list_is_known_then_it_is_proved_and_what_came_before_counts() {
-    let (mut pair, mut ledger) = asked_for_xorb(true);
+    let (mut pair, mut desk) = asked_for_xorb(true);
     let mut data = BytesMut::from(&records()[..]);
     data[170_000] ^= 1;
     let data = data.freeze();
@@ -211,19 +210,19 @@ fn given_a_lie_in_the_data_when_the_list_is_known_then_it_is_proved_and_what_cam
     let error = pair.take(vec![Frame::Piece(data.slice(110_000..))]).unwrap_err();
 
     assert!(error.is_peer_fault(), "{error}");
-    write(drained(&mut pair), &mut ledger);
-    assert_eq!(whole_file().length() - u64::from(2 * CHUNK_BYTES), ledger.missing_bytes());
+    write(drained(&mut pair), &mut desk);
+    assert_eq!(whole_file().length() - u64::from(2 * CHUNK_BYTES), desk.ledger.missing_bytes());
 }
 
 #[test]
 fn given_part_of_a_xorb_when_it_comes_then_nobody_is_to_blame() {
-    let (mut pair, mut ledger) = asked_for_xorb(false);
+    let (mut pair, mut desk) = asked_for_xorb(false);
     let half = records().slice(..CHUNKS as usize / 2 * (CHUNK_BYTES as usize + RecordHeader::BYTES));
 
     pair.take(response(half.len(), half)).unwrap();
 
-    write(drained(&mut pair), &mut ledger);
-    assert_eq!(whole_file().length(), ledger.missing_bytes());
+    write(drained(&mut pair), &mut desk);
+    assert_eq!(whole_file().length(), desk.ledger.missing_bytes());
 }
 
 #[test]
@@ -236,8 +235,7 @@ fn given_silence_in_the_middle_when_time_passes_then_the_peer_is_left_without_bl
     let error = pair.leeching.handle_timeout(pair.now).unwrap_err();
 
     assert!(matches!(error, PeerError::TooSlow), "{error}");
-    let released = |event: &LeechEvent| matches!(event, LeechEvent::Released { claim: Claim::Xorb(_), .. });
-    assert!(drained(&mut pair).iter().any(released));
+    assert!(drained(&mut pair).contains(&LeechEvent::Ended { request: 0, outcome: Outcome::Failed }));
 }
 
 #[test]
@@ -366,12 +364,12 @@ fn given_what_is_not_there_when_asked_for_then_not_found_names_nothing_but_what_
 fn given_a_response_in_pieces_of_any_size_when_it_comes_then_the_same_is_proven() {
     let data = records();
     for at_once in [1_013, 65_536, data.len()] {
-        let (mut pair, mut ledger) = asked_for_xorb(false);
+        let (mut pair, mut desk) = asked_for_xorb(false);
         pair.take(response(data.len(), Bytes::new())).unwrap();
         for piece in data.chunks(at_once) {
             pair.take(vec![Frame::Piece(Bytes::copy_from_slice(piece))]).unwrap();
         }
-        write(drained(&mut pair), &mut ledger);
-        assert!(ledger.is_complete(), "{at_once} at once");
+        write(drained(&mut pair), &mut desk);
+        assert!(desk.ledger.is_complete(), "{at_once} at once");
     }
 }

@@ -17,11 +17,11 @@ use crate::token_bucket::TokenBucket;
 pub(super) const CHUNK_BYTES: u64 = 512 * 1024;
 const CHUNKS_A_BLOCK: usize = (BLOCK_BYTES / CHUNK_BYTES) as usize;
 /// How far the clock goes at once; later in a run, when slow sources are waited for, so much more.
-const STEP: Duration = Duration::from_millis(10);
+const STEP_MILLIS: u64 = 10;
 const LATER_STEPS: [(u64, u32); 3] = [(600, 50), (60, 5), (0, 1)];
-const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
+const REQUEST_DEADLINE_SECONDS: u64 = 10;
 /// A run that takes longer than this, in its own time, hangs.
-const HANGS_AFTER: Duration = Duration::from_secs(4_000);
+const HANGS_AFTER_SECONDS: u64 = 4_000;
 /// What a source may bring at once when it brought nothing for a while.
 const BURST: f64 = 30.0;
 /// More commands for one source at one moment do not come to an end.
@@ -147,7 +147,8 @@ impl Model {
         #[expect(clippy::disallowed_methods, reason = "an origin for fake time")]
         let now = Instant::now();
         let limit = limit.map(|rate| TokenBucket::new(rate, rate.get(), now));
-        let config = Config { mode, streams: 8, request_deadline: REQUEST_DEADLINE, limit, seed };
+        let config =
+            Config { mode, streams: 8, request_deadline: Duration::from_secs(REQUEST_DEADLINE_SECONDS), limit, seed };
         let origin = Connected {
             peer: Peer { latency: Duration::from_millis(30), ..Peer::of(0.0) },
             credit: 0.0,
@@ -158,7 +159,7 @@ impl Model {
             scheduler: Scheduler::new(config, now),
             start: now,
             now,
-            step: STEP,
+            step: Duration::from_millis(STEP_MILLIS),
             random: SmallRng::seed_from_u64(seed),
             files: BTreeMap::new(),
             origin_rate: 0.0,
@@ -259,7 +260,7 @@ impl Model {
     /// Until everything is stored or given up.
     pub(super) fn run(&mut self) {
         while self.count > 0 {
-            assert!(self.elapsed() < HANGS_AFTER, "it hangs: {:?}", self.scheduler);
+            assert!(self.elapsed().as_secs() < HANGS_AFTER_SECONDS, "it hangs: {:?}", self.scheduler);
             let due = self.scheduler.poll_timeout();
             assert!(due.is_some(), "nothing will happen by itself: {:?}", self.scheduler);
             self.step = self.next_step();
@@ -281,7 +282,7 @@ impl Model {
 
     fn next_step(&self) -> Duration {
         let later = LATER_STEPS.iter().find(|(after, _)| self.elapsed().as_secs() >= *after);
-        STEP * later.map_or(1, |(_, times)| *times)
+        Duration::from_millis(STEP_MILLIS) * later.map_or(1, |(_, times)| *times)
     }
 
     fn poll(&mut self) {
