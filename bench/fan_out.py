@@ -55,7 +55,7 @@ def at_once(options, origin, hosts, whole, source):
     with ExitStack() as running:
         for host, home in zip(hosts, homes):
             home.mkdir()
-            serve = Seeder(options.zest, home, host.listen(PORT), within=host.within)
+            serve = Seeder(options.zest, home, listen=host.listen(PORT), within=host.within)
             running.enter_context(serve)
 
         pulls = []

@@ -29,7 +29,7 @@ def main():
             host = network.host(f"peer-{number + 1}")
             home = seed(options, origin, host.name)
             peers.append(running.enter_context(
-                Seeder(options.zest, home, host.listen(), within=host.within)
+                Seeder(options.zest, home, listen=host.listen(), within=host.within)
             ))
             host.limit(up=LINK_MBIT)
         origin_host.limit(up=LINK_MBIT)

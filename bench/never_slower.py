@@ -34,7 +34,7 @@ def main():
         slow_host = network.host("slow")
         home = seed(options, origin, "seed")
         slow = running.enter_context(
-            Seeder(options.zest, home, slow_host.listen(), within=slow_host.within)
+            Seeder(options.zest, home, listen=slow_host.listen(), within=slow_host.within)
         )
         faulty = {fault: network.host(fault) for fault in ["silent", "silent-mid-chunk"]}
         faulty["lies"] = network.host("lies", more_addresses=LIARS - 1)

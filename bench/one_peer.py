@@ -46,7 +46,7 @@ def on_links(options):
         origin = running.enter_context(origin_on(origin_host, options))
         publish(options, repo, origin)
         home = seed(options, origin, "seed")
-        peer = Seeder(options.zest, home, peer_host.listen(), within=peer_host.within)
+        peer = Seeder(options.zest, home, listen=peer_host.listen(), within=peer_host.within)
         running.enter_context(peer)
         origin_host.limit(up=ORIGIN_MBIT)
         peer_host.limit(up=PEER_MBIT)
