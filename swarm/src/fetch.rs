@@ -20,7 +20,7 @@ use xet_cas::{ByteRange, Error as FormatError, FileHash, xorb};
 
 use self::received::{Received, Records};
 use crate::ledger::Source;
-use crate::plan::{Cursor, EntryPlan, Need, PARTS_MAX, plan_entries};
+use crate::plan::{Cursor, EntryPlan, Need, plan_entries};
 use crate::pull::tell;
 use crate::schedule::RequestNumber;
 use crate::store::{EtagHasher, Partial, Remains, TakenUp};
@@ -117,13 +117,15 @@ fn longest_pause(made: u32) -> Duration {
 pub(crate) struct Stream {
     pub(crate) request: RequestNumber,
     pub(crate) file: Arc<FileWork>,
+    /// Number of the entry in the file's plan.
+    pub(crate) entry: u32,
 }
 
 /// Fetches what is missing of an entry into a partial file, again where that may help.
 pub(crate) async fn fetch_entry(stream: Stream, plan: EntryPlan, shared: Arc<Shared>) -> Result<(), Error> {
     let file = &stream.file;
-    let present = file.ledger().present_in(plan.file_ranges().map(|(_, range)| range));
-    let plans = match plan.need(&present, PARTS_MAX) {
+    let need = file.ledger().need(stream.entry);
+    let plans = match need {
         Need::Nothing => return Ok(()),
         Need::Whole => vec![plan],
         Need::Parts(_) if !file.gives_parts.load(Ordering::Relaxed) => vec![plan],
@@ -157,7 +159,7 @@ pub(crate) async fn plan_parts(
 }
 
 async fn fetch_from_origin(stream: Stream, plan: EntryPlan, shared: Arc<Shared>) -> Result<(), Error> {
-    let Stream { request, file } = stream;
+    let Stream { request, file, .. } = stream;
     let mut fetch = EntryFetch { progress: Some(Progress::new(&plan)), plan, request, file, shared };
     let (mut attempts, mut renewals, mut generation) = (0, 0, 0);
     loop {

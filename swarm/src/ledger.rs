@@ -15,7 +15,7 @@ use xet_cas::{ByteRange, ChunkRange, Leaf, XorbHash};
 
 pub(crate) use self::of_xorbs::XorbTask;
 
-use crate::plan::FilePlan;
+use crate::plan::{FilePlan, Need, PARTS_MAX};
 use crate::present::Present;
 use crate::schedule::{BLOCK_BYTES, BlockSpec, EntrySpec, Finished, What};
 
@@ -259,14 +259,16 @@ impl Ledger {
         Some(BlockTask { range, leaves: leaves.clone(), first, end: last + 1 })
     }
 
-    /// What is there of these ranges of the file.
-    pub(crate) fn present_in(&self, ranges: impl Iterator<Item = ByteRange>) -> Present {
+    /// What of an entry is to be fetched. What belongs elsewhere too is fetched once.
+    pub(crate) fn need(&self, entry: u32) -> Need {
+        let regions = self.entries.get(entry as usize).cloned().unwrap_or_default();
+        let ranges: Vec<_> = self.regions[regions].iter().map(|region| region.range).collect();
         let mut present = Present::default();
-        for range in ranges {
+        for range in &ranges {
             let there = self.leaves.range(range.start..range.end).filter(|(_, written)| written.is_done());
             there.for_each(|(offset, written)| present.insert(*offset, written.leaf));
         }
-        present
+        Need::of(&ranges, &present, PARTS_MAX)
     }
 
     pub(crate) fn is_complete(&self) -> bool {

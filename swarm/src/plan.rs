@@ -97,6 +97,22 @@ pub(crate) enum Need {
     Parts(Vec<ByteRange>),
 }
 
+impl Need {
+    /// What has to be fetched of these ranges of the file when some of it is there, in `parts_max` parts at most.
+    pub(crate) fn of(ranges: &[ByteRange], present: &Present, parts_max: usize) -> Self {
+        let parts: Vec<_> = ranges.iter().flat_map(|range| join_close(present.missing_in(*range))).collect();
+        if parts.is_empty() {
+            return Self::Nothing;
+        }
+        let asked: u64 = parts.iter().map(ByteRange::length).sum();
+        let bytes: u64 = ranges.iter().map(ByteRange::length).sum();
+        if bytes - asked.min(bytes) < SAVED_BYTES_MIN || parts.len() > parts_max {
+            return Self::Whole;
+        }
+        Self::Parts(parts)
+    }
+}
+
 impl FilePlan {
     /// Plans a whole file of `file_bytes`.
     ///
@@ -132,7 +148,8 @@ impl FilePlan {
     pub(crate) fn needs(&self, present: &Present) -> Vec<Need> {
         let mut parts_left = PARTS_MAX;
         let mut need = |plan: &EntryPlan| {
-            let need = plan.need(present, parts_left);
+            let ranges: Vec<_> = plan.file_ranges().map(|(_, range)| range).collect();
+            let need = Need::of(&ranges, present, parts_left);
             if let Need::Parts(parts) = &need {
                 parts_left -= parts.len();
             }
@@ -176,21 +193,6 @@ fn join_close(ranges: Vec<ByteRange>) -> Vec<ByteRange> {
 }
 
 impl EntryPlan {
-    /// What has to be fetched of it when some of the file is there, in `parts_max` parts at most.
-    pub(crate) fn need(&self, present: &Present, parts_max: usize) -> Need {
-        let ranges = || self.file_ranges().map(|(_, range)| range);
-        let parts: Vec<_> = ranges().flat_map(|range| join_close(present.missing_in(range))).collect();
-        if parts.is_empty() {
-            return Need::Nothing;
-        }
-        let asked: u64 = parts.iter().map(ByteRange::length).sum();
-        let bytes: u64 = ranges().map(|range| range.length()).sum();
-        if bytes - asked.min(bytes) < SAVED_BYTES_MIN || parts.len() > parts_max {
-            return Need::Whole;
-        }
-        Need::Parts(parts)
-    }
-
     /// For messages.
     pub(crate) fn what(&self) -> String {
         let entry = &self.entry;

@@ -58,6 +58,8 @@ const REST_MAX: Duration = Duration::from_secs(60);
 /// to the CAS, which is worth less where much has come twice already.
 const SKIPPED_BYTES: u64 = 4 * 1024 * 1024;
 const SKIPPED_BYTES_MIN: u64 = 1024 * 1024;
+/// Times that a stream of one entry is begun anew for that. There are CASes that give no parts.
+const SKIPS_MAX: u32 = 4;
 /// Streams see to themselves; this is for one that nobody sees to any more.
 const STREAM_STILL_MAX: Duration = Duration::from_secs(120);
 /// How often sources are looked at that were not asked for a reason that time changes, and files that nobody brings.
@@ -341,11 +343,16 @@ impl Scheduler {
         let Some(position) = self.book.position(file, region, offset) else { return };
         open.position = open.position.max(position);
         let skip = if self.may_come_twice(SKIPPED_BYTES) { SKIPPED_BYTES } else { SKIPPED_BYTES_MIN };
-        if self.book.is_stored_behind(file, region, offset, skip) {
+        let entry_key = (file, entry);
+        let may_skip = self.book.entry(entry_key).is_some_and(|entry| entry.skips < SKIPS_MAX);
+        if may_skip && self.book.is_stored_behind(file, region, offset, skip) {
+            if let Some(entry) = self.book.entry_mut(entry_key) {
+                entry.skips += 1;
+            }
             self.cancel(request, now);
             self.woken.insert(ORIGIN);
         } else {
-            self.meet((file, entry), now);
+            self.meet(entry_key, now);
         }
     }
 
@@ -550,7 +557,9 @@ impl Scheduler {
     /// it ends if they will be there first. Else it goes on, and what it comes to they need not bring.
     fn meet(&mut self, key: EntryKey, now: Instant) {
         let Some(stream) = self.book.entry(key).and_then(|entry| entry.stream) else { return };
-        let Some(position) = self.requests.get(&stream).map(|request| request.position) else { return };
+        // One that was begun because it would be there first goes on until it is.
+        let met = self.requests.get(&stream).filter(|request| !request.is_hedge);
+        let Some(position) = met.map(|request| request.position) else { return };
         let claims = self.book.claims_behind(key, position);
         if claims.is_empty() {
             return;

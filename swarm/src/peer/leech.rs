@@ -78,7 +78,7 @@ struct Driver<A> {
     context: Leech,
     /// Files on the board, by number.
     files: BTreeMap<FileNumber, Arc<FileWork>>,
-    batches: JoinSet<Result<usize, PeerError>>,
+    batches: JoinSet<Result<(), PeerError>>,
     /// The right to hold the xorb that was asked for until it has proved itself.
     collecting: Option<Arc<Permit>>,
     seat: PeerSeat,
@@ -106,7 +106,7 @@ impl<A: Asking> Driver<A> {
                     self.look_at_board()?;
                     self.ask()?;
                 }
-                Some(done) = self.batches.join_next() => self.finish_batch(done).await?,
+                Some(done) = self.batches.join_next() => self.finish_batch(done)?,
                 turn = self.link.turn(&mut self.leeching), if is_free => turn?,
             }
         }
@@ -256,20 +256,15 @@ impl<A: Asking> Driver<A> {
                 drop(permit);
                 board.tell_finished(&work);
                 shared.written_bytes.fetch_add(result?, Ordering::Relaxed);
-                Ok(work.number)
+                Ok(())
             });
             written.await.map_err(|error| ours(crate::Error::internal(error)))?
         });
     }
 
-    async fn finish_batch(&mut self, done: Result<Result<usize, PeerError>, JoinError>) -> Result<(), PeerError> {
-        let number = done.map_err(|error| PeerError::Ours(crate::Error::internal(error)))??;
+    fn finish_batch(&mut self, done: Result<Result<(), PeerError>, JoinError>) -> Result<(), PeerError> {
+        done.map_err(|error| PeerError::Ours(crate::Error::internal(error)))??;
         self.leeching.received_well();
-        if self.files.get(&number).is_some_and(|work| work.ledger().is_complete())
-            && self.context.board.progress.send(number).await.is_err()
-        {
-            return Err(PeerError::Closed);
-        }
         Ok(())
     }
 }

@@ -53,7 +53,7 @@ const RECORD_TICKS: u32 = 10;
 const RECORD_AT_ONCE_BYTES: u64 = 64 * 1024 * 1024;
 /// What passes at once under a limit, at least: the small files of a repository are not held up by it.
 const LIMIT_BURST_BYTES_MIN: u64 = 256 * 1024;
-/// Notes of sources that a file may be complete, waiting to be read; sources wait if there are more.
+/// Notes that a file may be complete, waiting to be read; what is beyond is noticed at the next tick.
 const NOTES_WAITING_MAX: usize = 64;
 
 /// What a finished job brought, by source.
@@ -369,7 +369,7 @@ impl Job {
             self.board.schedule(|scheduler, now| scheduler.ended(request, Outcome::Failed, now));
             return;
         };
-        let fetch = fetch_entry(Stream { request, file }, plan, self.shared.clone());
+        let fetch = fetch_entry(Stream { request, file, entry }, plan, self.shared.clone());
         let stream = self.tasks.spawn(async move { (number, Step::Entry(request, entry, fetch.await)) });
         self.streams.insert(request, stream);
     }

@@ -82,6 +82,8 @@ pub(super) struct Entry {
     whole: Option<Claim>,
     pub(super) stream: Option<RequestNumber>,
     is_begun: bool,
+    /// Streams of it that were ended for what they would come to.
+    pub(super) skips: u32,
     shelf: Option<Shelf>,
     /// What the origin's attempts at it came to.
     pub(super) refusal: Refusal,
@@ -200,6 +202,7 @@ impl Book {
                 whole: None,
                 stream: None,
                 is_begun: false,
+                skips: 0,
                 shelf: None,
                 refusal: Refusal::default(),
             });

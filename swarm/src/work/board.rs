@@ -25,8 +25,8 @@ pub(crate) struct Board {
     pub(crate) origin: Arc<Notify>,
     /// Xorbs that are held until they have proved themselves.
     pub(crate) collecting: Collecting,
-    /// Where sources say that a file may be complete: its number.
-    pub(crate) progress: mpsc::Sender<usize>,
+    /// Where it is told that a file may be complete: its number.
+    progress: mpsc::Sender<usize>,
 }
 
 impl Board {
@@ -72,7 +72,7 @@ impl Board {
         lock(&self.files).iter().filter(|file| file.is_shareable).cloned().collect()
     }
 
-    /// Tells what of a file was written whole since that was last told.
+    /// Tells what of a file was written whole since that was last told, and when it is complete.
     pub(crate) fn tell_finished(&self, work: &FileWork) {
         // Under the ledger's lock, so that what others tell of the file comes in the order in which it was.
         let mut ledger = work.ledger();
@@ -81,6 +81,9 @@ impl Board {
             self.schedule(|scheduler, now| {
                 finished.into_iter().for_each(|what| scheduler.finished(work.number, what, now));
             });
+        }
+        if ledger.is_complete() && self.progress.try_send(work.number).is_err() {
+            tracing::trace!("that a file is complete is noticed later");
         }
     }
 

@@ -120,6 +120,8 @@ pub(super) struct Model {
     pub(super) origin_rate: f64,
     /// What all sources together may bring in a second.
     pub(super) link_rate: Option<f64>,
+    /// How far the clock goes at once, at the beginning.
+    pub(super) first_step: Duration,
     /// From when to when the origin gives nothing.
     pub(super) origin_fails: Option<(Duration, Duration)>,
     sources: BTreeMap<SourceNumber, Connected>,
@@ -128,6 +130,10 @@ pub(super) struct Model {
     /// Files that are not open yet, with their entries' regions.
     waiting: VecDeque<(FileNumber, Vec<Vec<u64>>)>,
     missing_chunks: usize,
+    /// The CAS gives entries of parts of a file.
+    pub(super) gives_parts: bool,
+    /// Requests in all.
+    requests: usize,
     pub(super) origin_bytes: u64,
     pub(super) wasted_bytes: u64,
     total_bytes: u64,
@@ -164,12 +170,15 @@ impl Model {
             files: BTreeMap::new(),
             origin_rate: 0.0,
             link_rate: None,
+            first_step: Duration::from_millis(STEP_MILLIS),
             origin_fails: None,
             sources: BTreeMap::from([(ORIGIN, origin)]),
             away: Vec::new(),
             to_poll: BTreeSet::from([ORIGIN]),
             waiting: VecDeque::new(),
             missing_chunks: 0,
+            gives_parts: true,
+            requests: 0,
             origin_bytes: 0,
             wasted_bytes: 0,
             total_bytes: 0,
@@ -237,6 +246,12 @@ impl Model {
         self.sources.insert(number, Connected { peer, credit: 0.0, chunks: 0, requests: Vec::new() });
     }
 
+    pub(super) fn origin_latency(&mut self, latency: Duration) {
+        if let Some(origin) = self.sources.get_mut(&ORIGIN) {
+            origin.peer.latency = latency;
+        }
+    }
+
     pub(super) fn total(&self) -> f64 {
         self.total_bytes as f64
     }
@@ -255,6 +270,14 @@ impl Model {
     pub(super) fn check_waste(&self) {
         let max = 0.02 * self.total() + (8 * BLOCK_BYTES) as f64;
         assert!(self.wasted_bytes as f64 <= max, "{} bytes came twice, at most {max} may", self.wasted_bytes);
+    }
+
+    /// Whatever fails, there are not many more requests than blocks and lists, and some for what time brings.
+    #[track_caller]
+    pub(super) fn check_requests(&self) {
+        let units = self.total_bytes.div_ceil(BLOCK_BYTES) as usize;
+        let max = 4 * units + 50 + 20 * self.elapsed().as_secs() as usize;
+        assert!(self.requests <= max, "{} requests for {units} blocks in {:?}", self.requests, self.elapsed());
     }
 
     /// Until everything is stored or given up.
@@ -282,7 +305,7 @@ impl Model {
 
     fn next_step(&self) -> Duration {
         let later = LATER_STEPS.iter().find(|(after, _)| self.elapsed().as_secs() >= *after);
-        Duration::from_millis(STEP_MILLIS) * later.map_or(1, |(_, times)| *times)
+        self.first_step * later.map_or(1, |(_, times)| *times)
     }
 
     fn poll(&mut self) {
@@ -295,8 +318,9 @@ impl Model {
                 let Some(source) = self.sources.get_mut(&number) else { break };
                 match command {
                     Command::Fetch { request, file, what } => {
+                        self.requests += 1;
                         let begins_at = self.now + source.peer.latency;
-                        let chunks = missing(&self.files[&file], what);
+                        let chunks = missing(&self.files[&file], what, self.gives_parts);
                         source.requests.push(Open { request, file, what, begins_at, next: 0, chunks });
                     }
                     Command::Cancel { request } => source.requests.retain(|open| open.request != request),
@@ -456,14 +480,17 @@ impl Model {
 }
 
 /// The chunks of something that are not stored. What is there is left out, of an entry by asking for parts.
-fn missing(regions: &[Region], what: What) -> Vec<(u32, usize)> {
+fn missing(regions: &[Region], what: What, gives_parts: bool) -> Vec<(u32, usize)> {
     let missing = |region: &Region, at: usize| !region.stored[at];
     match what {
         What::Entry(entry) => {
             let of_entry = (0..).zip(regions).filter(|(_, region)| region.entry == entry);
             let chunks =
                 of_entry.flat_map(|(at, region)| (0..region.stored.len()).map(move |chunk| (at, region, chunk)));
-            chunks.filter(|(_, region, chunk)| missing(region, *chunk)).map(|(at, _, chunk)| (at, chunk)).collect()
+            chunks
+                .filter(|(_, region, chunk)| !gives_parts || missing(region, *chunk))
+                .map(|(at, _, chunk)| (at, chunk))
+                .collect()
         }
         What::Block(at, block) => {
             let region = &regions[at as usize];
