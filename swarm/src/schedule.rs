@@ -164,6 +164,8 @@ pub(crate) struct Scheduler {
     refused: BTreeSet<EntryKey>,
     concurrency: Concurrency,
     probation: Probation,
+    /// Missing of everything that is to be fetched, also of files that were not added yet.
+    left_bytes: u64,
     /// Bytes that came twice, and that may: of what two sources are at.
     wasted_bytes: u64,
     hedged_bytes: u64,
@@ -195,6 +197,7 @@ impl Scheduler {
             refused: BTreeSet::new(),
             concurrency: Concurrency::new(config.streams),
             probation: Probation::new(),
+            left_bytes: 0,
             wasted_bytes: 0,
             hedged_bytes: 0,
             second_bytes: [0; 2],
@@ -214,6 +217,16 @@ impl Scheduler {
         }
         self.book.add(file, entries, is_shareable, now);
         self.wake_all();
+    }
+
+    /// How much is missing of everything that is to be fetched, also of files that come later.
+    pub(crate) fn set_left(&mut self, bytes: u64) {
+        self.left_bytes = bytes;
+    }
+
+    /// Whether there is nothing to come but what was added.
+    fn is_all_added(&self) -> bool {
+        self.left_bytes <= self.book.missing_bytes
     }
 
     /// Forgets a file; what is being asked for of it is cancelled.
@@ -361,7 +374,9 @@ impl Scheduler {
         let Some(open) = self.requests.get_mut(&request) else { return };
         let (number, file) = (open.source, open.file);
         if let What::Entry(entry) = open.what {
-            let brought = open.missing_bytes - self.book.entry((file, entry)).map_or(0, |entry| entry.missing_bytes);
+            let left = self.book.entry((file, entry)).map_or(0, |entry| entry.missing_bytes);
+            // A list may have shown that something of it was wrong, so that more is missing than before.
+            let brought = open.missing_bytes.saturating_sub(left);
             self.drop_request(request, now);
             self.streamed_to_its_end((file, entry), outcome, brought, now);
         } else if outcome == Outcome::Done {
@@ -380,6 +395,10 @@ impl Scheduler {
             self.wake_all();
         }
         let Some(source) = self.sources.get_mut(&number) else { return };
+        if outcome == Outcome::Failed && source.ability == Some(Ability::Prove) {
+            // It has the file, as it says, and does not give it: asked at once, it would say so again.
+            source.is_late(now);
+        }
         if outcome == Outcome::NotAsked {
             // It is tried again when one of its requests has ended, or after a while.
             source.is_full = !source.requests.is_empty();

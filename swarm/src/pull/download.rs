@@ -225,6 +225,7 @@ impl Job {
             self.start_peers();
         }
         groups.into_iter().for_each(|group| self.enqueue(group));
+        self.tell_left(total_bytes);
         let mut ticks_to_record = RECORD_TICKS;
         let mut ticks = tokio::time::interval(PROGRESS_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -249,6 +250,7 @@ impl Job {
                 Some(ended) = self.peers.next_end() => self.shared.tell(Event::PeerLost(ended)).await,
                 _ = ticks.tick() => {
                     self.tell_progress(total_bytes);
+                    self.tell_left(total_bytes);
                     self.look_at_open();
                     self.look_at_lockouts().await?;
                     ticks_to_record -= 1;
@@ -508,6 +510,13 @@ impl Job {
         if let Ok(Err(error)) = recorded {
             self.shared.tell(Event::Warning { message: error.to_string() }).await;
         }
+    }
+
+    /// Tells the scheduler what is to come after what it knows of.
+    fn tell_left(&self, total_bytes: u64) {
+        let waiting: u64 = self.waiting.iter().map(Group::bytes).sum();
+        let left = total_bytes.saturating_sub(self.shared.written_bytes.load(Ordering::Relaxed));
+        self.board.schedule(|scheduler, _| scheduler.set_left(if waiting > 0 { left } else { 0 }));
     }
 
     /// Left out when the watcher is behind: the next one says more.

@@ -601,10 +601,11 @@ impl Book {
     }
 
     /// Requests of data that peers are at behind this position of an entry, from the front: each with where its unit begins.
+    /// Of a whole xorb nothing can be left out.
     pub(super) fn claims_behind(&self, key: EntryKey, position: u64) -> Vec<(u64, RequestNumber)> {
         let Some(file) = self.files.get(&key.0) else { return Vec::new() };
         let Some(entry) = file.entries.get(key.1 as usize) else { return Vec::new() };
-        let mut behind: Vec<_> = entry.whole.map(|claim| (entry.missing_bytes, claim.request)).into_iter().collect();
+        let mut behind: Vec<_> = entry.whole.map(|claim| (u64::MAX, claim.request)).into_iter().collect();
         for region in &file.regions[entry.regions.0 as usize..entry.regions.1 as usize] {
             if region.start + region.bytes <= position {
                 continue;

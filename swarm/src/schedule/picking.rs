@@ -83,7 +83,7 @@ impl Scheduler {
         if rate < 1.0 {
             return false;
         }
-        let rest = self.book.missing_bytes as f64 / rate;
+        let rest = self.book.missing_bytes.max(self.left_bytes) as f64 / rate;
         own_time.unwrap_or(TRIED_OUT_MIN).as_secs_f64() > rest
     }
 
@@ -166,7 +166,8 @@ impl Scheduler {
         own_time: Duration,
         now: Instant,
     ) -> Option<(FileNumber, What)> {
-        if !matches!(ability, Ability::Prove | Ability::ByHash) || !self.may_come_twice(BLOCK_BYTES) {
+        let can_take_over = matches!(ability, Ability::Prove | Ability::ByHash) && self.is_all_added();
+        if !can_take_over || !self.may_come_twice(BLOCK_BYTES) {
             return None;
         }
         let source = self.sources.get(&number)?;
@@ -233,6 +234,9 @@ impl Scheduler {
 
     /// At the end: an entry whose rest peers are at, and which the origin will have in half of the time.
     fn take_over_entry(&self, allowed: &[FileNumber], now: Instant) -> Option<EntryKey> {
+        if !self.is_all_added() {
+            return None;
+        }
         self.last_expected(now).find_map(|(left, request)| {
             let key = (request.file, self.book.entry_of(request.file, request.what)?);
             let entry = self.book.entry(key).filter(|entry| entry.stream.is_none())?;

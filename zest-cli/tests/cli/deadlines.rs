@@ -101,7 +101,7 @@ fn given_a_duration_in_the_source_when_looked_up_then_it_is_in_the_table() {
         let sources = root().join(folder).join("src");
         for path in files_below(&sources) {
             let file = Path::new(folder).join("src").join(&path).display().to_string();
-            let is_test = path.file_stem().is_some_and(|stem| stem == "tests");
+            let is_test = path.with_extension("").iter().any(|part| part == "tests");
             // `YEARS` bounds a sum of times, and is no wait.
             let source = std::fs::read_to_string(sources.join(&path)).unwrap();
             for (name, expression) in set_in(&source) {

@@ -20,4 +20,5 @@ mod pull;
 mod reuse;
 mod serving;
 mod slow_names;
+mod sources;
 mod stopping;

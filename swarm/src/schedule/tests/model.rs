@@ -286,6 +286,9 @@ impl Model {
             assert!(self.elapsed().as_secs() < HANGS_AFTER_SECONDS, "it hangs: {:?}", self.scheduler);
             let due = self.scheduler.poll_timeout();
             assert!(due.is_some(), "nothing will happen by itself: {:?}", self.scheduler);
+            let waiting: u64 = self.waiting.iter().flat_map(|(_, entries)| entries.iter().flatten()).sum();
+            let left = self.missing_chunks as u64 * CHUNK_BYTES;
+            self.scheduler.set_left(if waiting > 0 { left } else { 0 });
             self.step = self.next_step();
             self.now += self.step;
             if due.is_some_and(|due| due <= self.now) {

@@ -1,0 +1,147 @@
+//! Which sources a pull asks, and how fast it may be.
+
+use std::net::SocketAddr;
+
+use testkit::{Fault, FaultyPeer, PeerFault, Rule};
+
+use crate::lab::{ENTRY_PATH, Lab, REPO, Said, finish};
+
+impl Lab {
+    async fn pull_as(&self, peers: &[SocketAddr], more: &[&str]) -> Said {
+        let peers: Vec<String> = peers.iter().map(ToString::to_string).collect();
+        let mut args = vec!["pull", REPO, "--format", "json"];
+        args.extend(peers.iter().flat_map(|peer| ["--peer", peer]));
+        args.extend(more);
+        let mut command = self.command(&args);
+        command.env("ZEST_PEER_TIMEOUT", "1");
+        finish(command.spawn().unwrap()).await
+    }
+
+    async fn peer(&self, fault: PeerFault) -> FaultyPeer {
+        FaultyPeer::start(self.model_files(), fault).await.unwrap()
+    }
+
+    /// How often the origin was asked for data of the CAS.
+    fn entries(&self) -> usize {
+        self.faulty.requests().iter().filter(|seen| seen.target.contains(ENTRY_PATH)).count()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_a_peer_with_everything_when_peers_come_first_or_alone_then_the_origin_is_not_asked_for_data() {
+    for mode in ["peers-first", "peers-only"] {
+        let lab = Lab::new().await;
+        let peer = lab.peer(PeerFault::Honest).await;
+
+        let said = lab.pull_as(&[peer.address()], &["--source", mode]).await;
+
+        said.assert_ok();
+        lab.assert_pulled();
+        assert_eq!(0, lab.entries(), "{mode}");
+        assert!(said.summary()["file_bytes"]["lan"].as_u64().unwrap() > 0, "{mode}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_a_peer_without_anything_when_peers_come_first_then_the_origin_gives_all_and_alone_it_fails() {
+    let lab = Lab::new().await;
+    let peer = lab.peer(PeerFault::HasNothing).await;
+
+    let said = lab.pull_as(&[peer.address()], &["--source", "peers-first"]).await;
+    said.assert_ok();
+    lab.assert_pulled();
+    assert!(lab.entries() > 0);
+    lab.forget();
+    let before = lab.entries();
+
+    let said = lab.pull_as(&[peer.address()], &["--source", "peers-only"]).await;
+    lab.assert_failed(&said, 5, "only peers may be asked");
+    assert_eq!(before, lab.entries());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_a_peer_that_sends_nothing_when_peers_come_first_then_the_origin_is_asked_after_a_while() {
+    let lab = Lab::new().await;
+    let peer = lab.peer(PeerFault::SilentMidChunk).await;
+
+    let said = lab.pull_as(&[peer.address()], &["--source", "peers-first"]).await;
+
+    said.assert_ok();
+    lab.assert_pulled();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_a_named_peer_when_pulled_without_peers_then_it_is_not_even_dialled() {
+    for more in [&["--source", "cdn-only"][..], &["--no-p2p"]] {
+        let lab = Lab::new().await;
+        let peer = lab.peer(PeerFault::Honest).await;
+
+        let said = lab.pull_as(&[peer.address()], more).await;
+
+        said.assert_ok();
+        lab.assert_pulled();
+        assert_eq!(0, peer.asked().connections, "{more:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_modes_and_limits_that_cannot_be_when_pulled_then_usage_and_a_hint() {
+    let lab = Lab::new().await;
+    for (more, cause) in [
+        (&["--source", "peers-only"][..], "needs a peer"),
+        (&["--source", "peers"], "peers-first"),
+        (&["--no-p2p", "--source", "peers-first"], "cannot be used with"),
+        (&["--limit-down", "0"], "would let nothing through"),
+        (&["--limit-down", "fast"], "bytes a second"),
+    ] {
+        let said = lab.pull_as(&[], more).await;
+
+        assert_eq!(Some(2), said.code, "{more:?}: {}", said.stderr);
+        assert!(said.stderr.contains(cause), "{more:?}: {}", said.stderr);
+    }
+    assert!(lab.faulty.requests().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_a_limit_when_pulled_then_no_faster_from_whomever_it_comes() {
+    let lab = Lab::new().await;
+    let peer = lab.peer(PeerFault::Honest).await;
+    // A tenth of everything a second, and as much at once.
+    let limit: u64 = lab.model_files().iter().map(|file| file.len() as u64).sum::<u64>() / 4;
+    let text = limit.to_string();
+    for (peers, mode) in [(&[][..], "auto"), (&[peer.address()], "peers-first")] {
+        let said = lab.pull_as(peers, &["--limit-down", &text, "--source", mode]).await;
+
+        said.assert_ok();
+        lab.assert_pulled();
+        let summary = said.summary();
+        let came: u64 = ["lan", "cdn"].iter().map(|source| summary["wire_bytes"][source].as_u64().unwrap()).sum();
+        let seconds = summary["seconds"].as_f64().unwrap();
+        // What is read at once, by each of eight streams, may go beyond it.
+        let most = limit as f64 * (seconds + 1.0) + 8.0 * 2_097_152.0;
+        assert!((came as f64) < most, "{came} bytes in {seconds} s, at {limit} a second");
+        lab.forget();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_a_byte_a_second_when_small_files_are_pulled_then_they_come_with_the_first_burst() {
+    let lab = Lab::with(None, &[("one-byte.bin", b"x")]).await;
+
+    let said = lab.pull_as(&[], &["--limit-down", "1", "--include", "one-byte.bin", "--include", "*.json"]).await;
+
+    said.assert_ok();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_an_origin_that_has_too_much_to_do_when_pulled_then_fewer_streams_and_all_of_it() {
+    let lab = Lab::new().await;
+    for nth in 0..6 {
+        lab.faulty.add(Rule::path_contains(ENTRY_PATH, Fault::status(429)).skip(nth).times(1));
+    }
+
+    let said = lab.pull_as(&[], &[]).await;
+
+    said.assert_ok();
+    lab.assert_pulled();
+}
