@@ -370,17 +370,18 @@ impl Progress {
 
     /// Tells the scheduler how far it is.
     fn tell(&mut self, request: RequestNumber, file: &FileWork, board: &Board) {
-        board.tell_finished(file);
         let (fresh, known) = (std::mem::take(&mut self.fresh_bytes), std::mem::take(&mut self.known_bytes));
-        // The end of the last chunk is in its region.
-        let place = self.reached.take().and_then(|end| file.ledger().place(end - 1));
+        // Before what ends the stream: its last bytes are its own.
         board.schedule(|scheduler, now| {
             scheduler.received(request, fresh + known, now);
             scheduler.came_twice(known);
-            if let Some((region, offset)) = place {
-                scheduler.streamed(request, region, offset + 1, now);
-            }
         });
+        board.tell_finished(file);
+        // The end of the last chunk is in its region.
+        let place = self.reached.take().and_then(|end| file.ledger().place(end - 1));
+        if let Some((region, offset)) = place {
+            board.schedule(|scheduler, now| scheduler.streamed(request, region, offset + 1, now));
+        }
     }
 }
 

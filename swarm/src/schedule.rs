@@ -18,9 +18,12 @@
 
 mod book;
 mod concurrency;
+mod meeting;
 mod pace;
+mod passing;
 mod picking;
 mod probation;
+mod requests;
 mod source;
 mod source_mode;
 
@@ -43,37 +46,17 @@ use crate::token_bucket::TokenBucket;
 /// that a slow peer holds up little and that several peers share a region.
 pub(crate) const BLOCK_BYTES: u64 = 2 * 1024 * 1024;
 
-/// What may come twice: this part of everything, and so many blocks besides.
-const DUPLICATES_MAX: f64 = 0.02;
-const DUPLICATE_BLOCKS_MAX: u64 = 8;
-/// A request is late when it takes this many times what it should, and this much longer.
-const LATE_FACTOR: u32 = 3;
-const LATE_SLACK: Duration = Duration::from_millis(500);
-/// For the first answer of a peer of which nothing is known.
-const FIRST_DEADLINE: Duration = Duration::from_secs(2);
 /// How long a peer that was late is not asked; it doubles each time in a row.
 const REST: Duration = Duration::from_secs(1);
 const REST_MAX: Duration = Duration::from_secs(60);
-/// A stream that comes to so many bytes that are there is ended, and begun anew behind them: for the price of a question
-/// to the CAS, which is worth less where much has come twice already.
-const SKIPPED_BYTES: u64 = 4 * 1024 * 1024;
-const SKIPPED_BYTES_MIN: u64 = 1024 * 1024;
-/// Times that a stream of one entry is begun anew for that. There are CASes that give no parts.
-const SKIPS_MAX: u32 = 4;
 /// Streams see to themselves; this is for one that nobody sees to any more.
-const STREAM_STILL_MAX: Duration = Duration::from_secs(120);
+const STREAM_STILL_MAX: Duration = Duration::from_secs(600);
 /// How often sources are looked at that were not asked for a reason that time changes, and files that nobody brings.
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 /// What the rule about peers that spare the origin is told.
 const SECOND: Duration = Duration::from_secs(1);
-/// A file that nobody can bring at this moment is given up after this: time for peers to say what they have.
-const HOPELESS_MAX: Duration = Duration::from_millis(600);
 /// An entry that the origin did not give is asked for again after this, if peers have not brought it.
 const REFUSAL: Duration = Duration::from_secs(5);
-/// Such rounds in a row without a new byte of anything, from anyone, after which its file is given up.
-const REFUSALS_MAX: u32 = 2;
-/// Without a byte from anyone, and nothing that is being asked for, everything is given up after this.
-const STILL_MAX: Duration = Duration::from_secs(30);
 
 /// Number of a file within a pull.
 pub(crate) type FileNumber = usize;
@@ -309,9 +292,18 @@ impl Scheduler {
 
     /// Something is written, whoever brought it.
     pub(crate) fn finished(&mut self, file: FileNumber, what: Finished, now: Instant) {
-        let Some((needless, _)) = self.book.finish(file, what) else { return };
-        self.brought_at = now;
-        needless.into_iter().for_each(|request| self.settle(request, now));
+        let Some((needless, bytes)) = self.book.finish(file, what) else { return };
+        if bytes > 0 {
+            self.brought_at = now;
+        }
+        for request in needless {
+            if let Some(Request { what: What::Entry(entry), .. }) = self.requests.get(&request) {
+                // Its own last bytes end it, mostly, before its end is told.
+                self.refused.remove(&(file, *entry));
+                self.concurrency.succeeded();
+            }
+            self.settle(request, now);
+        }
     }
 
     /// New bytes of a request's content came.
@@ -332,7 +324,12 @@ impl Scheduler {
         let is_origin = open.source == ORIGIN;
         self.second_bytes[usize::from(!is_origin)] += bytes;
         if !is_origin && let Some(file) = self.book.file_mut(open.file) {
-            file.peers_brought_at = Some(now);
+            // One that drips is as good as none.
+            file.peers_bytes += bytes;
+            if file.peers_bytes >= BLOCK_BYTES / 4 {
+                file.peers_bytes = 0;
+                file.peers_brought_at = Some(now);
+            }
         }
         let renewed = match open.what {
             What::Entry(_) => STREAM_STILL_MAX,
@@ -349,26 +346,6 @@ impl Scheduler {
         self.wasted_bytes += bytes;
     }
 
-    /// The origin's stream has come to this place of a region.
-    pub(crate) fn streamed(&mut self, request: RequestNumber, region: u32, offset: u64, now: Instant) {
-        let Some(open) = self.requests.get_mut(&request) else { return };
-        let (What::Entry(entry), file) = (open.what, open.file) else { return };
-        let Some(position) = self.book.position(file, region, offset) else { return };
-        open.position = open.position.max(position);
-        let skip = if self.may_come_twice(SKIPPED_BYTES) { SKIPPED_BYTES } else { SKIPPED_BYTES_MIN };
-        let entry_key = (file, entry);
-        let may_skip = self.book.entry(entry_key).is_some_and(|entry| entry.skips < SKIPS_MAX);
-        if may_skip && self.book.is_stored_behind(file, region, offset, skip) {
-            if let Some(entry) = self.book.entry_mut(entry_key) {
-                entry.skips += 1;
-            }
-            self.cancel(request, now);
-            self.woken.insert(ORIGIN);
-        } else {
-            self.meet(entry_key, now);
-        }
-    }
-
     /// A request ended. A block or a list that came counts as being there when it is written.
     pub(crate) fn ended(&mut self, request: RequestNumber, outcome: Outcome, now: Instant) {
         let Some(open) = self.requests.get_mut(&request) else { return };
@@ -380,18 +357,23 @@ impl Scheduler {
             self.drop_request(request, now);
             self.streamed_to_its_end((file, entry), outcome, brought, now);
         } else if outcome == Outcome::Done {
-            let was_late = open.is_late;
+            let is_in_time = !open.is_late && open.bytes > 0;
             open.has_arrived = true;
             let before = std::mem::replace(&mut open.deadline, now + self.request_deadline);
             self.deadlines.remove(&(before, request));
             self.deadlines.insert((now + self.request_deadline, request));
             self.forget_expected(request);
             self.rest_from(request, now);
-            if let Some(source) = self.sources.get_mut(&number).filter(|_| !was_late) {
+            if let Some(source) = self.sources.get_mut(&number).filter(|_| is_in_time) {
                 source.strikes = 0;
             }
         } else {
+            let what = open.what;
             self.drop_request(request, now);
+            if outcome == Outcome::NotAsked {
+                self.not_asked(number, file, what, now);
+                return;
+            }
             self.wake_all();
         }
         let Some(source) = self.sources.get_mut(&number) else { return };
@@ -399,15 +381,24 @@ impl Scheduler {
             // It has the file, as it says, and does not give it: asked at once, it would say so again.
             source.is_late(now);
         }
-        if outcome == Outcome::NotAsked {
-            // It is tried again when one of its requests has ended, or after a while.
-            source.is_full = !source.requests.is_empty();
-            source.is_denied = true;
-            self.woken.remove(&number);
-        } else {
-            source.is_full = false;
-            self.woken.insert(number);
+        source.is_full = false;
+        self.woken.insert(number);
+    }
+
+    /// A connection takes no request at this moment. Nobody is woken: two such sources would wake each other without end.
+    fn not_asked(&mut self, number: SourceNumber, file: FileNumber, what: What, now: Instant) {
+        let Some(source) = self.sources.get_mut(&number) else { return };
+        let is_outstanding = |request| self.requests.get(request).is_some_and(|request: &Request| !request.has_arrived);
+        source.is_full = source.requests.iter().any(is_outstanding);
+        if !source.is_full {
+            source.rests_until = source.rests_until.max(Some(now + LOOK_INTERVAL));
         }
+        if let What::Whole(entry) = what
+            && let Some(entry) = self.book.entry((file, entry))
+        {
+            source.tried.remove(&(file, entry.xorb));
+        }
+        self.woken.remove(&number);
     }
 
     fn streamed_to_its_end(&mut self, key: EntryKey, outcome: Outcome, brought: u64, now: Instant) {
@@ -458,6 +449,17 @@ impl Scheduler {
         })
     }
 
+    /// Whether a request is not cancelled.
+    pub(crate) fn is_open(&self, request: RequestNumber) -> bool {
+        self.requests.contains_key(&request)
+    }
+
+    /// Whether nothing of a file is missing, as far as is known here, and nothing is asked for.
+    pub(crate) fn is_done_with(&self, file: FileNumber) -> bool {
+        self.book.file(file).is_none_or(|file| file.missing_bytes == 0)
+            && !self.requests.values().any(|request| request.file == file)
+    }
+
     /// Entries that nobody streams or has begun.
     pub(crate) fn untouched_entries(&self) -> usize {
         self.book.shelf(book::Shelf::Untouched).len()
@@ -478,266 +480,6 @@ impl Scheduler {
         let is_idle = self.book.missing_bytes == 0 && self.requests.is_empty();
         let first = self.deadlines.first().map(|(at, _)| *at);
         (!is_idle).then(|| first.into_iter().fold(self.look_at.min(self.second_at), Instant::min))
-    }
-
-    /// Does what is due.
-    pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        while let Some((at, request)) = self.deadlines.first().copied().filter(|(at, _)| *at <= now) {
-            self.deadlines.remove(&(at, request));
-            self.is_late(request, now);
-        }
-        if self.second_at <= now {
-            let [origin, peers] = std::mem::take(&mut self.second_bytes);
-            // A pause of the owner's is no second.
-            let is_second = now.saturating_duration_since(self.second_at) < SECOND / 4;
-            let is_full = is_second && !self.book.shelf(book::Shelf::Untouched).is_empty();
-            self.probation.second(origin, peers, is_full);
-            self.second_at = now + SECOND;
-            self.woken.insert(ORIGIN);
-        }
-        if self.look_at <= now {
-            self.look_at = now + LOOK_INTERVAL;
-            self.look(now);
-        }
-    }
-
-    /// A deadline has passed.
-    fn is_late(&mut self, request: RequestNumber, now: Instant) {
-        let Some(open) = self.requests.get_mut(&request) else { return };
-        let number = open.source;
-        if open.has_arrived {
-            // It was not written for a long time, or not where it should be.
-            self.drop_request(request, now);
-        } else if open.is_stream() && self.limit.as_ref().is_some_and(|limit| limit.ready_at(now).is_some()) {
-            open.deadline = now + STREAM_STILL_MAX;
-            self.deadlines.insert((open.deadline, request));
-        } else if open.is_late || open.is_stream() {
-            self.cancel(request, now);
-        } else {
-            open.is_late = true;
-            open.deadline = now + self.request_deadline;
-            self.deadlines.insert((open.deadline, request));
-            let (file, what) = (open.file, open.what);
-            self.forget_expected(request);
-            self.book.release(file, what, request, true);
-            // What waits behind it would be later still.
-            let Some(source) = self.sources.get_mut(&number) else { return };
-            source.is_late(now);
-            let waiting = source.requests.iter().filter(|waiting| **waiting != request);
-            let waiting: Vec<_> = waiting
-                .copied()
-                .filter(|waiting| self.requests.get(waiting).is_some_and(Request::is_waiting))
-                .collect();
-            waiting.into_iter().for_each(|waiting| self.cancel(waiting, now));
-        }
-        self.wake_all();
-    }
-
-    /// Looks at what only time changes.
-    fn look(&mut self, now: Instant) {
-        for (number, source) in &mut self.sources {
-            if std::mem::take(&mut source.is_denied) || source.rests_until.take_if(|until| *until <= now).is_some() {
-                self.woken.insert(*number);
-            }
-        }
-        let is_limited = self.limit.as_ref().is_some();
-        if is_limited || self.mode == SourceMode::PeersFirst || !self.refused.is_empty() {
-            self.wake_all();
-        }
-        let still = now.saturating_duration_since(self.brought_at) >= STILL_MAX && self.requests.is_empty();
-        let numbers: Vec<_> = self.book.files().filter(|(_, file)| file.missing_bytes > 0).map(|(at, _)| at).collect();
-        for number in numbers {
-            let may_bring = self.may_bring(number);
-            let refused = self.refused.range((number, 0)..=(number, u32::MAX)).copied();
-            let mut refused = refused.filter(|key| self.book.entry(*key).is_some_and(|entry| entry.missing_bytes > 0));
-            let given_up = |key: &EntryKey| {
-                self.book
-                    .entry(*key)
-                    .is_some_and(|entry| entry.refusal.rounds >= REFUSALS_MAX && entry.stream.is_none())
-            };
-            let first_refused = refused.clone().next().map(|(_, entry)| entry);
-            let hopeless = refused.find(given_up).map(|(_, entry)| entry);
-            let is_at_an_end = !may_bring && (first_refused.is_some() || self.mode == SourceMode::PeersOnly);
-            let Some(file) = self.book.file_mut(number) else { continue };
-            let since = if is_at_an_end { Some(*file.hopeless_since.get_or_insert(now)) } else { None };
-            file.hopeless_since = since;
-            let is_over = since.is_some_and(|since| now.saturating_duration_since(since) >= HOPELESS_MAX);
-            if is_over || still || hopeless.is_some() {
-                file.hopeless_since = None;
-                self.abandoned.push_back((number, hopeless.or(first_refused)));
-            }
-        }
-        if still {
-            self.brought_at = now;
-        }
-    }
-
-    /// The origin and peers are at the same entry. If nothing is open behind where the stream is, then they have met, and
-    /// it ends if they will be there first. Else it goes on, and what it comes to they need not bring.
-    fn meet(&mut self, key: EntryKey, now: Instant) {
-        let Some(stream) = self.book.entry(key).and_then(|entry| entry.stream) else { return };
-        // One that was begun because it would be there first goes on until it is.
-        let met = self.requests.get(&stream).filter(|request| !request.is_hedge);
-        let Some(position) = met.map(|request| request.position) else { return };
-        let claims = self.book.claims_behind(key, position);
-        if claims.is_empty() {
-            return;
-        }
-        let end = self.book.stretch(key.0, What::Entry(key.1)).map_or(position, |(_, end)| end);
-        // Whoever's rate is not known yet is taken to be slow.
-        let mut last = claims.iter().map(|(_, request)| self.expected_of(*request, now));
-        let last = last.try_fold(now, |last, at| Some(last.max(at?)));
-        if self.book.is_met(key, position) && self.is_before(last, end.saturating_sub(position), now) {
-            self.cancel(stream, now);
-            self.woken.insert(ORIGIN);
-            return;
-        }
-        for (_, request) in claims.into_iter().filter(|(start, _)| *start < position) {
-            if self.requests.get(&request).is_some_and(|request| request.received <= request.bytes / 2) {
-                self.cancel(request, now);
-            }
-        }
-    }
-
-    /// When all of a request should have come; `None` if that cannot be said.
-    fn expected_of(&self, request: RequestNumber, now: Instant) -> Option<Instant> {
-        let request = self.requests.get(&request)?;
-        if request.has_arrived { Some(now) } else { request.expected_at.filter(|_| !request.is_late) }
-    }
-
-    /// Whether something is expected before one of the origin's streams has brought so many bytes.
-    fn is_before(&self, expected: Option<Instant>, bytes: u64, now: Instant) -> bool {
-        let stream = self.stream_time(bytes, now);
-        expected.is_some_and(|at| stream.is_none_or(|stream| at.saturating_duration_since(now) <= stream))
-    }
-
-    /// Makes a request.
-    fn ask(&mut self, number: SourceNumber, file: FileNumber, what: What, now: Instant) -> Command {
-        let request = self.next_request;
-        self.next_request += 1;
-        let bytes = self.book.bytes(file, what);
-        self.cancel_late_if_dear(file, what, bytes, now);
-        let is_stream = matches!(what, What::Entry(_));
-        let Some(source) = self.sources.get_mut(&number) else { return Command::Cancel { request } };
-        let expected = source.pace.expected(source.outstanding_bytes + bytes, now);
-        let late = expected.map_or(FIRST_DEADLINE, |expected| expected * LATE_FACTOR + LATE_SLACK);
-        let late = if is_stream { STREAM_STILL_MAX } else { late.min(self.request_deadline) };
-        let expected_at = expected.filter(|_| !is_stream).map(|expected| now + expected);
-        let open = Request {
-            source: number,
-            file,
-            what,
-            bytes,
-            received: 0,
-            missing_bytes: bytes,
-            position: 0,
-            asked_at: now,
-            is_alone: source.outstanding_bytes == 0 && !is_stream,
-            expected_at,
-            deadline: now + late,
-            is_late: false,
-            has_arrived: false,
-            is_hedge: match what {
-                What::Entry(entry) => self.book.entry((file, entry)).is_some_and(|entry| !entry.has_open()),
-                _ => !self.book.claims_of(file, what).is_empty(),
-            },
-        };
-        source.pace.begin(now);
-        source.outstanding_bytes += bytes;
-        source.requests.insert(request);
-        if let What::Whole(entry) = what {
-            source.tried.extend(self.book.entry((file, entry)).map(|entry| (file, entry.xorb)));
-        }
-        if open.is_hedge {
-            self.hedged_bytes += bytes;
-        }
-        if let (Some(limit), false) = (&mut self.limit, is_stream) {
-            limit.spend(bytes, now);
-        }
-        self.deadlines.insert((open.deadline, request));
-        self.expected.extend(expected_at.map(|at| (at, request)));
-        self.requests.insert(request, open);
-        self.book.claim(file, what, request);
-        if let Some(entry) = self.book.entry_of(file, what).filter(|_| !is_stream) {
-            self.meet((file, entry), now);
-        }
-        Command::Fetch { request, file, what }
-    }
-
-    /// What is late may still come; where so much has come twice that it may not, it is cancelled.
-    fn cancel_late_if_dear(&mut self, file: FileNumber, what: What, bytes: u64, now: Instant) {
-        if !self.may_come_twice(bytes) {
-            for late in self.book.claims_of(file, what) {
-                self.cancel(late, now);
-            }
-        }
-    }
-
-    /// Whether so many bytes more may come twice.
-    fn may_come_twice(&self, bytes: u64) -> bool {
-        let max = (self.book.total_bytes as f64 * DUPLICATES_MAX) as u64 + DUPLICATE_BLOCKS_MAX * BLOCK_BYTES;
-        self.wasted_bytes + self.hedged_bytes + bytes <= max
-    }
-
-    /// What a request was for is there: what of it is still under way is needless.
-    fn settle(&mut self, request: RequestNumber, now: Instant) {
-        if self.requests.get(&request).is_some_and(|request| request.has_arrived) {
-            self.drop_request(request, now);
-        } else {
-            self.cancel(request, now);
-        }
-    }
-
-    /// Has a source stop.
-    fn cancel(&mut self, request: RequestNumber, now: Instant) {
-        let Some(open) = self.requests.get(&request) else { return };
-        let number = open.source;
-        if let Some(source) = self.sources.get_mut(&number).filter(|_| !open.has_arrived) {
-            source.cancels.push_back(request);
-            source.is_full = false;
-            self.woken.insert(number);
-        }
-        self.drop_request(request, now);
-    }
-
-    /// Forgets a request, and lets others be asked for what it was for.
-    fn drop_request(&mut self, request: RequestNumber, now: Instant) {
-        self.forget_expected(request);
-        self.rest_from(request, now);
-        let Some(open) = self.requests.remove(&request) else { return };
-        if open.is_hedge {
-            self.hedged_bytes -= open.bytes;
-        }
-        self.deadlines.remove(&(open.deadline, request));
-        if let Some(source) = self.sources.get_mut(&open.source) {
-            source.requests.remove(&request);
-        }
-        if let (Some(limit), false) = (&mut self.limit, open.is_stream()) {
-            limit.give_back(open.left());
-        }
-        self.book.release(open.file, open.what, request, false);
-    }
-
-    fn forget_expected(&mut self, request: RequestNumber) {
-        if let Some(at) = self.requests.get(&request).and_then(|request| request.expected_at) {
-            self.expected.remove(&(at, request));
-        }
-    }
-
-    /// Nothing more comes of a request.
-    fn rest_from(&mut self, request: RequestNumber, now: Instant) {
-        let Some(open) = self.requests.get_mut(&request) else { return };
-        let left = open.left();
-        open.received = open.received.max(open.bytes);
-        let Some(source) = self.sources.get_mut(&open.source) else { return };
-        source.outstanding_bytes -= left;
-        let requests = &self.requests;
-        let is_outstanding = |other: &RequestNumber| {
-            *other != request && requests.get(other).is_some_and(|request| !request.has_arrived)
-        };
-        if !source.requests.iter().any(is_outstanding) {
-            source.pace.rest(now);
-        }
     }
 
     fn wake_all(&mut self) {

@@ -135,25 +135,22 @@ impl FileWork {
         Ok(Some(chunk.leaf().length.into()))
     }
 
-    /// Copies chunks that are already in the file. Returns the bytes written, and from which on that cannot be done.
-    fn copy_within(&self, recurrences: &[Recurrence], source: Source) -> Result<(u64, Option<usize>), Error> {
+    /// Copies chunks that are already in the file. Returns the bytes written, and from which on it was not done.
+    fn copy_within(&self, recurrences: &[Recurrence], source: Source) -> (Result<u64, Error>, Option<usize>) {
         let (mut bytes, mut chunk) = (0, Vec::new());
         for (at, Recurrence { leaf, written_at, offset }) in recurrences.iter().enumerate() {
             chunk.resize(leaf.length as usize, 0);
-            let read = self.partial.read(&mut chunk, *written_at);
+            if let Err(error) = self.partial.read(&mut chunk, *written_at) {
+                return (Err(error), Some(at));
+            }
             let hashed = HashedChunk::new(&chunk);
-            let written = match read {
-                Ok(()) if hashed.leaf() == *leaf => self.write(&hashed, *offset, source)?,
-                _ => None,
-            };
-            let Some(written) = written else {
-                if let Err(error) = read {
-                    tracing::info!(%error, "what is in the file already cannot be copied");
-                }
-                return Ok((bytes, Some(at)));
-            };
-            bytes += written;
+            let written = if hashed.leaf() == *leaf { self.write(&hashed, *offset, source) } else { Ok(None) };
+            match written {
+                Ok(Some(written)) => bytes += written,
+                Ok(None) => return (Ok(bytes), Some(at)),
+                Err(error) => return (Err(error), Some(at)),
+            }
         }
-        Ok((bytes, None))
+        (Ok(bytes), None)
     }
 }

@@ -143,6 +143,8 @@ impl<A: Asking> Driver<A> {
             let (request, file, what) = match command {
                 Command::Fetch { request, file, what } => (request, file, what),
                 Command::Cancel { request } => {
+                    // Of a xorb nothing more is held: there is one at a time.
+                    self.collecting = None;
                     self.leeching.cancel(request, now());
                     continue;
                 }

@@ -125,6 +125,8 @@ struct OpenFile {
     /// What works on it, but for putting it in place.
     tasks: Vec<AbortHandle>,
     is_closing: bool,
+    /// Ticks in which it was not complete and nobody was asked for it.
+    stuck_ticks: u32,
     /// The entries of content in the CAS.
     entries: Vec<EntryPlan>,
     /// For content in the CAS, once it is planned and until it is complete.
@@ -251,7 +253,7 @@ impl Job {
                 _ = ticks.tick() => {
                     self.tell_progress(total_bytes);
                     self.tell_left(total_bytes);
-                    self.look_at_open();
+                    self.look_at_open().await;
                     self.look_at_lockouts().await?;
                     ticks_to_record -= 1;
                     if ticks_to_record == 0 {
@@ -385,6 +387,7 @@ impl Job {
                 group,
                 tasks: Vec::new(),
                 is_closing: false,
+                stuck_ticks: 0,
                 entries: Vec::new(),
                 work: None,
                 bytes: SourceBytes::default(),

@@ -60,7 +60,9 @@ pub(super) struct File {
     pub(super) is_shareable: bool,
     /// Peers that have all of it and can prove so.
     pub(super) holders: u32,
-    /// When a peer last brought something of it, or it was added.
+    /// What peers have brought since then.
+    pub(super) peers_bytes: u64,
+    /// When peers last brought enough of it to matter, or it was added.
     pub(super) peers_brought_at: Option<Instant>,
     /// Since when nobody can bring what is open.
     pub(super) hopeless_since: Option<Instant>,
@@ -339,7 +341,7 @@ impl Book {
             needless.extend(there.whole.map(|claim| claim.request));
         }
         self.shelve((number, entry));
-        (bytes > 0).then_some((needless, bytes))
+        Some((needless, bytes))
     }
 
     fn change_missing(&mut self, number: FileNumber, entry: u32, before: u64, after: u64) {

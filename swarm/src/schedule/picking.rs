@@ -234,9 +234,6 @@ impl Scheduler {
 
     /// At the end: an entry whose rest peers are at, and which the origin will have in half of the time.
     fn take_over_entry(&self, allowed: &[FileNumber], now: Instant) -> Option<EntryKey> {
-        if !self.is_all_added() {
-            return None;
-        }
         self.last_expected(now).find_map(|(left, request)| {
             let key = (request.file, self.book.entry_of(request.file, request.what)?);
             let entry = self.book.entry(key).filter(|entry| entry.stream.is_none())?;

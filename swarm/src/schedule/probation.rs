@@ -35,12 +35,13 @@ impl Probation {
         if self.steps >= STEPS_MAX { 0 } else { streams >> self.steps }
     }
 
-    /// A second has passed, which brought so many bytes. `is_full`: both had enough to do all the time.
-    pub(super) fn second(&mut self, origin: u64, peers: u64, is_full: bool) {
+    /// A second has passed, which brought so many bytes. `is_full`: both had enough to do all the time; `has_open`: there
+    /// was something for the origin to do.
+    pub(super) fn second(&mut self, origin: u64, peers: u64, is_full: bool, has_open: bool) {
         let goodput = origin + peers;
         if self.steps > 0 {
-            // That there is less to do is no sign that anything is lost.
-            if is_full && (goodput as f64) < KEPT_MIN * self.before.max(self.best_alone) as f64 {
+            // That there is nothing to do is no sign that anything is lost.
+            if has_open && (goodput as f64) < KEPT_MIN * self.before.max(self.best_alone) as f64 {
                 self.restore();
             } else if is_full && self.steps < STEPS_MAX {
                 self.steps += 1;
@@ -84,10 +85,10 @@ mod tests {
     #[test]
     fn given_peers_that_make_up_for_the_origin_when_seconds_pass_then_it_is_spared_step_by_step() {
         let mut probation = Probation::new();
-        probation.second(10 * MB, 0, true);
+        probation.second(10 * MB, 0, true, true);
         // Less than the origin alone at its best.
-        probation.second(2 * MB, 5 * MB, true);
-        probation.second(2 * MB, 5 * MB, true);
+        probation.second(2 * MB, 5 * MB, true, true);
+        probation.second(2 * MB, 5 * MB, true, true);
         assert_eq!(8, probation.streams(8));
 
         let streams: Vec<usize> = (0..7)
@@ -95,7 +96,7 @@ mod tests {
                 let streams = probation.streams(8);
                 // The link here is full, whoever fills it.
                 let origin = MB * streams as u64;
-                probation.second(origin, 100 * MB - origin, true);
+                probation.second(origin, 100 * MB - origin, true, true);
                 streams
             })
             .collect();
@@ -113,7 +114,7 @@ mod tests {
             if streams < 8 {
                 seconds_spared.push(second);
             }
-            probation.second(streams.min(1) * 10 * MB, 10 * MB, true);
+            probation.second(streams.min(1) * 10 * MB, 10 * MB, true, true);
         }
 
         // Fewer streams fill its link as well; only none do not.
@@ -124,11 +125,11 @@ mod tests {
     #[test]
     fn given_the_end_of_a_pull_when_less_is_left_to_do_then_that_says_nothing() {
         let mut probation = Probation::new();
-        (0..3).for_each(|_| probation.second(10 * MB, 90 * MB, true));
+        (0..3).for_each(|_| probation.second(10 * MB, 90 * MB, true, true));
         assert_eq!(2, probation.streams(8));
-        probation.second(0, MB, false);
+        probation.second(0, MB, false, false);
         assert_eq!(2, probation.streams(8));
-        probation.second(0, MB, true);
+        probation.second(0, MB, true, true);
         assert_eq!(8, probation.streams(8));
     }
 }

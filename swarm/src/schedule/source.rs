@@ -94,8 +94,11 @@ impl Source {
             && !self.tried.contains(&(file, entry.xorb))
     }
 
-    /// It was late once more.
+    /// It was late once more. What else is late while it rests is of the same pause.
     pub(super) fn is_late(&mut self, now: Instant) {
+        if self.rests_until.is_some_and(|until| until > now) {
+            return;
+        }
         let rest = REST * (1 << self.strikes.min(REST_DOUBLINGS_MAX));
         self.strikes += 1;
         self.rests_until = Some(now + rest.min(REST_MAX));

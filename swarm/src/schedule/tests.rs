@@ -1,6 +1,7 @@
 //! The scheduler with sources, a store and a clock that are modelled.
 
 mod model;
+mod step;
 
 use std::num::NonZeroU64;
 use std::time::Duration;

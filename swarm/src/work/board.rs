@@ -117,7 +117,7 @@ impl Board {
         recurrences: &[Recurrence],
         source: Source,
     ) -> Result<u64, Error> {
-        let (bytes, from) = work.copy_within(recurrences, source)?;
+        let (copied, from) = work.copy_within(recurrences, source);
         if let Some(from) = from {
             let mut ledger = work.ledger();
             let blocks = ledger.cannot_copy(&recurrences[from..]);
@@ -125,7 +125,7 @@ impl Board {
                 blocks.into_iter().for_each(|(region, block)| scheduler.add_block(work.number, region, block));
             });
         }
-        Ok(bytes)
+        copied
     }
 }
 

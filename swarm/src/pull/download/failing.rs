@@ -9,6 +9,10 @@ use crate::{Error, ErrorKind, Event};
 
 /// Files that fail in a row for lack of a working source before the rest is given up too.
 const FAILURES_IN_A_ROW_MAX: usize = 3;
+/// Ticks after which a file is given up of which nothing more is asked for and which is not complete: what was brought last
+/// is written by then.
+const STUCK_TICKS_MAX: u32 = 150;
+
 impl Job {
     /// A stream of the origin has ended.
     pub(super) async fn streamed(
@@ -19,6 +23,12 @@ impl Job {
         fetched: Result<(), Error>,
     ) -> Result<(), Error> {
         self.streams.remove(&request);
+        // One that nobody needs any more may have failed in the same moment.
+        let is_needed = self.open.get(&number).is_some_and(|open| open.work.is_some());
+        if !is_needed || !self.board.schedule(|scheduler, _| scheduler.is_open(request)) {
+            self.verify_if_complete(number);
+            return Ok(());
+        }
         let outcome = match fetched {
             Ok(()) => Outcome::Done,
             Err(error) if self.peers.is_empty() || error.kind() != Some(ErrorKind::Network) => return Err(error),
@@ -55,11 +65,20 @@ impl Job {
         self.fail_file(number, error).await;
     }
 
-    /// Finds files that became complete while nobody looked.
-    pub(super) fn look_at_open(&mut self) {
+    /// Finds files that became complete while nobody looked, and those of which something is missing that nobody can be
+    /// asked for: it could not be written, or was in the way of what belongs there.
+    pub(super) async fn look_at_open(&mut self) {
         let with_work = self.open.iter().filter(|(_, open)| open.work.is_some());
         let numbers: Vec<usize> = with_work.map(|(number, _)| *number).collect();
-        numbers.into_iter().for_each(|number| self.verify_if_complete(number));
+        for number in numbers {
+            self.verify_if_complete(number);
+            let Some(open) = self.open.get_mut(&number).filter(|open| open.work.is_some()) else { continue };
+            let is_stuck = self.board.schedule(|scheduler, _| scheduler.is_done_with(number));
+            open.stuck_ticks = if is_stuck { open.stuck_ticks + 1 } else { 0 };
+            if open.stuck_ticks > STUCK_TICKS_MAX {
+                self.abandon(number, None).await;
+            }
+        }
     }
 
     /// Gives up one file, and with it the pull if others would fare no better.

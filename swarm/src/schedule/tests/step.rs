@@ -1,18 +1,10 @@
 //! What a step of the scheduler costs with a million blocks and a hundred sources: everything that it is told or asked
 //! for a block, which is one command, two notes of what came, one of its end and one that it is written.
 
-#![expect(clippy::print_stdout, clippy::disallowed_methods, reason = "a bench reads the clock and prints")]
-#![expect(dead_code, unreachable_pub, reason = "a part of the crate, built by itself")]
-
-#[path = "../src/schedule.rs"]
-mod schedule;
-#[path = "../src/token_bucket.rs"]
-mod token_bucket;
-
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use schedule::{
+use super::super::{
     Ability, BLOCK_BYTES, BlockSpec, Command, Config, EntrySpec, Finished, Outcome, Scheduler, SourceMode, What,
 };
 use xet_cas::XorbHash;
@@ -25,7 +17,10 @@ const PEERS: usize = 100;
 /// What a source brings between two commands.
 const TURN: Duration = Duration::from_micros(200);
 
-fn main() {
+#[test]
+#[ignore = "a bench: cargo test --release -p zest-swarm --lib a_million_blocks -- --ignored --nocapture"]
+#[expect(clippy::disallowed_methods, reason = "a bench reads the clock")]
+fn a_million_blocks_and_a_hundred_peers() {
     let begun = Instant::now();
     let mut now = begun;
     let config = Config {
