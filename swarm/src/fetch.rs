@@ -172,8 +172,11 @@ async fn fetch_from_origin(stream: Stream, plan: EntryPlan, shared: Arc<Shared>)
                 generation = file.renew_url(&mut fetch.plan, generation, true).await?;
                 continue;
             }
-            opened => opened?,
+            opened => opened.inspect_err(|_| fetch.tell_overload())?,
         };
+        if body.attempts() > 1 {
+            fetch.tell_overload();
+        }
         renewals = 0;
         let before = fetch.placed_bytes();
         let error = match fetch.attempt(&mut body).await {
@@ -185,7 +188,7 @@ async fn fetch_from_origin(stream: Stream, plan: EntryPlan, shared: Arc<Shared>)
             return Err(error);
         }
         if is_overload(&error) {
-            fetch.shared.board.schedule(|scheduler, now| scheduler.overloaded(now));
+            fetch.tell_overload();
         }
         fetch.shared.tell_retry(fetch.what(), &error).await;
         pause_after(attempts).await;
@@ -217,6 +220,11 @@ struct EntryFetch {
 type Batch = JoinHandle<(Progress, Result<(), Error>)>;
 
 impl EntryFetch {
+    /// The origin has much to do: fewer streams of it are run.
+    fn tell_overload(&self) {
+        self.shared.board.schedule(|scheduler, now| scheduler.overloaded(now));
+    }
+
     fn placed_bytes(&self) -> u64 {
         self.progress.as_ref().map_or(0, |progress| progress.placed_bytes)
     }

@@ -24,13 +24,8 @@ impl Desk {
     pub(crate) fn new(ledger: Ledger, ability: Ability) -> Self {
         #[expect(clippy::disallowed_methods, reason = "an origin for fake time")]
         let now = Instant::now();
-        let config = Config {
-            mode: SourceMode::Auto,
-            streams: 1,
-            request_deadline: Duration::from_secs(10),
-            limit: None,
-            seed: 1,
-        };
+        let request_deadline = Duration::from_secs(10);
+        let config = Config { mode: SourceMode::Auto, streams: 1, request_deadline, limit: None, seed: 1 };
         let mut scheduler = Scheduler::new(config, now);
         scheduler.add_file(FILE, &ledger.specs(), true, now);
         let peer = scheduler.add_peer();

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::Error;
 use super::config::{PROGRESS_BYTES_MIN, TRICKLE_BYTES_PER_SECOND_MIN};
-use super::http::{header_text, transport};
+use super::http::{AttemptsMade, header_text, transport};
 use crate::ByteRange;
 
 /// Bodies longer than this have to keep up the pace that [`Deadlines::stall`](super::Deadlines::stall) asks
@@ -23,6 +23,7 @@ const END_GRACE: Duration = Duration::from_millis(50);
 pub struct Body {
     what: String,
     response: Response,
+    attempts: u32,
     /// Bytes still to come.
     remaining: u64,
     stall: Duration,
@@ -60,9 +61,11 @@ impl Body {
         }
         let progress = progress_bytes(length, stall);
         let now = Instant::now();
+        let attempts = response.extensions().get().map_or(1, |AttemptsMade(attempts)| *attempts);
         Ok(Self {
             what,
             response,
+            attempts,
             remaining: length,
             stall,
             stalled_at: later(now, stall),
@@ -116,6 +119,11 @@ impl Body {
 
     fn too_long(&self) -> Error {
         Error::Malformed { what: self.what.clone(), reason: "it is longer than what was asked for".into() }
+    }
+
+    /// At how many attempts the answer came: more than one mean that the server has much to do, or a bad connection.
+    pub fn attempts(&self) -> u32 {
+        self.attempts
     }
 
     /// Says that the reader itself was busy: the time since the last piece is not the source's fault.

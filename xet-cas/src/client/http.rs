@@ -130,7 +130,10 @@ impl Http {
         let mut attempts = self.attempts(request);
         loop {
             match self.send_once(request).await {
-                Ok(response) => return Ok(response),
+                Ok(mut response) => {
+                    response.extensions_mut().insert(AttemptsMade(attempts.made + 1));
+                    return Ok(response);
+                }
                 Err(failure) => attempts.wait_after(failure).await?,
             }
         }
@@ -265,6 +268,10 @@ impl Http {
         shown(&text.split_whitespace().collect::<Vec<_>>().join(" "))
     }
 }
+
+/// At how many attempts an answer came.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AttemptsMade(pub(super) u32);
 
 /// Counts the attempts at one request.
 struct Attempts<'a> {
