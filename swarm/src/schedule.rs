@@ -403,6 +403,8 @@ impl Scheduler {
 
     fn streamed_to_its_end(&mut self, key: EntryKey, outcome: Outcome, brought: u64, now: Instant) {
         let missing_bytes = self.book.missing_bytes;
+        let peers = self.sources.iter().filter(|(number, _)| **number != ORIGIN);
+        let are_peers_at_it = peers.into_iter().any(|(_, peer)| peer.is_resting() || !peer.requests.is_empty());
         let Some(entry) = self.book.entry_mut(key) else { return };
         let is_well = outcome == Outcome::Done;
         if is_well && (brought > 0 || entry.missing_bytes == 0) {
@@ -413,7 +415,7 @@ impl Scheduler {
             let refusal = &mut entry.refusal;
             // Peers mostly bring something of others for a long time. Of a stream that came to its end what is missing
             // must have come.
-            let is_idle = is_well || refusal.missing_bytes == missing_bytes;
+            let is_idle = is_well || (refusal.missing_bytes == missing_bytes && !are_peers_at_it);
             refusal.rounds = if is_idle { refusal.rounds + 1 } else { 0 };
             refusal.missing_bytes = missing_bytes;
             (refusal.since, refusal.until) = (Some(now), Some(now + REFUSAL));

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::book::{EntryKey, Shelf};
-use super::source::Request;
+use super::source::{Request, Source};
 use super::{LOOK_INTERVAL, ORIGIN, Outcome, RequestNumber, SECOND, STREAM_STILL_MAX, Scheduler, SourceMode, What};
 
 /// A file that nobody can bring at this moment is given up after this: time for peers to say what they have.
@@ -95,7 +95,7 @@ impl Scheduler {
         if is_limited || self.mode == SourceMode::PeersFirst || !self.refused.is_empty() {
             self.wake_all();
         }
-        let is_resting = self.sources.values().any(|source| source.rests_until.is_some());
+        let is_resting = self.sources.values().any(Source::is_resting);
         let is_waiting = is_resting || self.limit.as_ref().is_some_and(|limit| limit.ready_at(now).is_some());
         let still = now.saturating_duration_since(self.brought_at) >= STILL_MAX;
         let still = still && self.requests.is_empty() && !is_waiting;

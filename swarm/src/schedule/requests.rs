@@ -13,6 +13,8 @@ const LATE_FACTOR: u32 = 3;
 /// And never before it takes this many times what it should.
 const LATE_FACTOR_MIN: u32 = 2;
 const LATE_SLACK: Duration = Duration::from_millis(500);
+/// A whole xorb is late after so many deadlines.
+const WHOLE_LATE_DEADLINES: u32 = 6;
 /// For the first answer of a peer of which nothing is known.
 const FIRST_DEADLINE: Duration = Duration::from_secs(2);
 
@@ -33,7 +35,12 @@ impl Scheduler {
         let expected = source.pace.expected(source.outstanding_bytes + bytes, now);
         let late = expected.map_or(FIRST_DEADLINE, |expected| expected * LATE_FACTOR + LATE_SLACK);
         let late_max = self.request_deadline.max(expected.unwrap_or_default() * LATE_FACTOR_MIN);
-        let late = if is_stream { STREAM_STILL_MAX } else { late.min(late_max) };
+        let late = match what {
+            What::Entry(_) => STREAM_STILL_MAX,
+            // Nothing of it is seen before all of it is there.
+            What::Whole(_) => self.request_deadline * WHOLE_LATE_DEADLINES,
+            What::List(_) | What::Block(..) => late.min(late_max),
+        };
         let expected_at = expected.filter(|_| !is_stream).map(|expected| now + expected);
         let open = Request {
             source: number,

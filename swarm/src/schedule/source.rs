@@ -11,6 +11,8 @@ use super::{FileNumber, REST, REST_MAX, RequestNumber, SourceNumber, What};
 
 /// A whole xorb is asked for only if at least one in so many of its bytes is missing.
 const XORB_BYTES_PER_MISSING_MAX: u64 = 2;
+/// Times in a row that a source may be late before nothing more is waited for from it.
+const LATE_IN_A_ROW_MAX: u32 = 5;
 /// Doublings of the time that a late source rests.
 const REST_DOUBLINGS_MAX: u32 = 8;
 
@@ -92,6 +94,11 @@ impl Source {
         entry.missing_bytes > 0
             && entry.missing_bytes * XORB_BYTES_PER_MISSING_MAX >= entry.xorb_bytes
             && !self.tried.contains(&(file, entry.xorb))
+    }
+
+    /// It rests, and may still be of use after that.
+    pub(super) fn is_resting(&self) -> bool {
+        self.rests_until.is_some() && self.strikes <= LATE_IN_A_ROW_MAX
     }
 
     /// It was late once more. What else is late while it rests is of the same pause.
