@@ -2,6 +2,7 @@
 
 mod model;
 mod step;
+mod turns;
 
 use std::num::NonZeroU64;
 use std::time::Duration;
