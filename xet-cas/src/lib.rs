@@ -21,6 +21,8 @@ pub mod shard;
 mod reconstruction;
 pub use reconstruction::{ByteRange, ChunkRange, FetchEntry, Reconstruction, Term};
 
+pub mod multipart;
+
 mod error;
 pub use error::Error;
 
