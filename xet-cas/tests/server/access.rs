@@ -140,7 +140,6 @@ async fn given_urls_in_answers_when_asked_through_another_name_then_under_that_n
 async fn given_what_is_not_offered_when_asked_for_then_404_at_once() {
     let lab = Lab::start().await;
     let hash = "1".repeat(64);
-    lab.post(&format!("/cas/v1/xorb-grants/default/{hash}"), "{}").send().await.refused(404, "NotFound");
     for prefix in ["default", "default-merkledb"] {
         lab.get(&format!("/cas/v1/chunks/{prefix}/{hash}")).send().await.refused(404, "NotFound");
     }
