@@ -6,11 +6,25 @@ Run by cdn_only.sh. Both without peers: first from a zest origin, then from the 
 from contextlib import ExitStack
 from statistics import median
 
-import reference
-from costs import REPO, check, download, environment, in_turn, measure, model, publish, pull, rss_floor_mib, setting
+from costs import (
+    PUBLISH_SECONDS_MAX,
+    REPO,
+    check,
+    download,
+    environment,
+    in_turn,
+    measure,
+    model,
+    publish,
+    pull,
+    rss_floor_mib,
+    run,
+    setting,
+)
 from tables import Promise, each_round, heading, keep, medians, middle_of, promises, ratio
 
 from lab import Origin, digests, main_with_cleanup
+from standin import Hub, ReferenceCas
 
 WALL_MOST = 0.7
 CPU_MOST = 0.7
@@ -29,9 +43,11 @@ def main():
         with ExitStack() as running:
             home = options.work / "reference-home"
             data = options.work / "reference"
-            cas = running.enter_context(reference.ReferenceCas(options.reference_cas, data, home))
-            hub = running.enter_context(reference.hub(options.hf.with_name("python"), repo, home))
-            compared["reference CAS"] = compare(options, hub, cas, source)
+            cas = running.enter_context(ReferenceCas(options.reference_cas, data, home))
+            hub = running.enter_context(Hub(cas.url, cas.shards))
+            # The stock client uploads, so that what is stored is cut, compressed and grouped as Hugging Face's is.
+            run([options.hf, "upload", REPO, repo], environment(home, hub.url), timeout=PUBLISH_SECONDS_MAX)
+            compared["reference CAS"] = compare(options, hub.url, cas, source)
         start = starting(options)
         floor = rss_floor_mib(options)
     report(options, compared, start, floor)

@@ -8,7 +8,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-cas=$(bench/reference.sh)
+cas=$(interop/reference_cas.sh)
 venv=$(interop/venv.sh)
 exec bench/apart.sh cdn_only --pairs "${PAIRS:-9}" --bytes "${BYTES:-1000000000}" \
   --hf "$venv/bin/hf" --reference-cas "$cas"

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import urllib.request
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 STOCK_CLIENT = """
@@ -237,3 +238,47 @@ class Seeder(Server):
     @property
     def peer(self):
         return self.listening["peer"]
+
+
+class LocalServer:
+    """An HTTP server of our own, on a free port and a thread of its own, from the `with` line to its end."""
+
+    def handler(self):
+        """The class of what answers requests."""
+        raise NotImplementedError
+
+    def __enter__(self):
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), self.handler())
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join()
+
+
+class LocalHandler(BaseHTTPRequestHandler):
+    """Requests and answers with a length."""
+
+    protocol_version = "HTTP/1.1"
+    # Answers are written in one go; waiting for more to send only delays them.
+    disable_nagle_algorithm = True
+    wbufsize = -1
+
+    def received(self):
+        """The body of the request."""
+        return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+
+    def answer(self, status, body, headers):
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(body)), **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass

@@ -10,7 +10,15 @@ pub use config::{Config, Deadlines, Environment, RetryNotice, RetryObserver, Ret
 mod secret;
 pub use secret::Secret;
 
+mod network;
+pub use network::{Network, Proxies};
+
+mod tls;
+pub use tls::CaCertificates;
+
 mod http;
+
+mod retry;
 
 mod hub;
 pub use hub::{Commit, Content, Hub, TreeFile};

@@ -18,6 +18,8 @@ pub mod xorb;
 
 pub mod shard;
 
+pub mod dedup;
+
 mod reconstruction;
 pub use reconstruction::{ByteRange, ChunkRange, FetchEntry, Reconstruction, Term};
 

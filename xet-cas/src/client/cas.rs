@@ -12,11 +12,11 @@ use tokio::sync::Mutex;
 use url::Url;
 
 use super::http::{Http, Request, header_text, system_now};
-use super::hub::name_repo;
+use super::hub::RepoAddress;
 use super::{Body, Error, Secret};
 use crate::api::{
-    ACCESS_TOKEN_HEADER, CAS_URL_HEADER, ReconstructionV1, ReconstructionV2, RepoId, ShardAnswer,
-    TOKEN_EXPIRATION_HEADER, TokenAnswer, XorbAnswer,
+    ACCESS_TOKEN_HEADER, CAS_URL_HEADER, ReconstructionV1, ReconstructionV2, ShardAnswer, TOKEN_EXPIRATION_HEADER,
+    TokenAnswer, XorbAnswer,
 };
 use crate::{ByteRange, FetchEntry, FileHash, Reconstruction, XorbHash};
 
@@ -30,7 +30,7 @@ pub struct Cas {
     http: Http,
     token_url: Url,
     hub_token: Option<Secret>,
-    repo: RepoId,
+    repo: RepoAddress,
     shared: Arc<Shared>,
 }
 
@@ -62,7 +62,7 @@ struct Token {
 }
 
 impl Cas {
-    pub(super) fn new(http: Http, token_url: Url, hub_token: Option<Secret>, repo: RepoId) -> Self {
+    pub(super) fn new(http: Http, token_url: Url, hub_token: Option<Secret>, repo: RepoAddress) -> Self {
         Self { http, token_url, hub_token, repo, shared: Arc::default() }
     }
 
@@ -193,7 +193,7 @@ impl Cas {
             request.token = Some(token.access_token);
             match self.http.json::<T>(&request).await {
                 Err(Error::Unauthorized { .. }) if rejected.is_none() => rejected = Some(token.number),
-                result => return Ok(result?.0),
+                result => return result.map(|(answer, _)| answer).map_err(|error| self.repo.name(error, "")),
             }
         }
     }
@@ -216,7 +216,7 @@ impl Cas {
         if let Some(failure) = slot.failure.as_ref().filter(|_| answers != answers_before) {
             return Err(failure.clone());
         }
-        let asked = self.ask_token(answers).await.map_err(|error| name_repo(error, &self.repo, ""));
+        let asked = self.ask_token(answers).await.map_err(|error| self.repo.name(error, ""));
         self.shared.token_answers.store(answers + 1, Ordering::Release);
         slot.failure = asked.as_ref().err().cloned();
         Ok(slot.token.insert(asked?).clone())
@@ -224,7 +224,7 @@ impl Cas {
 
     /// Both forms are accepted: the body, which newer clients read, and the headers, which older ones do.
     async fn ask_token(&self, number: u64) -> Result<Token, Error> {
-        let what = format!("CAS token for {}", self.repo);
+        let what = format!("CAS token for {}", self.repo.repo());
         let malformed = |reason: &str| Error::Malformed { what: what.clone(), reason: reason.to_owned() };
         let request = Request::get(what.clone(), self.token_url.clone()).token(self.hub_token.as_ref());
         let (body, headers) = self.http.bytes(&request).await?;

@@ -14,7 +14,6 @@ use tokio::sync::mpsc;
 use self::folder::LocalFile;
 use self::pack::{Packed, PackedFile, Packer};
 use super::http::Request;
-use super::hub::name_repo;
 use super::{Cas, Error, Hub, listing};
 use crate::api::{
     CommitAnswer, CommitLine, CreateRepoRequest, PreuploadAnswer, PreuploadFile, PreuploadRequest, RepoId, RepoType,
@@ -240,7 +239,12 @@ impl Target<'_> {
 
     fn write_cas(&self) -> Result<Cas, Error> {
         let url = self.hub.url(&self.api("xet-write-token"))?;
-        Ok(Cas::new(self.hub.http.clone(), url, self.hub.token().cloned(), self.repo.clone()))
+        Ok(Cas::new(
+            self.hub.http.clone(),
+            url,
+            self.hub.token().cloned(),
+            self.hub.address(self.options.repo_type, self.repo),
+        ))
     }
 
     fn post(&self, what: String, path: &str, content_type: &'static str, body: Bytes) -> Result<Request, Error> {
@@ -249,7 +253,7 @@ impl Target<'_> {
     }
 
     fn named(&self, error: Error) -> Error {
-        name_repo(error, self.repo, self.branch())
+        self.hub.address(self.options.repo_type, self.repo).name(error, self.branch())
     }
 }
 
