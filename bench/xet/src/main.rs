@@ -8,8 +8,8 @@ mod publish;
 use std::io::Cursor;
 
 use bytes::Bytes;
-use xet_cas::xorb::{Builder, Footer, Records};
-use xet_cas::{CompressionPolicy, Leaf, Scheme, chunks};
+use xet_cas::xorb::{Builder, Footer, RecordHeader, Records};
+use xet_cas::{CompressionPolicy, Decompressor, Leaf, Scheme, chunks};
 use xet_core_structures::xorb_object::{
     Chunk, CompressionScheme, RawXorbData, SerializedXorbObject, XorbObject, deserialize_chunks_to_writer,
 };
@@ -40,7 +40,8 @@ fn main() {
             }
             let figures = measure(job(), rounds);
             let speed = |seconds: f64| input.bytes.len() as f64 / 1e6 / seconds;
-            let stored = stored.map_or(String::new(), |stored| format!("{:.3}", stored as f64 / input.bytes.len() as f64));
+            let stored =
+                stored.map_or(String::new(), |stored| format!("{:.3}", stored as f64 / input.bytes.len() as f64));
             println!(
                 "| {} | {name} | {stored} | {:.0} | {:.0} | **{:.2}** |",
                 input.name,
@@ -57,7 +58,8 @@ fn main() {
 type NamedJob<'a> = (String, Option<usize>, Box<dyn Fn() -> Job<'a> + 'a>);
 
 fn jobs(input: &Input) -> Vec<NamedJob<'_>> {
-    let mut jobs: Vec<NamedJob<'_>> = vec![("chunk and hash".to_owned(), None, Box::new(|| chunk_and_hash(&input.bytes)))];
+    let mut jobs: Vec<NamedJob<'_>> =
+        vec![("chunk and hash".to_owned(), None, Box::new(|| chunk_and_hash(&input.bytes)))];
     for (name, policy, scheme) in SCHEMES {
         let stored = build(&input.bytes, policy).records.len();
         jobs.push((format!("build, {name}"), Some(stored), Box::new(move || build_job(&input.bytes, policy, scheme))));
@@ -90,7 +92,8 @@ fn build_job(file: &[u8], policy: CompressionPolicy, scheme: CompressionScheme) 
     };
     let rival = move || {
         let xorb = RawXorbData::from_chunks(&rival_cut, vec![0]);
-        SerializedXorbObject::from_xorb_with_compression(xorb, scheme, false, RETEST_INTERVAL).expect("it is half a xorb")
+        SerializedXorbObject::from_xorb_with_compression(xorb, scheme, false, RETEST_INTERVAL)
+            .expect("it is half a xorb")
     };
     let (built, rival_built) = (ours(), rival());
     assert_eq!(built.hash().as_bytes(), rival_built.hash.as_bytes());
@@ -103,13 +106,15 @@ fn read_job(file: &[u8], policy: CompressionPolicy) -> Job<'_> {
     let records = build(file, policy).records;
     let rival_records = records.clone();
     let (mut out, mut rival_out) = (vec![0; file.len()], Vec::with_capacity(file.len()));
+    let mut decompressor = Decompressor::new();
     let ours = move || {
         let mut end = 0;
         for record in Records::new(&records) {
             let record = record.expect("we wrote it");
             let begin = end;
             end += record.header.raw_length as usize;
-            record.header.scheme.decompress_into(record.payload, &mut out[begin..end]).expect("we wrote it");
+            let RecordHeader { scheme, .. } = record.header;
+            decompressor.decompress_into(scheme, record.payload, &mut out[begin..end]).expect("we wrote it");
         }
         assert_eq!(out.len(), end);
     };
