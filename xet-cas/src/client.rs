@@ -31,8 +31,11 @@ pub use body::Body;
 mod cas;
 pub use cas::Cas;
 
+mod patterns;
+pub use patterns::Patterns;
+
 mod publish;
-pub use publish::{PublishOptions, PublishProgress, Published};
+pub use publish::{PublishOptions, PublishProgress, Published, Way};
 
 mod error;
 pub use error::{Error, ErrorKind};

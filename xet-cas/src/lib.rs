@@ -23,6 +23,8 @@ pub mod dedup;
 mod reconstruction;
 pub use reconstruction::{ByteRange, ChunkRange, FetchEntry, Reconstruction, Term};
 
+pub mod multipart;
+
 mod error;
 pub use error::Error;
 

@@ -192,6 +192,39 @@ pub(crate) struct XorbAnswer {
     pub(crate) was_inserted: bool,
 }
 
+/// Body of `POST /v1/xorb-grants/default/{xorb}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct GrantRequest {
+    /// Bytes of the serialized xorb.
+    pub(crate) length: u64,
+    pub(crate) checksum: GrantChecksum,
+}
+
+/// What the bytes of a xorb sum up to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct GrantChecksum {
+    /// [`GRANT_CHECKSUM`] is the only one there is.
+    pub(crate) algo: String,
+    /// Decimal, as a string: it does not fit into a number of JSON.
+    pub(crate) value: String,
+}
+
+/// CRC-64/NVME.
+pub(crate) const GRANT_CHECKSUM: &str = "crc64nvme";
+
+/// Answer of `POST /v1/xorb-grants/default/{xorb}` with status 201.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct GrantAnswer {
+    /// Names the upload when it is to be kept.
+    pub(crate) id: String,
+    /// How the bytes are to be sent.
+    pub(crate) method: String,
+    /// Where to. As good as a token.
+    pub(crate) url: String,
+    /// To be sent along.
+    pub(crate) headers: BTreeMap<String, String>,
+}
+
 /// Answer of `POST /v1/shards`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct ShardAnswer {

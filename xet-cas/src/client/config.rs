@@ -181,6 +181,8 @@ pub struct Environment {
     pub home: PathBuf,
     /// `HF_HUB_CACHE`, else `HUGGINGFACE_HUB_CACHE`, else `hub` under the home.
     pub hub_cache: PathBuf,
+    /// `HF_XET_CACHE`, else `xet` under the home.
+    pub xet_cache: PathBuf,
     /// `HF_HUB_OFFLINE` or `TRANSFORMERS_OFFLINE` is true.
     pub offline: bool,
     /// `HF_HUB_DISABLE_PROGRESS_BARS` is true.
@@ -221,6 +223,7 @@ impl Environment {
             hub_cache: path("HF_HUB_CACHE")
                 .or_else(|| path("HUGGINGFACE_HUB_CACHE"))
                 .unwrap_or_else(|| home.join("hub")),
+            xet_cache: path("HF_XET_CACHE").unwrap_or_else(|| home.join("xet")),
             home,
             offline: truthy("HF_HUB_OFFLINE") || truthy("TRANSFORMERS_OFFLINE"),
             progress_bars_disabled: truthy("HF_HUB_DISABLE_PROGRESS_BARS"),

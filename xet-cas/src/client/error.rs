@@ -165,6 +165,32 @@ pub enum Error {
         /// What is wrong with it.
         source: crate::Error,
     },
+    /// The server looked at what was uploaded, and will not have it.
+    #[error("{what}: the server refused it{}", message_suffix(message))]
+    Refused {
+        /// What was uploaded.
+        what: String,
+        /// What the server said.
+        message: String,
+    },
+    /// Somebody else changed the branch in the meantime. Publishing again takes that into account.
+    #[error("somebody else committed to `{branch}` of {repo} in the meantime{}", message_suffix(message))]
+    Conflict {
+        /// The repository's name.
+        repo: String,
+        /// The branch.
+        branch: String,
+        /// What the server said.
+        message: String,
+    },
+    /// A pattern is no glob.
+    #[error("`{pattern}` is no file pattern: {reason}")]
+    Pattern {
+        /// What was given.
+        pattern: String,
+        /// Why it is refused.
+        reason: String,
+    },
     /// A local file cannot be read.
     #[error("cannot read {path}: {source}")]
     LocalFile {
@@ -205,9 +231,11 @@ impl Error {
     /// What the caller may do about it.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Endpoint { .. } | Self::Unpublishable { .. } | Self::Proxy { .. } | Self::CaCertificates { .. } => {
-                ErrorKind::Usage
-            }
+            Self::Endpoint { .. }
+            | Self::Unpublishable { .. }
+            | Self::Pattern { .. }
+            | Self::Proxy { .. }
+            | Self::CaCertificates { .. } => ErrorKind::Usage,
             Self::Unauthorized { .. }
             | Self::Forbidden { .. }
             | Self::Gated { .. }
@@ -221,6 +249,8 @@ impl Error {
             | Self::Deadline { .. }
             | Self::Redirect { .. }
             | Self::Malformed { .. }
+            | Self::Refused { .. }
+            | Self::Conflict { .. }
             | Self::Listing { .. } => ErrorKind::Network,
             Self::Format { .. } => ErrorKind::Integrity,
             Self::LocalFile { .. } => ErrorKind::Disk,

@@ -93,6 +93,13 @@ impl Request {
     }
 }
 
+/// A metadata answer that has been read.
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+}
+
 /// Sends requests.
 #[derive(Debug, Clone)]
 pub(super) struct Http {
@@ -145,12 +152,12 @@ impl Http {
 
     /// Sends and reads a JSON answer.
     pub(super) async fn json<T: DeserializeOwned>(&self, request: &Request) -> Result<(T, HeaderMap), Error> {
-        let (body, headers) = self.bytes(request).await?;
+        let Answer { body, headers, .. } = self.bytes(request).await?;
         Ok((parse_json(&request.what, &body)?, headers))
     }
 
     /// Sends and reads a metadata answer; a broken body is asked for again like a broken connection.
-    pub(super) async fn bytes(&self, request: &Request) -> Result<(Bytes, HeaderMap), Error> {
+    pub(super) async fn bytes(&self, request: &Request) -> Result<Answer, Error> {
         let mut attempts = self.attempts(&request.what);
         loop {
             match self.bytes_once(request).await {
@@ -160,10 +167,10 @@ impl Http {
         }
     }
 
-    async fn bytes_once(&self, request: &Request) -> Result<(Bytes, HeaderMap), Failure> {
+    async fn bytes_once(&self, request: &Request) -> Result<Answer, Failure> {
         let response = self.send_once(request).await?;
-        let headers = response.headers().clone();
-        Ok((self.read_metadata(&request.what, response).await?, headers))
+        let (status, headers) = (response.status(), response.headers().clone());
+        Ok(Answer { status, headers, body: self.read_metadata(&request.what, response).await? })
     }
 
     /// One attempt: connection, head of the answer, redirects.

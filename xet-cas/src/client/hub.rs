@@ -5,7 +5,7 @@ use reqwest::header::{ACCEPT_ENCODING, HeaderValue};
 use serde::de::DeserializeOwned;
 use url::Url;
 
-use super::http::{Http, Request, parse_json};
+use super::http::{Answer, Http, Request, parse_json};
 use super::{Body, Cas, Config, Error, Network, Secret, listing};
 use crate::api::{RepoId, RepoType, RevisionAnswer, TreeEntryJson, encode_path, encode_segment, shown};
 use crate::{ByteRange, FileHash};
@@ -138,7 +138,8 @@ impl Hub {
         let mut next = Some(self.url(&path)?);
         while let Some(url) = next {
             let request = Request::get(what.clone(), url.clone()).token(self.token_for(&url));
-            let (page, headers) = self.http.bytes(&request).await.map_err(|error| address.name(error, revision))?;
+            let Answer { body: page, headers, .. } =
+                self.http.bytes(&request).await.map_err(|error| address.name(error, revision))?;
             pages.admit(page.len()).map_err(unusable)?;
             pages.add(parse_json::<Vec<TreeEntryJson>>(&what, &page)?).map_err(unusable)?;
             next = listing::next_page(&self.endpoint, &url, &headers)
