@@ -95,6 +95,12 @@ pub enum Error {
         /// The rule that it breaks.
         reason: &'static str,
     },
+    /// Runs of a list that do not fit together, or one that contradicts itself.
+    #[error("the subtree is inconsistent: {reason}")]
+    Subtree {
+        /// The rule that it breaks.
+        reason: &'static str,
+    },
     /// A reconstruction that does not describe the file it was asked for.
     #[error("reconstruction is inconsistent: {reason}")]
     Reconstruction {

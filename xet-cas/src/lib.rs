@@ -4,10 +4,10 @@ mod hash;
 pub use hash::{ChunkHash, FileHash, RangeHash, XorbHash};
 
 mod chunker;
-pub use chunker::{CHUNK_BYTES_MAX, CHUNK_BYTES_MIN, CHUNK_BYTES_TARGET, Chunker, chunks};
+pub use chunker::{CHUNK_BYTES_MAX, CHUNK_BYTES_MIN, CHUNK_BYTES_TARGET, Chunker, chunks, next_stable_chunk_boundary};
 
 mod merkle;
-pub use merkle::{Leaf, RootBuilder};
+pub use merkle::{Leaf, MerkleHashSubtree, RootBuilder};
 
 pub mod proof;
 

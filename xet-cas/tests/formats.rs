@@ -9,8 +9,10 @@ mod formats {
     mod hash;
     mod merkle;
     mod naive;
+    mod restart;
     mod samples;
     mod shard;
+    mod subtree;
     mod vectors;
     mod xorb;
 }
