@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 use proptest::sample::Index;
-use xet_cas::{ChunkHash, Error, FileHash, Leaf, MerkleHashSubtree, XorbHash};
+use xet_cas::{Error, FileHash, Leaf, MerkleHashSubtree, XorbHash};
 
 use super::merkle::leaf_list;
 use super::samples::config;
@@ -96,7 +96,10 @@ proptest! {
 
 #[cfg(feature = "api")]
 mod json {
+    use std::sync::LazyLock;
+
     use serde_json::{Value, json};
+    use xet_cas::ChunkHash;
 
     use super::*;
 
@@ -114,6 +117,42 @@ mod json {
             assert_eq!(vectors[name], serde_json::to_value(&subtree).unwrap());
             assert_eq!(subtree, serde_json::from_value(vectors[name].clone()).unwrap());
         }
+    }
+
+    static LONG: LazyLock<Value> =
+        LazyLock::new(|| serde_json::from_str(include_str!("../vectors/merkle_subtree.json")).unwrap());
+
+    const LONG_RUNS: [(&str, std::ops::Range<u64>, bool, bool); 4] = [
+        ("left_0_300", 0..300, true, false),
+        ("mid_300_800", 300..800, false, false),
+        ("mid_800_804", 800..804, false, false),
+        ("right_804_1100", 804..1100, false, true),
+    ];
+
+    #[test]
+    fn given_runs_that_are_reduced_when_written_as_json_then_as_the_deployed_client_writes_them() {
+        for (name, run, at_start, at_end) in LONG_RUNS {
+            let subtree = MerkleHashSubtree::of(&leaves(run), at_start, at_end);
+
+            assert_eq!(LONG[name], serde_json::to_value(&subtree).unwrap());
+            assert_eq!(subtree, serde_json::from_value(LONG[name].clone()).unwrap());
+            assert!(subtree.xorb_hash().is_none());
+        }
+    }
+
+    #[test]
+    fn given_runs_that_the_deployed_client_merged_when_read_then_as_if_merged_here() {
+        let mut merged = MerkleHashSubtree::of(&leaves(300..800), false, false);
+        merged.append(&MerkleHashSubtree::of(&leaves(800..804), false, false)).unwrap();
+        let read: MerkleHashSubtree = serde_json::from_value(LONG["mid_300_804_merged"].clone()).unwrap();
+
+        assert_eq!(merged, read);
+
+        let mut whole: MerkleHashSubtree = serde_json::from_value(LONG["left_0_300"].clone()).unwrap();
+        whole.append(&read).unwrap();
+        whole.append(&serde_json::from_value(LONG["right_804_1100"].clone()).unwrap()).unwrap();
+        assert_eq!(Some(hash(&LONG["final_hash"])), whole.xorb_hash());
+        assert_eq!(Some(Leaf::xorb_hash(&leaves(0..1100))), whole.xorb_hash());
     }
 
     #[test]
