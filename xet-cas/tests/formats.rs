@@ -12,6 +12,7 @@ mod formats {
     mod restart;
     mod samples;
     mod shard;
+    mod stored_shard;
     mod subtree;
     mod vectors;
     mod xorb;
