@@ -9,8 +9,11 @@ mod formats {
     mod hash;
     mod merkle;
     mod naive;
+    mod restart;
     mod samples;
     mod shard;
+    mod stored_shard;
+    mod subtree;
     mod vectors;
     mod xorb;
 }
