@@ -6,6 +6,7 @@ mod formats {
     mod chunker;
     mod compression;
     mod dedup;
+    mod footer;
     mod hash;
     mod merkle;
     mod naive;
