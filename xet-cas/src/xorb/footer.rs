@@ -163,12 +163,13 @@ impl Footer {
         PREFIX_BYTES + 52 + 40 * self.leaves.len() + LENGTH_BYTES
     }
 
-    /// Reads the footer of a whole stored xorb, in version 1 or 0, and checks that it lists the records that are there. Takes
-    /// all of the xorb because a footer of version 0 does not say how long the chunks are.
+    /// Reads the footer of a whole stored xorb, in version 1 or 0. Checks that it lists the records that are there, and that
+    /// the chunks in the list reduce to the name of the xorb. Takes all of the xorb because a footer of version 0 does not say
+    /// how long the chunks are.
     ///
     /// # Errors
-    /// What [`decode_from_end`](Self::decode_from_end) finds wrong, malformed record headers, or other records than the footer
-    /// lists. Payloads are not decoded and hashes not checked; [`validate`](Self::validate) does that.
+    /// What [`decode_from_end`](Self::decode_from_end) finds wrong, malformed record headers, other records than the footer
+    /// lists, or another name. Payloads are not decoded; [`validate`](Self::validate) does that.
     pub fn decode_stored(xorb: &[u8]) -> Result<Self, Error> {
         let mut records = Records::new(xorb);
         let (mut lengths, mut record_ends, mut end) = (Vec::new(), Vec::new(), 0_u64);
@@ -184,6 +185,10 @@ impl Footer {
         Error::check_bounds("raw bytes of a xorb", footer.raw_bytes(), 1, RAW_BYTES_MAX)?;
         if footer.record_ends != record_ends || !footer.leaves.iter().map(|leaf| &leaf.length).eq(&lengths) {
             return Err(Error::Mismatch { what: "xorb footer and records", left: 0, right: 0 });
+        }
+        let actual = Leaf::xorb_hash(&footer.leaves);
+        if actual != footer.hash {
+            return Err(Error::XorbHash { claimed: footer.hash, actual });
         }
         Ok(footer)
     }

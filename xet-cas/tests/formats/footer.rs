@@ -76,7 +76,7 @@ fn given_a_footer_said_to_hold_chunks_that_are_not_there_when_read_then_refused_
 }
 
 #[test]
-fn given_a_stored_xorb_of_either_version_when_any_byte_is_changed_then_an_error_or_the_same_but_for_hashes() {
+fn given_a_stored_xorb_of_either_version_when_any_byte_is_changed_then_an_error_or_the_same() {
     let (name, records) = records();
     let right = Footer::validate(name, &records).unwrap();
     for stored in stored() {
@@ -86,11 +86,9 @@ fn given_a_stored_xorb_of_either_version_when_any_byte_is_changed_then_an_error_
 
             let validated = Footer::validate(name, &changed);
             assert!(validated.as_ref().map_or(true, |footer| *footer == right), "{at}: {validated:?}");
-            if let Ok(read) = Footer::decode_stored(&changed) {
-                let lengths = |footer: &Footer| footer.leaves().iter().map(|leaf| leaf.length).collect::<Vec<_>>();
-                assert_eq!(lengths(&right), lengths(&read), "{at}");
-                assert_eq!(right.serialized_bytes(), read.serialized_bytes(), "{at}");
-            }
+            // Payloads are not looked at.
+            let read = Footer::decode_stored(&changed);
+            assert!(read.as_ref().map_or(true, |footer| *footer == right), "{at}: {read:?}");
         }
     }
 }
