@@ -6,6 +6,7 @@ mod formats {
     mod chunker;
     mod compression;
     mod dedup;
+    mod footer;
     mod hash;
     mod merkle;
     mod naive;
@@ -14,6 +15,7 @@ mod formats {
     mod shard;
     mod stored_shard;
     mod subtree;
+    mod terms;
     mod vectors;
     mod xorb;
 }
