@@ -28,8 +28,14 @@ mod listing;
 mod body;
 pub use body::Body;
 
+mod ranges_body;
+pub use ranges_body::RangesBody;
+
 mod cas;
 pub use cas::Cas;
+
+mod read;
+pub use read::{FileReader, ReadEvent, ReadObserver, ReadOptions};
 
 mod publish;
 pub use publish::{PublishOptions, PublishProgress, Published};
