@@ -233,7 +233,8 @@ impl Proxy {
 
     /// One connection per request; it lives as long as the answer's body.
     async fn exchange(&self, request: Request<Incoming>) -> Result<Response<Pieces>, BoxError> {
-        let stream = TcpStream::connect(&self.upstream).await?;
+        let upstream = self.upstream.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let stream = TcpStream::connect(upstream).await?;
         stream.set_nodelay(true)?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         let mut driver = JoinSet::new();
