@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 use bep_xet::{Object, ObjectKind};
 use bt_wire::InfoHash;
 use bytes::Bytes;
+use xet_cas::client::Network;
 use xet_cas::proof::Tree;
 use xet_cas::xorb::RecordHeader;
 use xet_cas::{ChunkHash, ChunkRange, FileHash, Leaf, Scheme, XorbHash};
@@ -58,10 +59,10 @@ struct Shelves {
 }
 
 impl Library {
-    pub(crate) fn new(index: Index) -> Self {
+    pub(crate) fn new(index: Index, network: Network) -> Self {
         Self {
             index,
-            publicness: Publicness::default(),
+            publicness: Publicness::new(network),
             openings: Arc::new(Semaphore::new(OPENINGS_MAX)),
             shelves: Mutex::default(),
         }

@@ -10,7 +10,15 @@ pub use config::{Config, Deadlines, Environment, RetryNotice, RetryObserver, Ret
 mod secret;
 pub use secret::Secret;
 
+mod network;
+pub use network::{Network, Proxies};
+
+mod tls;
+pub use tls::CaCertificates;
+
 mod http;
+
+mod retry;
 
 mod hub;
 pub use hub::{Commit, Content, Hub, TreeFile};
@@ -23,8 +31,11 @@ pub use body::Body;
 mod cas;
 pub use cas::Cas;
 
+mod patterns;
+pub use patterns::Patterns;
+
 mod publish;
-pub use publish::{PublishOptions, PublishProgress, Published};
+pub use publish::{PublishOptions, PublishProgress, Published, Way};
 
 mod error;
 pub use error::{Error, ErrorKind};

@@ -5,8 +5,6 @@
 mod bg4;
 mod lz4;
 
-use std::borrow::Cow;
-
 use crate::Error;
 
 /// Compression scheme of one chunk.
@@ -37,16 +35,6 @@ impl Scheme {
             1 => Ok(Self::Lz4),
             2 => Ok(Self::Bg4Lz4),
             scheme => Err(Error::UnknownScheme { scheme }),
-        }
-    }
-
-    /// Compresses a chunk. The result may be longer than the input; [`CompressionPolicy::compress`]
-    /// falls back to [`Scheme::None`] then.
-    pub fn compress(self, raw: &[u8]) -> Cow<'_, [u8]> {
-        match self {
-            Self::None => Cow::Borrowed(raw),
-            Self::Lz4 => Cow::Owned(lz4::compress(raw)),
-            Self::Bg4Lz4 => Cow::Owned(lz4::compress(&bg4::group(raw))),
         }
     }
 
@@ -92,10 +80,69 @@ impl CompressionPolicy {
             Self::Always(scheme) => scheme,
         }
     }
+}
 
-    /// Compresses with `scheme`, or stores the chunk as it is where that is not longer.
-    pub fn compress(scheme: Scheme, raw: &[u8]) -> (Scheme, Cow<'_, [u8]>) {
-        let stored = scheme.compress(raw);
-        if stored.len() < raw.len() { (scheme, stored) } else { (Scheme::None, Cow::Borrowed(raw)) }
+/// The scheme is chosen anew after this many chunks, as in the deployed client: neighbours in a file
+/// are alike, and the prediction costs a pass over the chunk.
+const RUN_CHUNKS: usize = 32;
+
+/// Chooses schemes for the chunks of a xorb in their order, run by run, as the deployed client does.
+/// [`xorb::Builder::push`](crate::xorb::Builder::push) holds one; whoever compresses on several threads
+/// asks one of their own before they hand a chunk to a thread.
+#[derive(Debug, Clone)]
+pub struct SchemeChooser {
+    policy: CompressionPolicy,
+    /// Scheme of the current run, and how many chunks of the run are left.
+    run: Option<(Scheme, usize)>,
+}
+
+impl SchemeChooser {
+    /// Starts at the beginning of a xorb.
+    pub fn new(policy: CompressionPolicy) -> Self {
+        Self { policy, run: None }
+    }
+
+    /// Says that the next chunk begins another file or another xorb, so that its scheme is chosen anew.
+    pub fn begin_run(&mut self) {
+        self.run = None;
+    }
+
+    /// The scheme for the next chunk.
+    pub fn choose(&mut self, chunk: &[u8]) -> Scheme {
+        let (scheme, left) = match self.run {
+            Some((scheme, left)) if left > 0 => (scheme, left),
+            _ => (self.policy.choose(chunk), RUN_CHUNKS),
+        };
+        self.run = Some((scheme, left - 1));
+        scheme
+    }
+}
+
+/// Compresses chunks, one after another, in buffers that are used again. They grow to what the largest chunk
+/// needs, less than 300 KiB for one of [`CHUNK_BYTES_MAX`](crate::CHUNK_BYTES_MAX). One for each thread.
+#[derive(Debug, Default)]
+pub struct Compressor {
+    frames: lz4::FrameWriter,
+    grouped: Vec<u8>,
+}
+
+impl Compressor {
+    /// With empty buffers.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Compresses a chunk, or stores it as it is where that is not longer. Returns the scheme that was used,
+    /// and what is to be stored.
+    pub fn compress<'a>(&'a mut self, scheme: Scheme, raw: &'a [u8]) -> (Scheme, &'a [u8]) {
+        let frame = match scheme {
+            Scheme::None => return (Scheme::None, raw),
+            Scheme::Lz4 => self.frames.write(raw),
+            Scheme::Bg4Lz4 => {
+                bg4::group_into(raw, &mut self.grouped);
+                self.frames.write(&self.grouped)
+            }
+        };
+        if frame.len() < raw.len() { (scheme, frame) } else { (Scheme::None, raw) }
     }
 }

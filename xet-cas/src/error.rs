@@ -101,6 +101,12 @@ pub enum Error {
         /// What does not fit.
         reason: String,
     },
+    /// An answer of several byte ranges that is not the one that was asked for.
+    #[error("the answer of several ranges is broken: {reason}")]
+    Multipart {
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// Our own builder was given more than a xorb holds; start another one.
     #[error("the xorb is full: 64 MiB of raw bytes or 8,192 chunks")]
     XorbFull,

@@ -12,14 +12,18 @@ pub use merkle::{Leaf, RootBuilder};
 pub mod proof;
 
 mod compression;
-pub use compression::{CompressionPolicy, Scheme};
+pub use compression::{CompressionPolicy, Compressor, Scheme, SchemeChooser};
 
 pub mod xorb;
 
 pub mod shard;
 
+pub mod dedup;
+
 mod reconstruction;
 pub use reconstruction::{ByteRange, ChunkRange, FetchEntry, Reconstruction, Term};
+
+pub mod multipart;
 
 mod error;
 pub use error::Error;

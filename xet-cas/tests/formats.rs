@@ -5,6 +5,7 @@
 mod formats {
     mod chunker;
     mod compression;
+    mod dedup;
     mod hash;
     mod merkle;
     mod naive;

@@ -223,7 +223,7 @@ pub(crate) struct PublishArgs {
     /// The repository, like `org/model`; created if there is none
     pub(crate) repo: RepoId,
 
-    /// Branch
+    /// Branch; made if there is none
     #[arg(long, value_name = "BRANCH", default_value = "main")]
     pub(crate) revision: String,
 
@@ -231,9 +231,33 @@ pub(crate) struct PublishArgs {
     #[arg(long, value_name = "KIND", default_value_t)]
     pub(crate) repo_type: RepoType,
 
+    /// Publish only files that match a pattern
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) include: Vec<String>,
+
+    /// Leave out files that match a pattern
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) exclude: Vec<String>,
+
     /// Title of the commit
     #[arg(short, long, value_name = "TEXT", default_value = "Publish with zest")]
     pub(crate) message: String,
+
+    /// Text of the commit below its title
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub(crate) description: String,
+
+    /// If the repository has to be created, make it private
+    #[arg(long)]
+    pub(crate) private: bool,
+
+    /// Open a pull request instead of changing the branch
+    #[arg(long, conflicts_with = "revision")]
+    pub(crate) create_pr: bool,
+
+    /// Send nothing; say what would be sent
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 
     #[command(flatten)]
     pub(crate) hub: HubArgs,

@@ -79,20 +79,51 @@ impl From<swarm::Error> for Failure {
             None => Exit::Failure,
         };
         let hint = hint(error.root(), exit);
-        Self { hint: hint.map(str::to_owned), ..Self::new(exit, error) }
+        Self { hint, ..Self::new(exit, error) }
     }
 }
 
 /// The next thing to try.
-fn hint(error: &swarm::Error, exit: Exit) -> Option<&'static str> {
+fn hint(error: &swarm::Error, exit: Exit) -> Option<String> {
+    if let swarm::Error::Client(error) = error
+        && let Some(page) = error.page()
+    {
+        return Some(access_hint(error, page));
+    }
+    usual_hint(error, exit).map(str::to_owned)
+}
+
+/// What to do about a repository that is not open to this user.
+fn access_hint(error: &client::Error, page: &str) -> String {
+    const TOKEN: &str = "set HF_TOKEN to a token of an account that may read it, or put the token into the file that \
+                         HF_TOKEN_PATH names";
+    match error {
+        client::Error::Gated { .. } => {
+            format!("ask for access on {page}, then set HF_TOKEN to a token of that account")
+        }
+        client::Error::Forbidden { .. } => format!("the account of the token has no access: ask for it on {page}"),
+        client::Error::RepoNotFound { needs_token: false, .. } => {
+            format!("check the name: {page}; if it is private, {TOKEN}")
+        }
+        _ => format!("see {page}; if it is private, {TOKEN}"),
+    }
+}
+
+fn usual_hint(error: &swarm::Error, exit: Exit) -> Option<&'static str> {
     if let swarm::Error::Client(client::Error::RevisionNotFound { .. }) = error {
         return Some("--revision takes a branch, a tag, a full commit or refs/pr/N");
     }
     if let swarm::Error::Client(client::Error::RateLimited { .. }) = error {
         return Some("wait, or log in with a token: HF_TOKEN");
     }
-    if let swarm::Error::Client(client::Error::Gated { .. }) = error {
-        return Some("ask for access on the repository's page, then set HF_TOKEN to a token of that account");
+    if let swarm::Error::Client(client::Error::Certificate { .. }) = error {
+        return Some(
+            "if the network has an authority of its own (a proxy that looks inside), name its PEM file with \
+             REQUESTS_CA_BUNDLE",
+        );
+    }
+    if let swarm::Error::Client(client::Error::Proxy { .. }) = error {
+        return Some("HTTP_PROXY, HTTPS_PROXY and ALL_PROXY name it; NO_PROXY names hosts to reach without");
     }
     match exit {
         Exit::NotAuthorised => Some("set HF_TOKEN, or ask for access on the repository's page"),
@@ -103,7 +134,7 @@ fn hint(error: &swarm::Error, exit: Exit) -> Option<&'static str> {
             swarm::Error::Client(client::Error::NotFound { .. }) => {
                 Some("the repository may have changed; run it again")
             }
-            _ => Some("check the name; a private repository also needs a token: HF_TOKEN"),
+            _ => Some("check the name"),
         },
         Exit::Network => Some("run the same command again; finished files are kept"),
         Exit::Integrity => Some("the source sends wrong bytes; nothing of them was kept, try another endpoint"),

@@ -1,9 +1,10 @@
 //! What the command line and the environment come to: the one place where both meet.
 
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use xet_cas::client::{self, Environment, Hub};
+use xet_cas::client::{self, CaCertificates, Environment, Hub, Network};
 
 use crate::args::HubArgs;
 use crate::failure::Failure;
@@ -41,7 +42,24 @@ impl Settings {
         let endpoint = args.endpoint.as_ref().unwrap_or(&self.environment.endpoint);
         let mut config = client::Config::new(endpoint)?;
         config.token = self.environment.token.clone();
+        config.network = self.network()?;
         Ok(config)
+    }
+
+    /// How hosts are reached, as the environment says.
+    pub(crate) fn network(&self) -> Result<Network, Failure> {
+        let mut network = Network::default();
+        network.proxies = self.environment.proxies.clone();
+        if let Some(path) = &self.environment.ca_bundle {
+            let unusable = |cause: &dyn Display| {
+                let cause = format!("cannot use the certificates in {}: {cause}", path.display());
+                Failure::usage(cause)
+                    .hint("REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE name a PEM file; unset them if there is none")
+            };
+            let pem = std::fs::read(path).map_err(|error| unusable(&error))?;
+            network.ca_certificates = CaCertificates::from_pem(&pem).map_err(|error| unusable(&error))?;
+        }
+        Ok(network)
     }
 
     pub(crate) fn hub(&self, args: &HubArgs) -> Result<Hub, Failure> {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bep_xet::Schemes;
 use bytes::Bytes;
 use xet_cas::xorb::RecordHeader;
-use xet_cas::{CompressionPolicy, Scheme};
+use xet_cas::{CompressionPolicy, Compressor, Scheme};
 
 /// Below this compressing is faster than sending what it saves, bytes a second.
 const RAW_BYTES_PER_SECOND_MIN: u64 = 200_000_000;
@@ -126,11 +126,11 @@ pub(super) fn choose(first: &[u8], schemes: Schemes) -> Scheme {
 }
 
 /// Compresses a raw record; returns it as it is where that is not longer.
-pub(super) fn pack(record: Bytes, scheme: Scheme) -> Bytes {
+pub(super) fn pack(record: Bytes, scheme: Scheme, compressor: &mut Compressor) -> Bytes {
     let Some(raw) = record.get(RecordHeader::BYTES..).filter(|_| scheme != Scheme::None) else { return record };
-    let (Scheme::Lz4 | Scheme::Bg4Lz4, stored) = CompressionPolicy::compress(scheme, raw) else { return record };
+    let (Scheme::Lz4 | Scheme::Bg4Lz4, stored) = compressor.compress(scheme, raw) else { return record };
     let header = RecordHeader { scheme, stored_length: stored.len() as u32, raw_length: raw.len() as u32 };
-    [&header.encode()[..], &stored].concat().into()
+    [&header.encode()[..], stored].concat().into()
 }
 
 #[cfg(test)]
@@ -230,7 +230,7 @@ mod tests {
             for data in [&floats[..], &text, &noise, b"x"] {
                 let record = raw(data);
 
-                let packed = pack(record.clone(), choose(&record, schemes));
+                let packed = pack(record.clone(), choose(&record, schemes), &mut Compressor::new());
 
                 let read = Records::new(&packed).next().unwrap().unwrap();
                 let scheme = read.header.scheme;
@@ -239,7 +239,7 @@ mod tests {
                 assert_eq!(data, read.decode(&mut Vec::new()).unwrap());
             }
         }
-        let packed = |data: &[u8]| pack(raw(data), choose(&raw(data), Schemes::ALL));
+        let packed = |data: &[u8]| pack(raw(data), choose(&raw(data), Schemes::ALL), &mut Compressor::new());
         let scheme = |data: &[u8]| Records::new(&packed(data)).next().unwrap().unwrap().header.scheme;
         assert_eq!([Scheme::Bg4Lz4, Scheme::Lz4], [scheme(&floats), scheme(&text)]);
         assert!(packed(&text).len() < text.len() / 10);
@@ -249,7 +249,7 @@ mod tests {
     fn given_what_does_not_compress_when_packed_then_the_very_record() {
         let record = raw(b"too short to compress");
 
-        let packed = pack(record.clone(), Scheme::Lz4);
+        let packed = pack(record.clone(), Scheme::Lz4, &mut Compressor::new());
 
         assert_eq!(record.as_ptr(), packed.as_ptr());
         assert_eq!(record, packed);

@@ -12,7 +12,7 @@ use bt_wire::InfoHash;
 use tokio::task::{JoinError, JoinSet};
 use xet_cas::proof::{Node, RunProof};
 use xet_cas::xorb::RecordHeader;
-use xet_cas::{ByteRange, ChunkHash, ChunkRange};
+use xet_cas::{ByteRange, ChunkHash, ChunkRange, Compressor};
 
 use super::link::now;
 use super::packing::{self, Pace, Packing};
@@ -84,7 +84,8 @@ fn read(
     pace: &Pace,
 ) -> FoundFile {
     let ChunkRange { start, end } = file.batch(*chunks, bytes_max);
-    let (mut scheme, mut raw_bytes, mut took) = (None, 0, Duration::ZERO);
+    let (mut scheme, mut compressor) = (None, Compressor::new());
+    let (mut raw_bytes, mut took) = (0, Duration::ZERO);
     let records = (start..end).map(|index| {
         let mut record = file.read_record(index)?;
         if *accept != Schemes::RAW {
@@ -92,7 +93,7 @@ fn read(
             raw_bytes += record.len() as u64;
             // One choice for a batch, as for a run of chunks of a xorb.
             let scheme = *scheme.get_or_insert_with(|| packing::choose(&record, *accept));
-            record = packing::pack(record, scheme);
+            record = packing::pack(record, scheme, &mut compressor);
             took += now().saturating_duration_since(begun);
         }
         grant.use_bytes(record.len() as u64);

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{Id, JoinError, JoinSet};
+use xet_cas::client::Network;
 
 use super::slots::Slots;
 use super::uploads::{Uploader, Uploads};
@@ -33,11 +34,14 @@ pub struct SeedConfig {
     pub limit_up: Option<NonZeroU64>,
     /// For a peer to shake hands, and to take what it asked for. Default 10 s.
     pub deadline: Duration,
+    /// How Hubs are reached, which are asked anonymously whether something is public before it is served. Default:
+    /// directly.
+    pub network: Network,
 }
 
 impl Default for SeedConfig {
     fn default() -> Self {
-        Self { peers_max: 100, limit_up: None, deadline: Duration::from_secs(10) }
+        Self { peers_max: 100, limit_up: None, deadline: Duration::from_secs(10), network: Network::default() }
     }
 }
 
@@ -83,7 +87,7 @@ impl Seeder {
         let failed = |source| Error::Listen { address: listen, source };
         let listener = TcpListener::bind(listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let library = Arc::new(Library::new(index));
+        let library = Arc::new(Library::new(index, config.network.clone()));
         Ok(Self { listener, address, library, config, counters: SeedCounters::default() })
     }
 

@@ -177,6 +177,7 @@ impl Job {
             board: board.clone(),
             is_limited,
         };
+        let publicness = Arc::new(Publicness::new(hub.network().clone()));
         Ok(Self {
             cas: hub.cas(&commit)?,
             hub,
@@ -202,7 +203,7 @@ impl Job {
             peers: Peers::default(),
             peer_names: Vec::new(),
             has_peers: false,
-            publicness: Arc::default(),
+            publicness,
             brought: Brought::default(),
             records: Vec::new(),
             failures: Vec::new(),

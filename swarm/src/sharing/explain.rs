@@ -1,7 +1,7 @@
 //! Why a repository is shared or not: the steps of the proof of publicness, told to people.
 
 use serde::Serialize;
-use xet_cas::client::{self, Commit, Content, Hub};
+use xet_cas::client::{self, Commit, Content, Hub, Network};
 use xet_cas::{RepoId, RepoType};
 
 use super::publicness::anonymous_hub;
@@ -49,7 +49,8 @@ pub struct Step {
     pub failure: Option<String>,
 }
 
-/// Goes through the proof that a repository is public, as it is done before anything is served.
+/// Goes through the proof that a repository is public, as it is done before anything is served; the Hub is reached as
+/// `network` says.
 ///
 /// # Errors
 /// Only if the endpoint is none; that the proof fails is what it is asked for.
@@ -58,8 +59,9 @@ pub async fn explain(
     repo_type: RepoType,
     repo: &RepoId,
     revision: &str,
+    network: &Network,
 ) -> Result<Explanation, crate::Error> {
-    let hub = anonymous_hub(endpoint)?;
+    let hub = anonymous_hub(endpoint, network)?;
     let mut steps = Vec::new();
     let is_public = prove(&hub, repo_type, repo, revision, &mut steps).await.is_some();
     let sharing = match Scope::of(hub.endpoint()) {

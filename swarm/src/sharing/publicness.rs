@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
-use xet_cas::client::{self, Commit, Content, Hub};
+use xet_cas::client::{self, Commit, Content, Hub, Network};
 use xet_cas::{FileHash, RepoId, RepoType};
 
 use crate::store::Provenance;
@@ -31,6 +31,7 @@ pub(crate) struct Publicness {
 
 #[derive(Debug, Default)]
 struct Prover {
+    network: Network,
     hubs: HashMap<String, Arc<Hub>>,
     /// The last anonymous listing, as one repository is mostly proved file after file.
     listing: Option<Listing>,
@@ -51,6 +52,11 @@ struct Proof {
 }
 
 impl Publicness {
+    /// Hubs are reached in this way.
+    pub(crate) fn new(network: Network) -> Self {
+        Self { prover: Mutex::new(Prover { network, ..Prover::default() }), ..Self::default() }
+    }
+
     /// Whether a file is public. Trouble with the network means no, for a minute.
     pub(crate) async fn is_public(&self, provenance: &Provenance, hash: FileHash) -> bool {
         let key = (provenance.clone(), hash);
@@ -124,15 +130,16 @@ impl Prover {
         if let Some(hub) = self.hubs.get(endpoint) {
             return Ok(hub.clone());
         }
-        let hub = Arc::new(anonymous_hub(endpoint)?);
+        let hub = Arc::new(anonymous_hub(endpoint, &self.network)?);
         self.hubs.insert(endpoint.to_owned(), hub.clone());
         Ok(hub)
     }
 }
 
 /// A client without any credentials, whatever the user has.
-pub(super) fn anonymous_hub(endpoint: &str) -> Result<Hub, client::Error> {
+pub(super) fn anonymous_hub(endpoint: &str, network: &Network) -> Result<Hub, client::Error> {
     let mut config = client::Config::new(endpoint)?;
+    config.network = network.clone();
     config.retry.attempts = PROOF_ATTEMPTS;
     config.retry.retry_after_max = PROOF_DEADLINE;
     config.deadlines.answer = PROOF_DEADLINE;

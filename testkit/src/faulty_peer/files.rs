@@ -8,7 +8,7 @@ use bep_xet::{Proof, ProofLevel, Sibling};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use xet_cas::proof::{Node, Tree};
 use xet_cas::xorb::RecordHeader;
-use xet_cas::{ByteRange, ChunkHash, ChunkRange, Leaf, Scheme, chunks};
+use xet_cas::{ByteRange, ChunkHash, ChunkRange, Compressor, Leaf, Scheme, chunks};
 
 use super::PeerFault;
 
@@ -41,7 +41,9 @@ impl Files {
             by_hash.insert(hash, Served::new(file, tree, fault)?);
         }
         let bomb = match fault {
-            PeerFault::Lz4Bomb => Bytes::from(Scheme::Lz4.compress(&vec![0; BOMB_BYTES]).into_owned()),
+            PeerFault::Lz4Bomb => {
+                Bytes::copy_from_slice(Compressor::new().compress(Scheme::Lz4, &vec![0; BOMB_BYTES]).1)
+            }
             _ => Bytes::new(),
         };
         Ok(Self { by_hash, bomb })

@@ -193,7 +193,6 @@ pub(crate) struct XorbAnswer {
 }
 
 /// Body of `POST /v1/xorb-grants/default/{xorb}`.
-#[cfg(feature = "server")]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct GrantRequest {
     /// Bytes of the serialized xorb.
@@ -202,7 +201,6 @@ pub(crate) struct GrantRequest {
 }
 
 /// What the bytes of a xorb sum up to.
-#[cfg(feature = "server")]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct GrantChecksum {
     /// [`GRANT_CHECKSUM`] is the only one there is.
@@ -212,11 +210,9 @@ pub(crate) struct GrantChecksum {
 }
 
 /// CRC-64/NVME.
-#[cfg(feature = "server")]
 pub(crate) const GRANT_CHECKSUM: &str = "crc64nvme";
 
 /// Answer of `POST /v1/xorb-grants/default/{xorb}` with status 201.
-#[cfg(feature = "server")]
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct GrantAnswer {
     /// Names the upload when it is to be kept.

@@ -60,6 +60,9 @@ pub(crate) struct PreuploadRequest {
     /// Content of a `.gitattributes` that is uploaded along, so that it counts at once.
     #[serde(rename = "gitAttributes", default, skip_serializing_if = "Option::is_none")]
     pub(crate) git_attributes: Option<String>,
+    /// Content of a `.gitignore` that is uploaded along.
+    #[serde(rename = "gitIgnore", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) git_ignore: Option<String>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -138,6 +141,9 @@ pub(crate) struct CommitAnswer {
     pub(crate) commit_oid: String,
     #[serde(default)]
     pub(crate) commit_url: String,
+    /// The page of the pull request that was opened, if one was asked for; its number stands at the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) pull_request_url: Option<String>,
 }
 
 /// Body of `POST /api/repos/create`.
@@ -150,6 +156,12 @@ pub(crate) struct CreateRepoRequest {
     pub(crate) kind: Option<String>,
     #[serde(default)]
     pub(crate) private: bool,
+    /// The newer form of `private`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) visibility: Option<String>,
+    /// What a space is made with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) sdk: Option<String>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -9,7 +9,8 @@ use tokio::time::Instant;
 
 use super::Error;
 use super::config::{PROGRESS_BYTES_MIN, TRICKLE_BYTES_PER_SECOND_MIN};
-use super::http::{AttemptsMade, header_text, transport};
+use super::http::{header_text, transport};
+use super::retry::AttemptsMade;
 use crate::ByteRange;
 
 /// Bodies longer than this have to keep up the pace that [`Deadlines::stall`](super::Deadlines::stall) asks

@@ -1,24 +1,26 @@
 //! The CAS of one repository: reconstructions, xorb data, and uploads.
 
+mod frames;
+mod upload;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::UNIX_EPOCH;
 
 use bytes::Bytes;
-use reqwest::Method;
 use reqwest::header::HeaderMap;
+use reqwest::{Response, StatusCode};
 use serde::de::DeserializeOwned;
 use tokio::sync::Mutex;
 use url::Url;
 
-use super::http::{Http, Request, header_text, system_now};
-use super::hub::name_repo;
+use super::http::{Answer, Http, Request, header_text, parse_json, system_now};
+use super::hub::RepoAddress;
 use super::{Body, Error, Secret};
 use crate::api::{
-    ACCESS_TOKEN_HEADER, CAS_URL_HEADER, ReconstructionV1, ReconstructionV2, RepoId, ShardAnswer,
-    TOKEN_EXPIRATION_HEADER, TokenAnswer, XorbAnswer,
+    ACCESS_TOKEN_HEADER, CAS_URL_HEADER, ReconstructionV1, ReconstructionV2, TOKEN_EXPIRATION_HEADER, TokenAnswer,
 };
-use crate::{ByteRange, FetchEntry, FileHash, Reconstruction, XorbHash};
+use crate::{ByteRange, FetchEntry, FileHash, Reconstruction};
 
 /// A token is replaced this long before it expires, seconds: longer than any request waits for its
 /// connection, so that it does not expire on the way.
@@ -30,7 +32,7 @@ pub struct Cas {
     http: Http,
     token_url: Url,
     hub_token: Option<Secret>,
-    repo: RepoId,
+    repo: RepoAddress,
     shared: Arc<Shared>,
 }
 
@@ -42,6 +44,10 @@ struct Shared {
     token_answers: AtomicU64,
     /// The server knows only the first version of reconstructions.
     only_v1: AtomicBool,
+    /// The server takes xorbs directly only.
+    no_grants: AtomicBool,
+    /// The server knows only the first version of uploading shards.
+    only_shards_v1: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -62,7 +68,7 @@ struct Token {
 }
 
 impl Cas {
-    pub(super) fn new(http: Http, token_url: Url, hub_token: Option<Secret>, repo: RepoId) -> Self {
+    pub(super) fn new(http: Http, token_url: Url, hub_token: Option<Secret>, repo: RepoAddress) -> Self {
         Self { http, token_url, hub_token, repo, shared: Arc::default() }
     }
 
@@ -164,38 +170,51 @@ impl Cas {
         Body::new(what, response, Some(entry.bytes), entry.bytes.length(), self.http.deadlines.stall)
     }
 
-    /// Stores a xorb: its records, without footer. Returns whether it was new.
-    pub(super) async fn upload_xorb(&self, xorb: XorbHash, records: Bytes) -> Result<bool, Error> {
-        let path = format!("/v1/xorbs/default/{xorb}");
-        let answer: XorbAnswer = self.upload(format!("upload of xorb {xorb}"), &path, records).await?;
-        Ok(answer.was_inserted)
-    }
-
-    /// Registers a shard in its upload form.
-    pub(super) async fn upload_shard(&self, shard: Bytes) -> Result<(), Error> {
-        let _: ShardAnswer = self.upload("upload of a shard".to_owned(), "/v1/shards", shard).await?;
-        Ok(())
-    }
-
-    async fn upload<T: DeserializeOwned>(&self, what: String, path: &str, body: Bytes) -> Result<T, Error> {
-        let mut request = Request::new(Method::POST, what, self.token_url.clone()).body(None, body);
-        request.answer_deadline = Some(self.http.deadlines.upload_answer);
-        self.authorised(request, path).await
-    }
-
     /// Sends a request to `path` of the CAS with a token that is good by the clock, and once more with a
     /// new one if the server sees its clock differently.
-    async fn authorised<T: DeserializeOwned>(&self, mut request: Request, path: &str) -> Result<T, Error> {
+    async fn authorised<T: DeserializeOwned>(&self, request: Request, path: &str) -> Result<T, Error> {
+        let what = request.what.clone();
+        let (_, body) = self.authorised_answer(request, path).await?;
+        parse_json(&what, &body)
+    }
+
+    async fn authorised_answer(&self, mut request: Request, path: &str) -> Result<(StatusCode, Bytes), Error> {
         let mut rejected = None;
         loop {
-            let token = self.token(rejected).await?;
-            request.url = token.url(path);
-            request.token = Some(token.access_token);
-            match self.http.json::<T>(&request).await {
-                Err(Error::Unauthorized { .. }) if rejected.is_none() => rejected = Some(token.number),
-                result => return Ok(result?.0),
+            let number = self.address(&mut request, path, rejected).await?;
+            match self.http.bytes(&request).await {
+                Err(Error::Unauthorized { .. }) if rejected.is_none() => rejected = Some(number),
+                result => {
+                    let answer = result.map_err(|error| self.repo.name(error, ""))?;
+                    return Ok((answer.status, answer.body));
+                }
             }
         }
+    }
+
+    /// As [`authorised_answer`](Self::authorised_answer), but the body has not been read.
+    async fn authorised_response(&self, request: &mut Request, path: &str) -> Result<Response, Error> {
+        let mut rejected = None;
+        loop {
+            let number = self.address(request, path, rejected).await?;
+            match self.http.send(request).await {
+                Err(Error::Unauthorized { .. }) if rejected.is_none() => rejected = Some(number),
+                result => return result.map_err(|error| self.repo.name(error, "")),
+            }
+        }
+    }
+
+    /// Puts address and token on a request. Returns the number of the token.
+    async fn address(&self, request: &mut Request, path: &str, rejected: Option<u64>) -> Result<u64, Error> {
+        let token = self.token(rejected).await?;
+        request.url = token.url(path);
+        request.token = Some(token.access_token);
+        Ok(token.number)
+    }
+
+    /// Where the CAS is, as it is told with the token.
+    pub(super) async fn base_url(&self) -> Result<String, Error> {
+        Ok(self.token(None).await?.cas_url.as_str().trim_end_matches('/').to_owned())
     }
 
     /// A token that is good by the clock and is not the rejected one. Of many tasks that need another one,
@@ -216,7 +235,7 @@ impl Cas {
         if let Some(failure) = slot.failure.as_ref().filter(|_| answers != answers_before) {
             return Err(failure.clone());
         }
-        let asked = self.ask_token(answers).await.map_err(|error| name_repo(error, &self.repo, ""));
+        let asked = self.ask_token(answers).await.map_err(|error| self.repo.name(error, ""));
         self.shared.token_answers.store(answers + 1, Ordering::Release);
         slot.failure = asked.as_ref().err().cloned();
         Ok(slot.token.insert(asked?).clone())
@@ -224,10 +243,10 @@ impl Cas {
 
     /// Both forms are accepted: the body, which newer clients read, and the headers, which older ones do.
     async fn ask_token(&self, number: u64) -> Result<Token, Error> {
-        let what = format!("CAS token for {}", self.repo);
+        let what = format!("CAS token for {}", self.repo.repo());
         let malformed = |reason: &str| Error::Malformed { what: what.clone(), reason: reason.to_owned() };
         let request = Request::get(what.clone(), self.token_url.clone()).token(self.hub_token.as_ref());
-        let (body, headers) = self.http.bytes(&request).await?;
+        let Answer { body, headers, .. } = self.http.bytes(&request).await?;
         let answer = serde_json::from_slice::<TokenAnswer>(&body)
             .ok()
             .or_else(|| token_from_headers(&headers))

@@ -9,7 +9,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::error::without_user;
-use super::{Error, Secret};
+use super::{Error, Network, Proxies, Secret};
 
 /// The public Hub.
 pub(super) const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
@@ -24,8 +24,8 @@ pub struct Config {
     pub token: Option<Secret>,
     /// What the client calls itself.
     pub user_agent: String,
-    /// Whether `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` count. Default: yes.
-    pub system_proxies: bool,
+    /// How hosts are reached. Default: directly, whatever the environment says of proxies.
+    pub network: Network,
     /// How long it waits.
     pub deadlines: Deadlines,
     /// How often it tries.
@@ -52,7 +52,7 @@ impl Config {
             endpoint: url,
             token: None,
             user_agent: concat!("zest/", env!("CARGO_PKG_VERSION")).to_owned(),
-            system_proxies: true,
+            network: Network::default(),
             deadlines: Deadlines::default(),
             retry: RetryPolicy::default(),
             on_retry: None,
@@ -113,9 +113,9 @@ pub struct RetryPolicy {
     pub delay: Duration,
     /// Longest wait between attempts. Default 10 s.
     pub delay_max: Duration,
-    /// Longest `Retry-After` that is obeyed; a longer one fails at once and says so. Default 300 s: the
-    /// Hub's rate limits count in windows of five minutes. The wait is up to a tenth longer than asked, so
-    /// that many clients do not return at once.
+    /// Longest wait that the server may ask for, with `Retry-After` or `RateLimit`; a longer one fails at once and
+    /// says so. Default 300 s: the Hub's rate limits count in windows of five minutes. The wait is up to a tenth
+    /// longer than asked, so that many clients do not return at once.
     pub retry_after_max: Duration,
 }
 
@@ -164,6 +164,8 @@ pub struct RetryNotice {
     pub attempts: u32,
     /// How long it will be until the next one.
     pub wait: Duration,
+    /// How long the server asked to wait, with `Retry-After` or `RateLimit`.
+    pub asked: Option<Duration>,
 }
 
 /// What the environment says, read once, by the rules of `huggingface_hub`.
@@ -179,10 +181,17 @@ pub struct Environment {
     pub home: PathBuf,
     /// `HF_HUB_CACHE`, else `HUGGINGFACE_HUB_CACHE`, else `hub` under the home.
     pub hub_cache: PathBuf,
+    /// `HF_XET_CACHE`, else `xet` under the home.
+    pub xet_cache: PathBuf,
     /// `HF_HUB_OFFLINE` or `TRANSFORMERS_OFFLINE` is true.
     pub offline: bool,
     /// `HF_HUB_DISABLE_PROGRESS_BARS` is true.
     pub progress_bars_disabled: bool,
+    /// `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`; in lower case they win.
+    pub proxies: Proxies,
+    /// PEM file with authorities to trust besides the system's: `REQUESTS_CA_BUNDLE`, else `CURL_CA_BUNDLE`.
+    /// (`SSL_CERT_FILE` and `SSL_CERT_DIR` say where the system's are: see [`Network::system_certificates`].)
+    pub ca_bundle: Option<PathBuf>,
 }
 
 impl Environment {
@@ -214,10 +223,29 @@ impl Environment {
             hub_cache: path("HF_HUB_CACHE")
                 .or_else(|| path("HUGGINGFACE_HUB_CACHE"))
                 .unwrap_or_else(|| home.join("hub")),
+            xet_cache: path("HF_XET_CACHE").unwrap_or_else(|| home.join("xet")),
             home,
             offline: truthy("HF_HUB_OFFLINE") || truthy("TRANSFORMERS_OFFLINE"),
             progress_bars_disabled: truthy("HF_HUB_DISABLE_PROGRESS_BARS"),
+            proxies: proxies(&var),
+            ca_bundle: path("REQUESTS_CA_BUNDLE").or_else(|| path("CURL_CA_BUNDLE")),
         }
+    }
+}
+
+fn proxies(var: &impl Fn(&str) -> Option<String>) -> Proxies {
+    let proxy = |name: &str| var(&name.to_lowercase()).or_else(|| var(name)).and_then(|text| Secret::new(&text));
+    // Whoever calls a CGI program sets `HTTP_PROXY` by sending a header `Proxy`.
+    let http = if var("REQUEST_METHOD").is_some() {
+        var("http_proxy").and_then(|text| Secret::new(&text))
+    } else {
+        proxy("HTTP_PROXY")
+    };
+    let all = proxy("ALL_PROXY");
+    Proxies {
+        http: http.or_else(|| all.clone()),
+        https: proxy("HTTPS_PROXY").or(all),
+        except: var("no_proxy").or_else(|| var("NO_PROXY")).unwrap_or_default(),
     }
 }
 
@@ -307,6 +335,29 @@ mod tests {
         assert_eq!(odd(b"~/\xfe"), read.hub_cache);
         assert_eq!(odd(b"/\xfd/\xfe"), expanded.hub_cache);
         assert_ne!(super::DEFAULT_ENDPOINT, endpoint);
+    }
+
+    #[test]
+    fn given_proxies_when_read_then_lower_case_wins_and_all_stands_in() {
+        let read = |vars: &[(&str, &str)]| environment(vars).proxies;
+        let shown = |proxy: Option<super::Secret>| proxy.map(|proxy| proxy.expose().to_owned());
+
+        let some = read(&[("HTTP_PROXY", "http://a"), ("http_proxy", "http://b"), ("ALL_PROXY", "socks5://c")]);
+        assert_eq!((Some("http://b".into()), Some("socks5://c".into())), (shown(some.http), shown(some.https)));
+        let except = read(&[("NO_PROXY", "x"), ("no_proxy", "y")]).except;
+        assert_eq!("y", except);
+        let cgi = read(&[("HTTP_PROXY", "http://evil"), ("REQUEST_METHOD", "GET")]);
+        assert!(cgi.http.is_none() && read(&[]) == super::Proxies::default());
+        assert!(!format!("{:?}", read(&[("HTTPS_PROXY", "http://me:hidden@a")])).contains("hidden"));
+    }
+
+    #[test]
+    fn given_a_bundle_of_authorities_when_read_then_named() {
+        let bundle = |vars: &[(&str, &str)]| environment(vars).ca_bundle;
+
+        assert_eq!(Some("/r".into()), bundle(&[("REQUESTS_CA_BUNDLE", "/r"), ("CURL_CA_BUNDLE", "/c")]));
+        assert_eq!(Some("/h/c".into()), bundle(&[("CURL_CA_BUNDLE", "~/c"), ("HOME", "/h")]));
+        assert_eq!(None, bundle(&[]));
     }
 
     #[test]

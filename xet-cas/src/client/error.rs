@@ -22,6 +22,8 @@ pub enum Error {
         what: String,
         /// What the server said.
         message: String,
+        /// Page of the repository, if it is about one.
+        page: Option<String>,
     },
     /// 403: the token is fine but the access was not granted (a gated repository, say).
     #[error("{what}: access denied{}", message_suffix(message))]
@@ -30,18 +32,26 @@ pub enum Error {
         what: String,
         /// What the server said.
         message: String,
+        /// Page of the repository, if it is about one.
+        page: Option<String>,
     },
     /// The repository is gated, and this user has not been let in.
     #[error("repository {repo} is gated: its owner decides who may read it")]
     Gated {
         /// Its name.
         repo: String,
+        /// Where access to it is asked for.
+        page: String,
     },
     /// There is no such repository, or it is private and the token does not open it.
-    #[error("repository {repo} was not found")]
+    #[error("repository {repo} was not found{}", if *needs_token { ", or is private" } else { "" })]
     RepoNotFound {
         /// Its name.
         repo: String,
+        /// Where it would be.
+        page: String,
+        /// 401: the server says no more without a token.
+        needs_token: bool,
     },
     /// The repository has no such branch, tag or commit.
     #[error("repository {repo} has no revision `{revision}`")]
@@ -91,6 +101,28 @@ pub enum Error {
         /// What the connection said.
         reason: String,
     },
+    /// The server, or what stands between, has a certificate that nobody trusted vouches for.
+    #[error("{what}: the certificate of the server is not trusted: {reason}")]
+    Certificate {
+        /// What was asked for.
+        what: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A proxy that cannot be one.
+    #[error("proxy `{proxy}` is not usable: {reason}")]
+    Proxy {
+        /// What was given, without user and password.
+        proxy: String,
+        /// Why it is refused.
+        reason: String,
+    },
+    /// Certificates of authorities that cannot be read.
+    #[error("the certificates of authorities are not usable: {reason}")]
+    CaCertificates {
+        /// Why.
+        reason: String,
+    },
     /// A deadline passed.
     #[error("{what}: {waited_for} took longer than {:.1} s", deadline.as_secs_f64())]
     Deadline {
@@ -133,6 +165,32 @@ pub enum Error {
         /// What is wrong with it.
         source: crate::Error,
     },
+    /// The server looked at what was uploaded, and will not have it.
+    #[error("{what}: the server refused it{}", message_suffix(message))]
+    Refused {
+        /// What was uploaded.
+        what: String,
+        /// What the server said.
+        message: String,
+    },
+    /// Somebody else changed the branch in the meantime. Publishing again takes that into account.
+    #[error("somebody else committed to `{branch}` of {repo} in the meantime{}", message_suffix(message))]
+    Conflict {
+        /// The repository's name.
+        repo: String,
+        /// The branch.
+        branch: String,
+        /// What the server said.
+        message: String,
+    },
+    /// A pattern is no glob.
+    #[error("`{pattern}` is no file pattern: {reason}")]
+    Pattern {
+        /// What was given.
+        pattern: String,
+        /// Why it is refused.
+        reason: String,
+    },
     /// A local file cannot be read.
     #[error("cannot read {path}: {source}")]
     LocalFile {
@@ -173,19 +231,54 @@ impl Error {
     /// What the caller may do about it.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Endpoint { .. } | Self::Unpublishable { .. } => ErrorKind::Usage,
-            Self::Unauthorized { .. } | Self::Forbidden { .. } | Self::Gated { .. } => ErrorKind::NotAuthorised,
+            Self::Endpoint { .. }
+            | Self::Unpublishable { .. }
+            | Self::Pattern { .. }
+            | Self::Proxy { .. }
+            | Self::CaCertificates { .. } => ErrorKind::Usage,
+            Self::Unauthorized { .. }
+            | Self::Forbidden { .. }
+            | Self::Gated { .. }
+            | Self::RepoNotFound { needs_token: true, .. } => ErrorKind::NotAuthorised,
             Self::RepoNotFound { .. } | Self::RevisionNotFound { .. } | Self::NotFound { .. } => ErrorKind::NotFound,
             Self::UrlExpired { .. }
             | Self::RateLimited { .. }
             | Self::Status { .. }
             | Self::Transport { .. }
+            | Self::Certificate { .. }
             | Self::Deadline { .. }
             | Self::Redirect { .. }
             | Self::Malformed { .. }
+            | Self::Refused { .. }
+            | Self::Conflict { .. }
             | Self::Listing { .. } => ErrorKind::Network,
             Self::Format { .. } => ErrorKind::Integrity,
             Self::LocalFile { .. } => ErrorKind::Disk,
+        }
+    }
+
+    /// The page of the repository to visit, where that may help: to be let in, or to see that it is there.
+    pub fn page(&self) -> Option<&str> {
+        match self {
+            Self::Gated { page, .. } | Self::RepoNotFound { page, .. } => Some(page),
+            Self::Unauthorized { page, .. } | Self::Forbidden { page, .. } => page.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// Whether the CAS itself is to blame, when asking it how a file is put together failed with this: it is not
+    /// there, cannot be reached, does not know the file, or talks nonsense. The Hub may have the file all the same,
+    /// as it is: see [`Hub::open_file`](super::Hub::open_file). A refusal of access is none, and neither is a wish to
+    /// wait.
+    pub fn is_cas_unusable(&self) -> bool {
+        match self {
+            Self::Status { status, .. } => *status != 429,
+            Self::NotFound { .. }
+            | Self::Transport { .. }
+            | Self::Deadline { .. }
+            | Self::Redirect { .. }
+            | Self::Malformed { .. } => true,
+            _ => false,
         }
     }
 

@@ -9,9 +9,8 @@ use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use futures::stream;
-use rand::RngExt as _;
 use reqwest::header::{
-    AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RANGE, RETRY_AFTER,
+    AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RANGE,
 };
 use reqwest::{Method, Response, StatusCode};
 use serde::de::DeserializeOwned;
@@ -21,8 +20,10 @@ use url::Url;
 
 use super::body::later;
 use super::config::PROGRESS_BYTES_MIN;
-use super::error::{is_transient_status, without_user};
-use super::{Config, Deadlines, Error, RetryNotice, RetryObserver, RetryPolicy, Secret};
+use super::error::without_user;
+use super::retry::{Attempts, AttemptsMade, Failure};
+use super::tls::{certificate_trouble, tls};
+use super::{Config, Deadlines, Error, RetryObserver, RetryPolicy, Secret};
 use crate::ByteRange;
 use crate::api::{ERROR_CODE_HEADER, ERROR_MESSAGE_HEADER, error_code, shown};
 
@@ -35,8 +36,6 @@ const ERROR_TEXT_BYTES_MAX: usize = 300;
 /// An upload is handed to the connection in pieces of so many bytes: small enough that a slow uplink takes
 /// one well within a deadline.
 const UPLOAD_PIECE_BYTES: usize = 64 * 1024;
-/// A wait that the server asked for is lengthened by up to a part of it, this being the divisor.
-const RETRY_AFTER_SPREAD: u32 = 10;
 /// Idle connections kept for one host: as many as fetches run at once.
 const IDLE_CONNECTIONS_MAX: usize = 16;
 /// Idle connections are closed after this long, below the usual server's own limit of 60 s to 75 s.
@@ -94,6 +93,13 @@ impl Request {
     }
 }
 
+/// A metadata answer that has been read.
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+}
+
 /// Sends requests.
 #[derive(Debug, Clone)]
 pub(super) struct Http {
@@ -105,29 +111,34 @@ pub(super) struct Http {
 
 impl Http {
     pub(super) fn new(config: &Config) -> Result<Self, Error> {
-        let unusable = |reason: String| Error::Endpoint { endpoint: without_user(config.endpoint.as_str()), reason };
         let mut builder = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls().map_err(unusable)?)
+            .tls_backend_preconfigured(tls(&config.network)?)
+            // What is not told here would be read from the environment.
+            .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(config.deadlines.connect)
             .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
             .pool_idle_timeout(IDLE_CONNECTION_LIFETIME)
             .user_agent(config.user_agent.clone())
             .http1_only();
-        if !config.system_proxies {
-            builder = builder.no_proxy();
+        for proxy in config.network.proxies.build()? {
+            builder = builder.proxy(proxy);
         }
-        let client = builder.build().map_err(|error| unusable(root_cause(&error)))?;
+        let client = builder.build().map_err(|error| {
+            let endpoint = without_user(config.endpoint.as_str());
+            Error::Endpoint { endpoint, reason: root_cause(&error) }
+        })?;
         Ok(Self { client, deadlines: config.deadlines, retry: config.retry, on_retry: config.on_retry.clone() })
     }
 
-    fn attempts<'a>(&'a self, request: &'a Request) -> Attempts<'a> {
-        Attempts { what: &request.what, policy: self.retry, observer: self.on_retry.as_ref(), made: 0 }
+    /// Counts attempts at something.
+    pub(super) fn attempts<'a>(&'a self, what: &'a str) -> Attempts<'a> {
+        Attempts::new(what, self.retry, self.on_retry.as_ref())
     }
 
     /// Sends until the answer is a success, and returns its head; the body has not been read.
     pub(super) async fn send(&self, request: &Request) -> Result<Response, Error> {
-        let mut attempts = self.attempts(request);
+        let mut attempts = self.attempts(&request.what);
         loop {
             match self.send_once(request).await {
                 Ok(mut response) => {
@@ -141,13 +152,13 @@ impl Http {
 
     /// Sends and reads a JSON answer.
     pub(super) async fn json<T: DeserializeOwned>(&self, request: &Request) -> Result<(T, HeaderMap), Error> {
-        let (body, headers) = self.bytes(request).await?;
+        let Answer { body, headers, .. } = self.bytes(request).await?;
         Ok((parse_json(&request.what, &body)?, headers))
     }
 
     /// Sends and reads a metadata answer; a broken body is asked for again like a broken connection.
-    pub(super) async fn bytes(&self, request: &Request) -> Result<(Bytes, HeaderMap), Error> {
-        let mut attempts = self.attempts(request);
+    pub(super) async fn bytes(&self, request: &Request) -> Result<Answer, Error> {
+        let mut attempts = self.attempts(&request.what);
         loop {
             match self.bytes_once(request).await {
                 Ok(answer) => return Ok(answer),
@@ -156,10 +167,10 @@ impl Http {
         }
     }
 
-    async fn bytes_once(&self, request: &Request) -> Result<(Bytes, HeaderMap), Failure> {
+    async fn bytes_once(&self, request: &Request) -> Result<Answer, Failure> {
         let response = self.send_once(request).await?;
-        let headers = response.headers().clone();
-        Ok((self.read_metadata(&request.what, response).await?, headers))
+        let (status, headers) = (response.status(), response.headers().clone());
+        Ok(Answer { status, headers, body: self.read_metadata(&request.what, response).await? })
     }
 
     /// One attempt: connection, head of the answer, redirects.
@@ -209,29 +220,14 @@ impl Http {
         if status.is_success() {
             return Ok(response);
         }
-        let retry_after = retry_after(response.headers());
-        let code = header_text(response.headers(), ERROR_CODE_HEADER);
-        let mut message = header_text(response.headers(), ERROR_MESSAGE_HEADER);
+        let headers = response.headers().clone();
+        let mut message = header_text(&headers, ERROR_MESSAGE_HEADER);
         if message.is_empty() {
             message = self.error_text(response).await;
         }
-        let what = request.what.clone();
-        let error = match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if code == error_code::GATED_REPO => {
-                Error::Gated { repo: what }
-            }
-            StatusCode::UNAUTHORIZED if code == error_code::REPO_NOT_FOUND => Error::RepoNotFound { repo: what },
-            StatusCode::UNAUTHORIZED => Error::Unauthorized { what, message },
-            StatusCode::FORBIDDEN => Error::Forbidden { what, message },
-            StatusCode::NOT_FOUND | StatusCode::GONE => match code.as_str() {
-                error_code::REPO_NOT_FOUND => Error::RepoNotFound { repo: what },
-                error_code::REVISION_NOT_FOUND => Error::RevisionNotFound { repo: what, revision: String::new() },
-                _ => Error::NotFound { what, message },
-            },
-            status => Error::Status { what, status: status.as_u16(), message },
-        };
-        let retry_after = retry_after.filter(|_| is_transient_status(status.as_u16()));
-        Err(Failure { error, retry_after })
+        let code = header_text(&headers, ERROR_CODE_HEADER);
+        let error = status_error(request.what.clone(), status, &code, message);
+        Err(Failure::status(error, status, &headers))
     }
 
     /// A metadata answer's whole body, bounded in bytes and time.
@@ -269,73 +265,22 @@ impl Http {
     }
 }
 
-/// At how many attempts an answer came.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct AttemptsMade(pub(super) u32);
-
-/// Counts the attempts at one request.
-struct Attempts<'a> {
-    what: &'a str,
-    policy: RetryPolicy,
-    observer: Option<&'a RetryObserver>,
-    made: u32,
-}
-
-impl Attempts<'_> {
-    /// Waits until the next attempt is due, or returns the error if there is none.
-    async fn wait_after(&mut self, failure: Failure) -> Result<(), Error> {
-        let Failure { error, retry_after } = failure;
-        self.made += 1;
-        if !error.is_transient() {
-            return Err(error);
+/// What an answer that is no success means. Which repository it is about is filled in by whoever asked.
+fn status_error(what: String, status: StatusCode, code: &str, message: String) -> Error {
+    let not_found = |needs_token| Error::RepoNotFound { repo: what.clone(), page: String::new(), needs_token };
+    match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if code == error_code::GATED_REPO => {
+            Error::Gated { repo: what, page: String::new() }
         }
-        if let (Some(retry_after), Error::Status { what, .. }) = (retry_after, &error)
-            && retry_after > self.policy.retry_after_max
-        {
-            return Err(Error::RateLimited { what: what.clone(), retry_after });
-        }
-        if self.made >= self.policy.attempts {
-            return Err(error);
-        }
-        let wait = match retry_after {
-            Some(asked) => asked.saturating_add(random_part(asked / RETRY_AFTER_SPREAD)),
-            None => self.backoff(),
-        };
-        tracing::info!(attempt = self.made, wait_ms = wait.as_millis() as u64, %error, "trying again");
-        if let Some(observer) = self.observer {
-            let (what, error) = (self.what.to_owned(), error.to_string());
-            observer.tell(&RetryNotice { what, error, attempts: self.made, wait });
-        }
-        tokio::time::sleep(wait).await;
-        Ok(())
-    }
-
-    /// A random part of the delay that has grown with the attempts made.
-    fn backoff(&self) -> Duration {
-        let doubled = self.policy.delay.saturating_mul(1 << (self.made - 1).min(16));
-        random_part(doubled.min(self.policy.delay_max))
-    }
-}
-
-fn random_part(wait: Duration) -> Duration {
-    wait.mul_f64(rand::rng().random_range(0.0..1.0))
-}
-
-/// Why an attempt failed, and when the server wants the next one.
-pub(super) struct Failure {
-    error: Error,
-    retry_after: Option<Duration>,
-}
-
-impl Failure {
-    fn final_(error: Error) -> Self {
-        Self { error, retry_after: None }
-    }
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self { error, retry_after: None }
+        StatusCode::UNAUTHORIZED if code == error_code::REPO_NOT_FOUND => not_found(true),
+        StatusCode::UNAUTHORIZED => Error::Unauthorized { what, message, page: None },
+        StatusCode::FORBIDDEN => Error::Forbidden { what, message, page: None },
+        StatusCode::NOT_FOUND | StatusCode::GONE => match code {
+            error_code::REPO_NOT_FOUND => not_found(false),
+            error_code::REVISION_NOT_FOUND => Error::RevisionNotFound { repo: what, revision: String::new() },
+            _ => Error::NotFound { what, message },
+        },
+        status => Error::Status { what, status: status.as_u16(), message },
     }
 }
 
@@ -380,33 +325,14 @@ fn redirect_target(request: &Request, from: &Url, response: &Response) -> Result
     Ok(Some(target))
 }
 
-/// TLS with the system's certificates and the ring provider, without touching process-wide state.
-fn tls() -> Result<rustls::ClientConfig, String> {
-    use rustls_platform_verifier::BuilderVerifierExt as _;
-    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .and_then(|builder| builder.with_platform_verifier())
-        .map_err(|error| error.to_string())?;
-    Ok(config.with_no_client_auth())
-}
-
 fn bearer(what: &str, token: &Secret) -> Result<HeaderValue, Error> {
     let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose())).map_err(|_| Error::Unauthorized {
         what: what.to_owned(),
         message: "the token holds characters that no token has".into(),
+        page: None,
     })?;
     value.set_sensitive(true);
     Ok(value)
-}
-
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let at = httpdate::parse_http_date(text).ok()?;
-    Some(at.duration_since(system_now()).unwrap_or_default())
 }
 
 /// The wall clock, for dates that servers state.
@@ -420,7 +346,10 @@ pub(super) fn header_text(headers: &HeaderMap, name: &str) -> String {
 }
 
 pub(super) fn transport(what: &str, error: &reqwest::Error) -> Error {
-    Error::Transport { what: what.to_owned(), reason: root_cause(error) }
+    match certificate_trouble(error) {
+        Some(reason) => Error::Certificate { what: what.to_owned(), reason },
+        None => Error::Transport { what: what.to_owned(), reason: root_cause(error) },
+    }
 }
 
 /// The innermost cause, which names the trouble, and never the URL, which may be signed.
@@ -440,7 +369,6 @@ fn looks_like_html(body: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
     use std::time::Duration;
 
     use bytes::Bytes;
@@ -448,56 +376,8 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpSocket;
 
-    use super::{Attempts, Failure, Http, Request};
-    use crate::client::{Config, Error, RetryNotice, RetryObserver, RetryPolicy};
-
-    fn busy() -> Error {
-        Error::Status { what: "listing".into(), status: 429, message: String::new() }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn given_retry_after_when_waited_then_that_long_and_a_random_part_more() {
-        let told = Arc::new(Mutex::new(Vec::<RetryNotice>::new()));
-        let teller = told.clone();
-        let observer = RetryObserver::new(move |notice| teller.lock().unwrap().push(notice.clone()));
-        let policy = RetryPolicy { attempts: 9, ..RetryPolicy::default() };
-        let mut attempts = Attempts { what: "listing", policy, observer: Some(&observer), made: 0 };
-        let (begun, asked) = (tokio::time::Instant::now(), Duration::from_secs(100));
-
-        for _ in 0..8 {
-            attempts.wait_after(Failure { error: busy(), retry_after: Some(asked) }).await.unwrap();
-        }
-        attempts.wait_after(Failure { error: busy(), retry_after: Some(asked) }).await.unwrap_err();
-
-        let told = told.lock().unwrap();
-        let waits: Vec<Duration> = told.iter().map(|notice| notice.wait).collect();
-        assert_eq!(8, waits.len());
-        assert!(waits.iter().all(|wait| (asked..=asked * 11 / 10).contains(wait)), "{waits:?}");
-        assert!(waits.iter().any(|wait| *wait != waits[0]), "{waits:?}");
-        assert!(begun.elapsed() >= waits.iter().sum());
-        assert_eq!((1, "listing"), (told[0].attempts, told[0].what.as_str()));
-        assert_eq!(busy().to_string(), told[0].error);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn given_a_wait_beyond_all_clocks_when_lengthened_then_no_overflow() {
-        let policy = RetryPolicy { retry_after_max: Duration::MAX, ..RetryPolicy::default() };
-        let mut attempts = Attempts { what: "listing", policy, observer: None, made: 0 };
-        let wait = attempts.wait_after(Failure { error: busy(), retry_after: Some(Duration::MAX) });
-
-        assert!(tokio::time::timeout(Duration::from_secs(1), wait).await.is_err());
-    }
-
-    #[test]
-    fn given_many_attempts_when_the_next_one_waits_then_never_longer_than_the_longest_wait() {
-        let policy = RetryPolicy::default();
-        for made in 1..100 {
-            let attempts = Attempts { what: "listing", policy, observer: None, made };
-            assert!((0..20).all(|_| attempts.backoff() <= policy.delay_max), "after {made} attempts");
-        }
-        let first = Attempts { what: "listing", policy, observer: None, made: 1 };
-        assert!((0..20).all(|_| first.backoff() <= policy.delay));
-    }
+    use super::{Http, Request};
+    use crate::client::Config;
 
     /// The deadline is far shorter than the upload takes, and far longer than any piece of it.
     #[tokio::test(flavor = "multi_thread")]
@@ -521,7 +401,6 @@ mod tests {
             connection
         };
         let mut config = Config::new(&url).unwrap();
-        config.system_proxies = false;
         config.retry.attempts = 1;
         let http = Http::new(&config).unwrap();
         let body = Bytes::from(vec![7; BODY_BYTES]);

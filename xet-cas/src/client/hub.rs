@@ -5,8 +5,8 @@ use reqwest::header::{ACCEPT_ENCODING, HeaderValue};
 use serde::de::DeserializeOwned;
 use url::Url;
 
-use super::http::{Http, Request, parse_json};
-use super::{Body, Cas, Config, Error, Secret, listing};
+use super::http::{Answer, Http, Request, parse_json};
+use super::{Body, Cas, Config, Error, Network, Secret, listing};
 use crate::api::{RepoId, RepoType, RevisionAnswer, TreeEntryJson, encode_path, encode_segment, shown};
 use crate::{ByteRange, FileHash};
 
@@ -16,6 +16,7 @@ pub struct Hub {
     pub(super) http: Http,
     endpoint: Url,
     token: Option<Secret>,
+    network: Network,
 }
 
 /// A revision of a repository, pinned to its commit.
@@ -79,9 +80,11 @@ impl Hub {
     /// Prepares a client; no connection is made yet.
     ///
     /// # Errors
-    /// [`Error::Endpoint`] if TLS or the HTTP client cannot be set up.
+    /// [`Error::Proxy`] or [`Error::CaCertificates`] for settings that cannot be; [`Error::Endpoint`] if the HTTP client
+    /// cannot be set up.
     pub fn new(config: &Config) -> Result<Self, Error> {
-        Ok(Self { http: Http::new(config)?, endpoint: config.endpoint.clone(), token: config.token.clone() })
+        let (endpoint, token, network) = (config.endpoint.clone(), config.token.clone(), config.network.clone());
+        Ok(Self { http: Http::new(config)?, endpoint, token, network })
     }
 
     /// The base URL, without a trailing slash.
@@ -107,8 +110,9 @@ impl Hub {
             return Ok(commit(revision.to_owned()));
         }
         let path = format!("/api/{}/{repo}/revision/{}", repo_type.plural(), encode_segment(revision));
-        let answer: RevisionAnswer =
-            self.get(format!("revision `{revision}` of {repo}"), &path, repo, revision).await?;
+        let answer: RevisionAnswer = self
+            .get(format!("revision `{revision}` of {repo}"), &path, &self.address(repo_type, repo), revision)
+            .await?;
         if !listing::is_hex(&answer.sha, 40) {
             let reason = "the commit is not 40 hexadecimal digits".to_owned();
             return Err(Error::Malformed { what: format!("revision `{revision}` of {repo}"), reason });
@@ -129,11 +133,13 @@ impl Hub {
         let what = format!("listing of {repo}");
         let path = format!("/api/{}/{repo}/tree/{sha}?recursive=true&expand=false", repo_type.plural());
         let unusable = |reason| Error::Listing { repo: repo.to_string(), reason };
+        let address = self.address(*repo_type, repo);
         let mut pages = listing::Pages::default();
         let mut next = Some(self.url(&path)?);
         while let Some(url) = next {
             let request = Request::get(what.clone(), url.clone()).token(self.token_for(&url));
-            let (page, headers) = self.http.bytes(&request).await.map_err(|error| name_repo(error, repo, revision))?;
+            let Answer { body: page, headers, .. } =
+                self.http.bytes(&request).await.map_err(|error| address.name(error, revision))?;
             pages.admit(page.len()).map_err(unusable)?;
             pages.add(parse_json::<Vec<TreeEntryJson>>(&what, &page)?).map_err(unusable)?;
             next = listing::next_page(&self.endpoint, &url, &headers)
@@ -172,7 +178,8 @@ impl Hub {
         if (1..file.size).contains(&start) {
             request = request.range(ByteRange { start, end: file.size });
         }
-        let response = self.http.send(&request).await.map_err(|error| name_repo(error, repo, revision))?;
+        let address = self.address(*repo_type, repo);
+        let response = self.http.send(&request).await.map_err(|error| address.name(error, revision))?;
         let start = if response.status() == StatusCode::PARTIAL_CONTENT { start } else { 0 };
         let range = ByteRange { start, end: file.size };
         Ok((Body::new(what, response, Some(range), range.length(), self.http.deadlines.stall)?, start))
@@ -185,7 +192,21 @@ impl Hub {
     pub fn cas(&self, commit: &Commit) -> Result<Cas, Error> {
         let Commit { repo_type, repo, sha, .. } = commit;
         let path = format!("/api/{}/{repo}/xet-read-token/{sha}", repo_type.plural());
-        Ok(Cas::new(self.http.clone(), self.url(&path)?, self.token.clone(), repo.clone()))
+        Ok(Cas::new(self.http.clone(), self.url(&path)?, self.token.clone(), self.address(*repo_type, repo)))
+    }
+
+    /// How hosts are reached.
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// Page of a repository, for people.
+    pub fn page(&self, repo_type: RepoType, repo: &RepoId) -> String {
+        format!("{}/{}{repo}", self.endpoint(), repo_type.url_prefix())
+    }
+
+    pub(super) fn address(&self, repo_type: RepoType, repo: &RepoId) -> RepoAddress {
+        RepoAddress { repo: repo.clone(), page: self.page(repo_type, repo) }
     }
 
     pub(super) fn token(&self) -> Option<&Secret> {
@@ -207,23 +228,38 @@ impl Hub {
         &self,
         what: String,
         path: &str,
-        repo: &RepoId,
+        repo: &RepoAddress,
         revision: &str,
     ) -> Result<T, Error> {
         let request = Request::get(what, self.url(path)?).token(self.token.as_ref());
-        let answer = self.http.json(&request).await.map_err(|error| name_repo(error, repo, revision))?;
+        let answer = self.http.json(&request).await.map_err(|error| repo.name(error, revision))?;
         Ok(answer.0)
     }
 }
 
-/// Fills in what the transport does not know: which repository and revision were not found.
-pub(super) fn name_repo(error: Error, repo: &RepoId, revision: &str) -> Error {
-    match error {
-        Error::Gated { .. } => Error::Gated { repo: repo.to_string() },
-        Error::RepoNotFound { .. } => Error::RepoNotFound { repo: repo.to_string() },
-        Error::RevisionNotFound { .. } => {
-            Error::RevisionNotFound { repo: repo.to_string(), revision: revision.to_owned() }
+/// A repository as errors name it: what the transport does not know.
+#[derive(Debug, Clone)]
+pub(super) struct RepoAddress {
+    repo: RepoId,
+    /// For people.
+    page: String,
+}
+
+impl RepoAddress {
+    pub(super) fn repo(&self) -> &RepoId {
+        &self.repo
+    }
+
+    /// Fills in which repository and revision an error is about.
+    pub(super) fn name(&self, error: Error, revision: &str) -> Error {
+        let (repo, page) = (self.repo.to_string(), self.page.clone());
+        match error {
+            Error::Gated { .. } => Error::Gated { repo, page },
+            Error::RepoNotFound { needs_token, .. } => Error::RepoNotFound { repo, page, needs_token },
+            Error::RevisionNotFound { .. } => Error::RevisionNotFound { repo, revision: revision.to_owned() },
+            Error::Unauthorized { what, message, .. } => Error::Unauthorized { what, message, page: Some(page) },
+            Error::Forbidden { what, message, .. } => Error::Forbidden { what, message, page: Some(page) },
+            other => other,
         }
-        other => other,
     }
 }

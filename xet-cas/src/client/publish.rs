@@ -1,34 +1,25 @@
-//! Publishing a folder: chunk, pack and upload what is large, register it, and commit everything at once.
+//! Publishing a folder: find out what is new, chunk, pack and upload it, register it, and commit everything at once.
 
+mod batch;
+mod buffers;
 mod folder;
+mod known;
 mod pack;
+mod pipeline;
+mod plan;
+mod target;
+mod upload;
 
-use std::path::Path;
-
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
-use bytes::Bytes;
-use reqwest::{Method, StatusCode};
-use tokio::sync::mpsc;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use self::folder::LocalFile;
-use self::pack::{Packed, PackedFile, Packer};
-use super::http::Request;
-use super::hub::name_repo;
-use super::{Cas, Error, Hub, listing};
-use crate::api::{
-    CommitAnswer, CommitLine, CreateRepoRequest, PreuploadAnswer, PreuploadFile, PreuploadRequest, RepoId, RepoType,
-    UploadMode, encode_segment,
-};
-use crate::shard::{SHARD_BYTES_MAX, Shard};
-use crate::xorb;
-
-/// Files in one preupload request: the Hub's limit.
-const PREUPLOAD_FILES_MAX: usize = 256;
-/// Bytes of a file that the Hub looks at to choose its upload mode.
-const SAMPLE_BYTES: usize = 512;
-/// Finished xorbs that wait for their upload, each up to 64 MiB: one is packed while one is sent.
-const XORBS_WAITING_MAX: usize = 1;
+use self::known::Known;
+use self::plan::Plan;
+use self::target::{Change, Target};
+use self::upload::{Uploaded, Uploader};
+use super::{Error, Hub, Patterns};
+use crate::api::{RepoId, RepoType};
 
 /// Where and how to publish. Start from `default()` and assign.
 #[derive(Debug, Clone, Default)]
@@ -36,22 +27,45 @@ const XORBS_WAITING_MAX: usize = 1;
 pub struct PublishOptions {
     /// Kind of repository.
     pub repo_type: RepoType,
-    /// Branch. Default (empty): `main`.
+    /// Branch, which is made if there is none. Default (empty): `main`.
     pub revision: String,
     /// Title of the commit. Default (empty): one that says what zest did.
     pub message: String,
+    /// Text of the commit below its title. Default: none.
+    pub description: String,
+    /// Files to publish. Default: all.
+    pub patterns: Patterns,
+    /// Whether the repository, if it has to be made, is private. Nothing changes for one that exists.
+    pub private: bool,
+    /// Whether to open a pull request with the commit, and leave the branch alone.
+    pub create_pr: bool,
+    /// Whether to send nothing, and only say what would be. Files are read and packed all the same; the CAS is not
+    /// asked what it has.
+    pub dry_run: bool,
+    /// Folder in which is kept what was stored before, so that it is not sent again: `HF_XET_CACHE`, which hf-xet
+    /// uses too. Default: none, nothing is kept.
+    pub cache: Option<PathBuf>,
 }
 
 /// Where a publication stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PublishProgress {
-    /// So many files of so many bytes will be published.
+    /// So many files of so many bytes were found.
     Begun {
         /// Files.
         files: u64,
         /// Their bytes.
         bytes: u64,
+    },
+    /// It was decided what happens with a file.
+    File {
+        /// Its path in the repository.
+        path: String,
+        /// Its bytes.
+        bytes: u64,
+        /// Which way it goes.
+        way: Way,
     },
     /// A xorb was stored.
     XorbStored {
@@ -62,33 +76,58 @@ pub enum PublishProgress {
     },
 }
 
+/// Which way a file goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Way {
+    /// The repository has it already.
+    Unchanged,
+    /// The repository's rules say that it is none of its files.
+    Ignored,
+    /// It stands in the commit itself, as small files do.
+    InCommit,
+    /// Its chunks go to the CAS.
+    Xet,
+}
+
 /// What was published.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Published {
-    /// The new commit.
+    /// The commit that holds the files: a new one, or the branch's head if nothing had changed. Empty after a dry run
+    /// without a repository.
     pub commit: String,
-    /// Files in the folder.
+    /// The pull request that was opened, as a revision: `refs/pr/N`.
+    pub pull_request: Option<String>,
+    /// Files in the folder, those included that were left out.
     pub files: u64,
     /// Their bytes.
     pub file_bytes: u64,
-    /// Bytes of chunks that were not found twice.
+    /// Files that the repository had already.
+    pub unchanged_files: u64,
+    /// Bytes of chunks that were found nowhere, neither in the folder nor in what is known to be stored.
     pub unique_bytes: u64,
-    /// Bytes of xorbs that were sent.
+    /// Bytes of xorbs and shards that were sent, or would be.
     pub sent_bytes: u64,
+    /// Bytes of files that stand in the commit itself.
+    pub commit_bytes: u64,
 }
 
 impl Hub {
-    /// Publishes all files of a folder as one commit, creating the repository if there is none. Files of
-    /// the same content are stored once, and so are chunks that recur within the folder.
+    /// Publishes the files of a folder as one commit, creating repository and branch if there are none. Files that
+    /// the repository has at the same path are left out; of the others, chunks are sent that are not known to be
+    /// stored: in this folder, in what was [stored before](PublishOptions::cache), or by what the CAS says.
+    ///
+    /// Memory does not depend on the size of the files.
     ///
     /// # Errors
-    /// [`Error::LocalFile`] and [`Error::Unpublishable`] for what is wrong with the folder; or what any
-    /// request can meet. Nothing is visible in the repository before the commit.
+    /// [`Error::LocalFile`] and [`Error::Unpublishable`] for what is wrong with the folder, also if a file changes
+    /// meanwhile; [`Error::Conflict`] if somebody else commits to the branch meanwhile; or what any request can meet.
+    /// Nothing is visible in the repository before the commit. What was stored by then is not sent again next time.
     ///
     /// # Cancel safety
     /// The folder is left unpublished, or published completely, if the future is dropped. The repository may
-    /// have been created, and what was uploaded is not stored twice.
+    /// have been created.
     pub async fn publish(
         &self,
         folder: &Path,
@@ -97,197 +136,69 @@ impl Hub {
         progress: impl Fn(PublishProgress),
     ) -> Result<Published, Error> {
         let target = Target { hub: self, repo, options };
-        let files = read_folder(folder.to_owned()).await?;
-        let (count, bytes) = (files.len() as u64, files.iter().map(|file| file.size).sum());
-        progress(PublishProgress::Begun { files: count, bytes });
-        target.create_repo().await?;
-        let modes = target.upload_modes(&files).await?;
-
-        let (large, regular): (Vec<_>, Vec<_>) =
-            files.into_iter().zip(modes).partition(|(_, mode)| *mode == Some(UploadMode::Lfs));
-        let large: Vec<LocalFile> = large.into_iter().map(|(file, _)| file).collect();
-        let regular = regular.into_iter().filter(|(_, mode)| mode.is_some()).map(|(file, _)| file).collect();
-        let (packed, sent_bytes) = target.upload_large(large, &progress).await?;
-        let commit = target.commit(regular, &packed.files).await?;
-        Ok(Published { commit, files: count, file_bytes: bytes, unique_bytes: packed.unique_bytes, sent_bytes })
-    }
-}
-
-struct Target<'a> {
-    hub: &'a Hub,
-    repo: &'a RepoId,
-    options: &'a PublishOptions,
-}
-
-impl Target<'_> {
-    fn branch(&self) -> &str {
-        if self.options.revision.is_empty() { "main" } else { &self.options.revision }
-    }
-
-    fn api(&self, call: &str) -> String {
-        format!("/api/{}/{}/{call}/{}", self.options.repo_type.plural(), self.repo, encode_segment(self.branch()))
-    }
-
-    /// A repository that is there already is fine.
-    async fn create_repo(&self) -> Result<(), Error> {
-        let body = CreateRepoRequest {
-            name: self.repo.name().to_owned(),
-            organization: self.repo.owner().map(str::to_owned),
-            kind: Some(self.options.repo_type.to_string()),
-            private: false,
+        let files = read_folder(folder.to_owned(), options.patterns.clone()).await?;
+        let mut published = Published {
+            files: files.len() as u64,
+            file_bytes: files.iter().map(|file| file.size).sum(),
+            ..Published::default()
         };
-        let request =
-            self.post(format!("creation of {}", self.repo), "/api/repos/create", "application/json", json(&body))?;
-        match self.hub.http.send(&request).await {
-            Err(Error::Status { status, .. }) if status == StatusCode::CONFLICT.as_u16() => Ok(()),
-            other => other.map(drop),
+        progress(PublishProgress::Begun { files: published.files, bytes: published.file_bytes });
+        let threads = Arc::new(pipeline::threads()?);
+        let head = target.head().await?;
+        let Plan { regular, large, unchanged, .. } =
+            Plan::make(&target, files, head.is_some(), &threads, &progress).await?;
+        let large = Arc::new(large);
+
+        let uploaded = self.store(&target, &large, &threads, &progress).await?;
+        published.unchanged_files = unchanged;
+        (published.unique_bytes, published.sent_bytes) = (uploaded.new_bytes, uploaded.sent_bytes);
+        published.commit_bytes = regular.iter().map(|file| file.size).sum();
+        let head = head.unwrap_or_default();
+        if options.dry_run || (regular.is_empty() && large.is_empty()) {
+            published.commit = head;
+            return Ok(published);
         }
+        let large = uploaded.files.iter().map(|file| (large[file.number].path.as_str(), file.sha256, file.size));
+        let committed = target.commit(Change { parent: &head, regular: &regular, large: large.collect() }).await?;
+        (published.commit, published.pull_request) = (committed.sha, committed.pull_request);
+        Ok(published)
     }
 
-    /// How each file is to be uploaded; `None`: not at all.
-    async fn upload_modes(&self, files: &[LocalFile]) -> Result<Vec<Option<UploadMode>>, Error> {
-        let git_attributes = folder::git_attributes(files).await?;
-        let mut modes = Vec::with_capacity(files.len());
-        for batch in files.chunks(PREUPLOAD_FILES_MAX) {
-            let mut asked = Vec::with_capacity(batch.len());
-            for file in batch {
-                let sample = BASE64.encode(folder::read_start(file, SAMPLE_BYTES).await?);
-                asked.push(PreuploadFile { path: file.path.clone(), sample, size: file.size });
-            }
-            let body = PreuploadRequest { files: asked, git_attributes: git_attributes.clone() };
-            let what = format!("upload modes for {}", self.repo);
-            let request = self.post(what, &self.api("preupload"), "application/json", json(&body))?;
-            let (answer, _) =
-                self.hub.http.json::<PreuploadAnswer>(&request).await.map_err(|error| self.named(error))?;
-            for file in batch {
-                let mode = answer.files.iter().find(|mode| mode.path == file.path).ok_or_else(|| Error::Malformed {
-                    what: request.what.clone(),
-                    reason: format!("it says nothing of `{}`", file.path),
-                })?;
-                modes.push((!mode.should_ignore).then_some(mode.upload_mode));
-            }
-        }
-        Ok(modes)
-    }
-
-    /// Packs on a thread of its own and uploads each xorb as it is cut; then registers the files.
-    async fn upload_large(
+    /// Stores the files, without sending again what is known to be stored. If it turns out not to be (the server has
+    /// lost it, or is another one at the same address), everything is sent.
+    async fn store(
         &self,
-        files: Vec<LocalFile>,
+        target: &Target<'_>,
+        files: &Arc<Vec<LocalFile>>,
+        threads: &Arc<rayon::ThreadPool>,
         progress: &impl Fn(PublishProgress),
-    ) -> Result<(Packed, u64), Error> {
-        if files.is_empty() {
-            return Ok((Packed::default(), 0));
-        }
-        let cas = self.write_cas()?;
-        let (sender, mut xorbs) = mpsc::channel::<xorb::Serialized>(XORBS_WAITING_MAX);
-        let packing = tokio::task::spawn_blocking(move || {
-            let mut packer = Packer::new(|xorb| sender.blocking_send(xorb).is_ok());
-            files.iter().try_for_each(|file| packer.add_file(file))?;
-            packer.finish()
-        });
-        let mut sent_bytes = 0;
-        while let Some(xorb) = xorbs.recv().await {
-            let (hash, raw_bytes, bytes) = (xorb.hash(), xorb.footer.raw_bytes(), xorb.records.len() as u64);
-            let is_new = cas.upload_xorb(hash, Bytes::from(xorb.records)).await?;
-            let sent = if is_new { bytes } else { 0 };
-            sent_bytes += sent;
-            progress(PublishProgress::XorbStored { raw_bytes, sent_bytes: sent });
-        }
-        let packed = match packing.await {
-            Ok(packed) => packed?,
-            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    ) -> Result<Uploaded, Error> {
+        let cas = if target.options.dry_run || files.is_empty() { None } else { Some(target.write_cas()?) };
+        let mut known = match (&target.options.cache, &cas) {
+            (Some(cache), Some(cas)) => Known::load(cache, &cas.base_url().await?).await,
+            _ => Known::nothing(),
         };
-        for shard in split_shards(&packed)? {
-            cas.upload_shard(Bytes::from(shard.encode_upload())).await?;
+        let mut uploader = Uploader { cas: cas.clone(), known: &mut known, progress };
+        let first = uploader.upload(Arc::clone(files), Arc::clone(threads)).await;
+        match first {
+            Err(Error::Refused { .. } | Error::Status { status: 400 | 422, .. }) if known.was_used() => {
+                tracing::warn!("what was stored before is not there any more; everything is sent again");
+                known.forget().await;
+                Uploader { cas, known: &mut known, progress }.upload(Arc::clone(files), Arc::clone(threads)).await
+            }
+            first => {
+                if first.is_ok() {
+                    known.finish().await;
+                }
+                first
+            }
         }
-        Ok((packed, sent_bytes))
-    }
-
-    async fn commit(&self, regular: Vec<LocalFile>, large: &[PackedFile]) -> Result<String, Error> {
-        let message = &self.options.message;
-        let summary = if message.is_empty() { "Publish with zest".to_owned() } else { message.clone() };
-        let mut lines = vec![CommitLine::Header { summary, description: String::new(), parent_commit: None }];
-        for file in regular {
-            let content = folder::read_whole(&file).await?;
-            lines.push(CommitLine::File {
-                content: BASE64.encode(content),
-                path: file.path,
-                encoding: "base64".into(),
-            });
-        }
-        lines.extend(large.iter().map(|file| CommitLine::LfsFile {
-            path: file.path.clone(),
-            algo: "sha256".into(),
-            oid: file.sha256.iter().map(|byte| format!("{byte:02x}")).collect(),
-            size: file.size,
-        }));
-        let mut body = Vec::new();
-        for line in &lines {
-            body.extend_from_slice(&json(line));
-            body.push(b'\n');
-        }
-        let what = format!("commit to {}", self.repo);
-        let mut request = self.post(what.clone(), &self.api("commit"), "application/x-ndjson", body.into())?;
-        request.answer_deadline = Some(self.hub.http.deadlines.upload_answer);
-        let (answer, _) = self.hub.http.json::<CommitAnswer>(&request).await.map_err(|error| self.named(error))?;
-        if !listing::is_hex(&answer.commit_oid, 40) {
-            let reason = "the commit is not 40 hexadecimal digits".to_owned();
-            return Err(Error::Malformed { what, reason });
-        }
-        Ok(answer.commit_oid)
-    }
-
-    fn write_cas(&self) -> Result<Cas, Error> {
-        let url = self.hub.url(&self.api("xet-write-token"))?;
-        Ok(Cas::new(self.hub.http.clone(), url, self.hub.token().cloned(), self.repo.clone()))
-    }
-
-    fn post(&self, what: String, path: &str, content_type: &'static str, body: Bytes) -> Result<Request, Error> {
-        let request = Request::new(Method::POST, what, self.hub.url(path)?);
-        Ok(request.token(self.hub.token()).body(Some(content_type), body))
-    }
-
-    fn named(&self, error: Error) -> Error {
-        name_repo(error, self.repo, self.branch())
     }
 }
 
-async fn read_folder(folder: std::path::PathBuf) -> Result<Vec<LocalFile>, Error> {
-    match tokio::task::spawn_blocking(move || folder::walk(&folder)).await {
+async fn read_folder(folder: PathBuf, patterns: Patterns) -> Result<Vec<LocalFile>, Error> {
+    match tokio::task::spawn_blocking(move || folder::walk(&folder, &patterns)).await {
         Ok(files) => files,
         Err(panic) => std::panic::resume_unwind(panic.into_panic()),
     }
-}
-
-/// Puts xorbs and files into as few shards as their size limit allows. A file may come in a later shard
-/// than its xorbs: they are stored by then.
-fn split_shards(packed: &Packed) -> Result<Vec<Shard>, Error> {
-    let mut shards = Vec::new();
-    let mut shard = Shard::default();
-    let mut close_if_full = |shard: &mut Shard, is_full: fn(&Shard) -> bool| {
-        if is_full(shard) {
-            shards.push(std::mem::take(shard));
-        }
-    };
-    // A single file or xorb is far smaller than a quarter of a shard: 262,144 terms and hashes.
-    let is_full = |shard: &Shard| shard.upload_bytes() > SHARD_BYTES_MAX / 4 * 3;
-    for xorb in &packed.xorbs {
-        close_if_full(&mut shard, is_full);
-        shard.xorbs.push(xorb.clone());
-    }
-    for file in &packed.files {
-        close_if_full(&mut shard, is_full);
-        shard.files.push(file.shard_file.clone());
-        if shard.upload_bytes() > SHARD_BYTES_MAX {
-            let reason = "it is made of more pieces than one shard can describe".to_owned();
-            return Err(Error::Unpublishable { path: file.path.clone().into(), reason });
-        }
-    }
-    shards.push(shard);
-    Ok(shards)
-}
-
-fn json(value: &impl serde::Serialize) -> Bytes {
-    Bytes::from(serde_json::to_vec(value).expect("these types have no keys that JSON cannot hold"))
 }

@@ -9,15 +9,25 @@ fn group_lengths(n: usize) -> [usize; 4] {
     std::array::from_fn(|group| n / 4 + usize::from(group < n % 4))
 }
 
-pub(super) fn group(raw: &[u8]) -> Vec<u8> {
-    let mut grouped = Vec::with_capacity(raw.len());
-    for position in 0..4 {
-        grouped.extend(raw.iter().skip(position).step_by(4));
+/// Replaces `grouped` by the bytes of `raw` in groups.
+pub(super) fn group_into(raw: &[u8], grouped: &mut Vec<u8>) {
+    grouped.resize(raw.len(), 0);
+    let [a, b, c, _] = group_lengths(raw.len());
+    let (first, rest) = grouped.split_at_mut(a);
+    let (second, rest) = rest.split_at_mut(b);
+    let (third, fourth) = rest.split_at_mut(c);
+    let quads = raw.chunks_exact(4);
+    let remainder = quads.remainder();
+    for ((((quad, a), b), c), d) in quads.zip(&mut *first).zip(&mut *second).zip(&mut *third).zip(&mut *fourth) {
+        [*a, *b, *c, *d] = [quad[0], quad[1], quad[2], quad[3]];
     }
-    grouped
+    let whole = fourth.len();
+    for (byte, group) in remainder.iter().zip([first, second, third]) {
+        group[whole] = *byte;
+    }
 }
 
-/// Inverts [`group`]. Both slices have the same length.
+/// Inverts [`group_into`]. Both slices have the same length.
 pub(super) fn ungroup_into(grouped: &[u8], out: &mut [u8]) {
     let [a, b, c, _] = group_lengths(grouped.len());
     let (first, rest) = grouped.split_at(a);
@@ -65,7 +75,7 @@ fn divergence(chunk: &[u8]) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{divergence, group, ungroup_into};
+    use super::{divergence, group_into, ungroup_into};
 
     #[test]
     fn given_any_length_when_grouped_and_ungrouped_then_same() {
@@ -90,6 +100,13 @@ mod tests {
     #[test]
     fn given_a_regular_chunk_when_predicted_then_missing_popcounts_are_passed_over() {
         assert_eq!(0.0, divergence(&[0, 1, 2, 3].repeat(1000)));
+    }
+
+    /// In a buffer that held something else.
+    fn group(raw: &[u8]) -> Vec<u8> {
+        let mut grouped = vec![0xaa; 50];
+        group_into(raw, &mut grouped);
+        grouped
     }
 
     fn unhex(value: &serde_json::Value) -> Vec<u8> {

@@ -1,9 +1,11 @@
-//! LZ4 frames. Blocks are decoded straight into the caller's buffer for the kind of frame that Xet
+//! LZ4 frames. Written are those of the deployed client, byte by byte. Blocks are decoded straight into the caller's buffer for the kind of frame that Xet
 //! clients write (independent blocks, no checksums); `lz4_flex`'s frame reader takes every other.
 
-use std::io::{Read, Write};
+use std::fmt;
+use std::io::Read;
 
-use lz4_flex::frame::{FrameDecoder, FrameEncoder};
+use lz4_flex::block::{CompressTable, compress_into_with_table, get_maximum_output_size};
+use lz4_flex::frame::FrameDecoder;
 
 const MAGIC: [u8; 4] = [0x04, 0x22, 0x4d, 0x18];
 /// Magic, flags, block descriptor, header checksum.
@@ -18,10 +20,56 @@ const STORED_BLOCK: u32 = 1 << 31;
 /// block classes only serve to make a reader allocate.
 const BLOCK_CLASS_MAX: u8 = 5;
 
-pub(super) fn compress(raw: &[u8]) -> Vec<u8> {
-    let mut encoder = FrameEncoder::new(Vec::with_capacity(raw.len() / 2));
-    encoder.write_all(raw).expect("writing to a Vec cannot fail");
-    encoder.finish().expect("writing to a Vec cannot fail")
+/// Writes frames as the deployed client does.
+pub(super) struct FrameWriter {
+    /// Large: 32-bit positions, which is what that client's frame writer uses for blocks of any size.
+    matches: CompressTable,
+    /// As long as the longest frame so far; only the front of it is a frame.
+    frame: Vec<u8>,
+}
+
+impl Default for FrameWriter {
+    fn default() -> Self {
+        Self { matches: CompressTable::large(), frame: Vec::new() }
+    }
+}
+
+impl FrameWriter {
+    /// The frame of `raw`, which may be longer than it.
+    pub(super) fn write(&mut self, raw: &[u8]) -> &[u8] {
+        let [small, large] = PLAIN_HEADERS;
+        let (header, block_bytes_max) = if raw.len() <= small.1 { small } else { large };
+        let blocks = raw.chunks(block_bytes_max);
+        let room =
+            header.len() + blocks.clone().map(|block| 4 + get_maximum_output_size(block.len())).sum::<usize>() + 4;
+        if self.frame.len() < room {
+            self.frame.resize(room, 0);
+        }
+        self.frame[..header.len()].copy_from_slice(&header);
+        let mut end = header.len();
+        for block in blocks {
+            let (word, out) = self.frame[end..].split_at_mut(4);
+            let length =
+                compress_into_with_table(block, out, &mut self.matches).ok().filter(|length| *length < block.len());
+            let (stored, length) = match length {
+                Some(length) => (0, length),
+                None => {
+                    out[..block.len()].copy_from_slice(block);
+                    (STORED_BLOCK, block.len())
+                }
+            };
+            word.copy_from_slice(&(stored | length as u32).to_le_bytes());
+            end += 4 + length;
+        }
+        self.frame[end..end + 4].fill(0);
+        &self.frame[..end + 4]
+    }
+}
+
+impl fmt::Debug for FrameWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FrameWriter").field("frame_bytes", &self.frame.len()).finish_non_exhaustive()
+    }
 }
 
 /// Decodes one frame that holds exactly `out.len()` bytes.

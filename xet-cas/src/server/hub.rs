@@ -19,6 +19,7 @@ mod route;
 use route::Route;
 
 mod attributes;
+mod branches;
 mod commit;
 mod info;
 mod preupload;
@@ -71,6 +72,10 @@ async fn dispatch(State(app): State<Arc<App>>, request: Request) -> Result<Respo
         Route::Preupload { repo, revision } if is_post => {
             authorize(&app, &head.headers)?;
             preupload::preupload(app, head, body, repo, revision).await
+        }
+        Route::Branch { repo, branch } if is_post => {
+            authorize(&app, &head.headers)?;
+            branches::create(app, head, body, repo, branch).await
         }
         Route::Commit { repo, branch } if is_post => {
             authorize(&app, &head.headers)?;

@@ -1,18 +1,15 @@
 //! Packs chunks into a xorb.
 
 use super::{CHUNKS_MAX, Footer, RAW_BYTES_MAX, RecordHeader};
-use crate::{CHUNK_BYTES_MAX, CompressionPolicy, Error, Leaf, Scheme, XorbHash};
-
-/// The scheme is chosen anew after this many chunks, as in the deployed client: neighbours in a file
-/// are alike, and the prediction costs a pass over the chunk.
-const RUN_CHUNKS: usize = 32;
+use crate::{
+    CHUNK_BYTES_MAX, CHUNK_BYTES_MIN, CompressionPolicy, Compressor, Error, Leaf, Scheme, SchemeChooser, XorbHash,
+};
 
 /// Builds one xorb, chunk by chunk. Holds the compressed records, so up to 64 MiB.
 #[derive(Debug)]
 pub struct Builder {
-    policy: CompressionPolicy,
-    /// Scheme of the current run, and how many chunks of the run are left.
-    run: Option<(Scheme, usize)>,
+    schemes: SchemeChooser,
+    compressor: Compressor,
     records: Vec<u8>,
     leaves: Vec<Leaf>,
     record_ends: Vec<u32>,
@@ -22,7 +19,22 @@ pub struct Builder {
 impl Builder {
     /// Starts an empty xorb.
     pub fn new(policy: CompressionPolicy) -> Self {
-        Self { policy, run: None, records: Vec::new(), leaves: Vec::new(), record_ends: Vec::new(), raw_bytes: 0 }
+        Self::with_capacity(policy, 0)
+    }
+
+    /// Starts an empty xorb with room for so many raw bytes, or a full xorb if they are more, even if nothing
+    /// compresses. The records of files of at least [`CHUNK_BYTES_MIN`] are never copied to make room then.
+    pub fn with_capacity(policy: CompressionPolicy, raw_bytes: usize) -> Self {
+        let raw_bytes = raw_bytes.min(RAW_BYTES_MAX as usize);
+        let chunks = raw_bytes.div_ceil(CHUNK_BYTES_MIN).min(CHUNKS_MAX);
+        Self {
+            schemes: SchemeChooser::new(policy),
+            compressor: Compressor::new(),
+            records: Vec::with_capacity(raw_bytes + chunks * RecordHeader::BYTES),
+            leaves: Vec::new(),
+            record_ends: Vec::new(),
+            raw_bytes: 0,
+        }
     }
 
     /// Whether a chunk of this length still fits.
@@ -32,7 +44,7 @@ impl Builder {
 
     /// Says that the next chunk begins another file, so that its scheme is chosen anew.
     pub fn begin_file(&mut self) {
-        self.run = None;
+        self.schemes.begin_run();
     }
 
     /// Appends a chunk and returns its index. `leaf` is what [`Leaf::of`] gives for `chunk`.
@@ -46,19 +58,39 @@ impl Builder {
         if !self.fits(chunk.len()) {
             return Err(Error::XorbFull);
         }
-        let (run_scheme, left) = match self.run {
-            Some((scheme, left)) if left > 0 => (scheme, left),
-            _ => (self.policy.choose(chunk), RUN_CHUNKS),
-        };
-        self.run = Some((run_scheme, left - 1));
-        let (scheme, payload) = CompressionPolicy::compress(run_scheme, chunk);
-        let header = RecordHeader { scheme, stored_length: payload.len() as u32, raw_length: leaf.length };
-        self.records.extend_from_slice(&header.encode());
-        self.records.extend_from_slice(&payload);
+        let scheme = self.schemes.choose(chunk);
+        let (scheme, stored) = self.compressor.compress(scheme, chunk);
+        append_record(&mut self.records, scheme, stored, leaf.length);
+        Ok(self.appended(leaf))
+    }
+
+    /// Appends a chunk that [`Compressor::compress`] has compressed, and returns its index. The caller vouches
+    /// that `stored` decodes to the chunk of `leaf`: only lengths are checked.
+    ///
+    /// # Errors
+    /// [`Error::XorbFull`] if it does not fit (see [`fits`](Self::fits)); [`Error::OutOfBounds`] if the
+    /// chunk is empty or longer than [`CHUNK_BYTES_MAX`], or stored in more bytes than it has;
+    /// [`Error::Mismatch`] if one that is stored as it is has another length than `leaf` says.
+    pub fn push_stored(&mut self, leaf: Leaf, scheme: Scheme, stored: &[u8]) -> Result<u32, Error> {
+        let (raw_length, stored_length) = (u64::from(leaf.length), stored.len() as u64);
+        Error::check_bounds("length of a chunk", raw_length, 1, CHUNK_BYTES_MAX as u64)?;
+        if scheme == Scheme::None {
+            Error::check_equal("stored length of a chunk and its length", stored_length, raw_length)?;
+        }
+        Error::check_bounds("stored length of a chunk", stored_length, 1, raw_length)?;
+        if !self.fits(leaf.length as usize) {
+            return Err(Error::XorbFull);
+        }
+        append_record(&mut self.records, scheme, stored, leaf.length);
+        Ok(self.appended(leaf))
+    }
+
+    /// Notes the chunk whose record is the last; returns its index.
+    fn appended(&mut self, leaf: Leaf) -> u32 {
         self.record_ends.push(self.records.len() as u32);
         self.leaves.push(leaf);
         self.raw_bytes += u64::from(leaf.length);
-        Ok(self.leaves.len() as u32 - 1)
+        self.leaves.len() as u32 - 1
     }
 
     /// Whether nothing was added.
@@ -76,6 +108,12 @@ impl Builder {
         let hash = Leaf::xorb_hash(&self.leaves);
         Serialized { records: self.records, footer: Footer::from_parts(hash, self.leaves, self.record_ends) }
     }
+}
+
+fn append_record(records: &mut Vec<u8>, scheme: Scheme, stored: &[u8], raw_length: u32) {
+    let header = RecordHeader { scheme, stored_length: stored.len() as u32, raw_length };
+    records.extend_from_slice(&header.encode());
+    records.extend_from_slice(stored);
 }
 
 /// A finished xorb.

@@ -2,7 +2,7 @@ use std::io::{Read, Write};
 
 use lz4_flex::frame::{BlockMode, BlockSize, FrameDecoder, FrameEncoder, FrameInfo};
 use proptest::prelude::*;
-use xet_cas::{CHUNK_BYTES_MAX, CompressionPolicy, Error, Scheme};
+use xet_cas::{CHUNK_BYTES_MAX, CompressionPolicy, Compressor, Error, Scheme, SchemeChooser};
 
 use super::samples::{config, contents, f32_ramp, splitmix};
 use super::vectors::{cases, hex, hex32, input, number, section, text};
@@ -11,11 +11,12 @@ const SCHEMES: [Scheme; 3] = [Scheme::None, Scheme::Lz4, Scheme::Bg4Lz4];
 
 #[test]
 fn given_a_chunk_when_a_scheme_is_chosen_then_the_deployed_client_chooses_the_same() {
+    let mut compressor = Compressor::new();
     for case in cases(section("chunk_serialize_auto")) {
         let (name, raw) = (text(&case["name"]), input(&case["input"]));
 
         let chosen = CompressionPolicy::Auto.choose(&raw);
-        let (stored_as, stored) = CompressionPolicy::compress(chosen, &raw);
+        let (stored_as, stored) = compressor.compress(chosen, &raw);
 
         assert_eq!(number(&case["raw_len_field"]), raw.len() as u64, "{name}");
         assert_eq!(scheme(text(&case["predictor_choice"])), chosen, "{name}");
@@ -23,8 +24,37 @@ fn given_a_chunk_when_a_scheme_is_chosen_then_the_deployed_client_chooses_the_sa
         // Compressed bytes depend on the encoder, so another release may differ a little.
         let deployed = number(&case["stored_len_field"]);
         assert!(stored.len() as u64 <= deployed + deployed / 50, "{name}: {} bytes, deployed {deployed}", stored.len());
-        assert_eq!(raw, decompress(stored_as, &stored, raw.len()).unwrap(), "{name}");
+        assert_eq!(raw, decompress(stored_as, stored, raw.len()).unwrap(), "{name}");
     }
+}
+
+#[test]
+fn given_more_than_one_block_when_compressed_then_the_deployed_client_decodes_it_and_so_do_we() {
+    for length in [65_535, 65_536, 65_537, 262_144, 262_145, 600_000] {
+        let raw = [splitmix(9, 1000), vec![0; length - 2000], splitmix(10, 1000)].concat();
+
+        let mut compressor = Compressor::new();
+        let (scheme, stored) = compressor.compress(Scheme::Lz4, &raw);
+
+        assert_eq!(Scheme::Lz4, scheme);
+        assert_eq!(Some(&raw), decompress_as_deployed(stored).ok().as_ref(), "{length} bytes");
+        assert_eq!(Ok(&raw), decompress(scheme, stored, length).as_ref(), "{length} bytes");
+    }
+}
+
+#[test]
+fn given_a_policy_that_predicts_when_schemes_are_chosen_then_anew_every_32_chunks_and_where_a_run_begins() {
+    let (grouped, plain) = (f32_ramp(65_536), b"text ".repeat(1_000));
+    let mut schemes = SchemeChooser::new(CompressionPolicy::Auto);
+
+    assert_eq!(Scheme::Bg4Lz4, schemes.choose(&grouped));
+    for _ in 1..32 {
+        assert_eq!(Scheme::Bg4Lz4, schemes.choose(&plain));
+    }
+    assert_eq!(Scheme::Lz4, schemes.choose(&plain));
+    assert_eq!(Scheme::Lz4, schemes.choose(&grouped));
+    schemes.begin_run();
+    assert_eq!(Scheme::Bg4Lz4, schemes.choose(&grouped));
 }
 
 #[test]
@@ -106,7 +136,7 @@ fn given_a_block_longer_than_its_frame_allows_when_decoded_then_refused_as_the_d
 
 #[test]
 fn given_a_frame_with_a_wrong_header_checksum_when_decoded_then_refused_as_the_deployed_client_does() {
-    let mut frame = Scheme::Lz4.compress(&[5; 1000]).into_owned();
+    let mut frame = frame(&FrameInfo::new(), &[5; 1000]);
     frame[6] ^= 1;
 
     assert!(decompress_as_deployed(&frame).is_err());
@@ -116,7 +146,7 @@ fn given_a_frame_with_a_wrong_header_checksum_when_decoded_then_refused_as_the_d
 #[test]
 fn given_an_empty_block_before_the_last_when_decoded_then_refused_as_it_ends_the_frame_for_the_deployed_client() {
     const STORED: u32 = 1 << 31;
-    let frame = Scheme::Lz4.compress(&splitmix(1, 100)).into_owned();
+    let frame = frame(&FrameInfo::new(), &splitmix(1, 100));
     let (header, blocks) = frame.split_at(7);
     let with_empty_block = [header, &STORED.to_le_bytes(), blocks].concat();
 
@@ -126,7 +156,7 @@ fn given_an_empty_block_before_the_last_when_decoded_then_refused_as_it_ends_the
 
 #[test]
 fn given_bytes_behind_a_frame_when_decoded_then_refused() {
-    let plain = Scheme::Lz4.compress(&[5; 1000]).into_owned();
+    let plain = frame(&FrameInfo::new(), &[5; 1000]);
     let linked = frame(&FrameInfo::new().block_mode(BlockMode::Linked), &[5; 1000]);
 
     for frame in [plain, linked] {
@@ -152,14 +182,31 @@ proptest! {
     #![proptest_config(config(256))]
 
     #[test]
-    fn given_any_chunk_when_compressed_with_any_scheme_then_it_decodes_to_itself(raw in contents(CHUNK_BYTES_MAX)) {
-        for scheme in SCHEMES {
-            let (stored_as, stored) = CompressionPolicy::compress(scheme, &raw);
+    fn given_any_chunks_when_compressed_with_any_scheme_then_each_decodes_to_itself(
+        chunks in proptest::collection::vec(contents(CHUNK_BYTES_MAX), 1..4),
+    ) {
+        let mut compressor = Compressor::new();
+        for (raw, scheme) in chunks.iter().flat_map(|raw| SCHEMES.map(|scheme| (raw, scheme))) {
+            let (stored_as, stored) = compressor.compress(scheme, raw);
 
             prop_assert!(stored.len() <= raw.len());
             prop_assert!(stored_as == scheme || stored_as == Scheme::None);
-            prop_assert_eq!(&raw, &decompress(stored_as, &stored, raw.len()).unwrap());
-            prop_assert_eq!(&raw, &decompress(scheme, &scheme.compress(&raw), raw.len()).unwrap());
+            prop_assert_eq!(raw, &decompress(stored_as, stored, raw.len()).unwrap());
+        }
+    }
+
+    #[test]
+    fn given_any_chunk_when_compressed_then_in_the_very_frame_of_the_deployed_client(
+        chunks in proptest::collection::vec(contents(CHUNK_BYTES_MAX), 1..4),
+    ) {
+        let mut compressor = Compressor::new();
+        for raw in &chunks {
+            let deployed = frame(&FrameInfo::new(), raw);
+
+            let (stored_as, stored) = compressor.compress(Scheme::Lz4, raw);
+
+            prop_assert_eq!(stored_as == Scheme::Lz4, deployed.len() < raw.len());
+            prop_assert_eq!(stored, if stored_as == Scheme::Lz4 { &deployed } else { raw });
         }
     }
 

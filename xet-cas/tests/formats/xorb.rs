@@ -5,9 +5,12 @@ use serde_json::Value;
 use xet_cas::xorb::{
     Builder, CHUNKS_MAX, Footer, RAW_BYTES_MAX, Record, RecordHeader, Records, Serialized, complete_records_bytes,
 };
-use xet_cas::{CHUNK_BYTES_MAX, ChunkHash, ChunkRange, CompressionPolicy, Error, Leaf, RangeHash, Scheme, XorbHash};
+use xet_cas::{
+    CHUNK_BYTES_MAX, CHUNK_BYTES_MIN, ChunkHash, ChunkRange, CompressionPolicy, Compressor, Error, Leaf, RangeHash,
+    Scheme, SchemeChooser, XorbHash,
+};
 
-use super::samples::{config, contents, f32_ramp};
+use super::samples::{config, contents, f32_ramp, splitmix};
 use super::vectors::{cases, hash, hashes, hex, input, number, numbers, section, text};
 
 #[test]
@@ -272,6 +275,49 @@ fn given_a_chunk_that_is_empty_or_too_long_or_not_its_leaf_when_added_then_refus
 }
 
 #[test]
+fn given_stored_chunks_whose_lengths_cannot_be_when_added_then_refused() {
+    let mut builder = Builder::new(CompressionPolicy::Auto);
+    let leaf = Leaf::of(&[7; 100]);
+    let too_long = Leaf { length: CHUNK_BYTES_MAX as u32 + 1, ..leaf };
+
+    assert!(matches!(builder.push_stored(leaf, Scheme::None, &[7; 99]), Err(Error::Mismatch { .. })));
+    assert!(matches!(builder.push_stored(leaf, Scheme::None, &[7; 101]), Err(Error::Mismatch { .. })));
+    for scheme in [Scheme::Lz4, Scheme::Bg4Lz4] {
+        assert!(matches!(builder.push_stored(leaf, scheme, &[]), Err(Error::OutOfBounds { .. })));
+        assert!(matches!(builder.push_stored(leaf, scheme, &[0; 101]), Err(Error::OutOfBounds { .. })));
+    }
+    assert!(matches!(builder.push_stored(too_long, Scheme::Lz4, &[0; 50]), Err(Error::OutOfBounds { .. })));
+    assert!(matches!(builder.push_stored(Leaf::of(&[]), Scheme::None, &[]), Err(Error::OutOfBounds { .. })));
+    assert!(builder.is_empty());
+}
+
+#[test]
+fn given_a_full_xorb_when_a_stored_chunk_is_added_then_it_does_not_fit() {
+    let leaf = Leaf::of(&[7]);
+    let mut builder = Builder::new(CompressionPolicy::Auto);
+    for i in 0..CHUNKS_MAX as u32 {
+        assert_eq!(Ok(i), builder.push_stored(leaf, Scheme::None, &[7]));
+    }
+
+    assert_eq!(Err(Error::XorbFull), builder.push_stored(leaf, Scheme::None, &[7]));
+}
+
+#[test]
+fn given_room_for_what_comes_when_incompressible_chunks_are_added_then_the_records_are_not_moved() {
+    for raw_bytes in [1, CHUNK_BYTES_MAX, 3 * CHUNK_BYTES_MAX + 1] {
+        let file = splitmix(5, raw_bytes);
+        let mut builder = Builder::with_capacity(CompressionPolicy::Always(Scheme::None), raw_bytes);
+        for chunk in file.chunks(CHUNK_BYTES_MIN) {
+            builder.push(Leaf::of(chunk), chunk).unwrap();
+        }
+
+        let records = builder.finish().records;
+        assert_eq!(raw_bytes + file.chunks(CHUNK_BYTES_MIN).len() * RecordHeader::BYTES, records.len());
+        assert_eq!(records.len(), records.capacity());
+    }
+}
+
+#[test]
 fn given_a_header_with_each_field_out_of_bounds_when_decoded_then_refused_with_the_reason() {
     let decode = RecordHeader::decode;
     let good = RecordHeader { scheme: Scheme::Lz4, stored_length: 0x04_0000, raw_length: 0x02_0000 };
@@ -331,6 +377,21 @@ proptest! {
         prop_assert_eq!(chunks.iter().map(|chunk| Leaf::of(chunk)).collect::<Vec<_>>(), built.footer.leaves());
         prop_assert_eq!(Leaf::xorb_hash(built.footer.leaves()), built.hash());
         prop_assert_eq!(chunks, decoded.into_iter().map(|(_, chunk)| chunk).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn given_any_chunks_when_compressed_elsewhere_then_the_same_xorb((policy, chunks) in xorb()) {
+        let (mut schemes, mut compressor) = (SchemeChooser::new(policy), Compressor::new());
+        let mut builder = Builder::with_capacity(policy, 50_000);
+        for chunk in &chunks {
+            let (scheme, stored) = compressor.compress(schemes.choose(chunk), chunk);
+            builder.push_stored(Leaf::of(chunk), scheme, stored).unwrap();
+        }
+
+        let (whole, stored) = (build(policy, &chunks, &[]), builder.finish());
+
+        prop_assert_eq!(whole.records, stored.records);
+        prop_assert_eq!(whole.footer, stored.footer);
     }
 
     #[test]

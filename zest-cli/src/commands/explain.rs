@@ -10,7 +10,7 @@ use crate::settings::Settings;
 
 pub(crate) async fn run(args: ExplainArgs, output: &Output) -> Result<(), Failure> {
     let hub = Settings::read().hub(&args.hub)?;
-    let explanation = swarm::explain(hub.endpoint(), args.repo_type, &args.repo, &args.revision).await?;
+    let explanation = swarm::explain(hub.endpoint(), args.repo_type, &args.repo, &args.revision, hub.network()).await?;
     let mut event = json!({ "event": "explanation" });
     if let (Some(event), Ok(serde_json::Value::Object(fields))) =
         (event.as_object_mut(), serde_json::to_value(&explanation))

@@ -23,6 +23,7 @@ pub(crate) async fn run_beside(
     let settings = Settings::read();
     let index = Index::new(&settings.zest_home);
     let mut config = SeedConfig::default();
+    config.network = settings.network()?;
     config.deadline = seconds("--peer-timeout", args.peer_timeout)?;
     config.limit_up = args.limit_up.map(|limit| rate("--limit-up", &limit)).transpose()?;
     let seeder = Seeder::bind(index, config, args.listen).await.map_err(|error| {

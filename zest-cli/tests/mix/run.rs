@@ -203,7 +203,6 @@ impl<'r> Run<'r> {
     async fn pull(&self, peers: &[FaultyPeer], patience: Duration) -> End {
         let mut config = client::Config::new(&self.proxy.url()).unwrap();
         config.token = self.token.clone();
-        config.system_proxies = false;
         config.deadlines.connect = LONG;
         config.deadlines.answer = patience;
         config.deadlines.stall = patience;

@@ -1,12 +1,16 @@
 //! The folder that is published: which files, under which names.
 
+use std::fs::Metadata;
+#[cfg(unix)]
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use tokio::io::AsyncReadExt as _;
 
 use crate::api::check_path;
-use crate::client::Error;
+use crate::client::{Error, Patterns};
 
 /// Folders inside each other at most; deeper ones are a mistake or a loop.
 const DEPTH_MAX: usize = 64;
@@ -23,10 +27,33 @@ pub(super) struct LocalFile {
     pub(super) path: String,
     pub(super) source: PathBuf,
     pub(super) size: u64,
+    /// What tells that the file was not written to since.
+    pub(super) state: FileState,
 }
 
-/// Lists the files of a folder, sorted by path. Links to files are followed, links to folders are not.
-pub(super) fn walk(root: &Path) -> Result<Vec<LocalFile>, Error> {
+/// What the system says of a file's content without reading it. Equal states mean, as far as the clock of the file
+/// system can tell, that nothing was written in between.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct FileState {
+    size: u64,
+    modified: Option<SystemTime>,
+    #[cfg(unix)]
+    inode: (u64, u64),
+}
+
+impl FileState {
+    pub(super) fn of(metadata: &Metadata) -> Self {
+        Self {
+            size: metadata.len(),
+            modified: metadata.modified().ok(),
+            #[cfg(unix)]
+            inode: (metadata.dev(), metadata.ino()),
+        }
+    }
+}
+
+/// Lists the wanted files of a folder, sorted by path. Links to files are followed, links to folders are not.
+pub(super) fn walk(root: &Path, patterns: &Patterns) -> Result<Vec<LocalFile>, Error> {
     let mut files = Vec::new();
     let mut folders = vec![(root.to_owned(), String::new(), 0)];
     while let Some((folder, prefix, depth)) = folders.pop() {
@@ -47,9 +74,9 @@ pub(super) fn walk(root: &Path) -> Result<Vec<LocalFile>, Error> {
                 folders.push((source, path, depth + 1));
             } else {
                 let metadata = std::fs::metadata(&source).map_err(|error| local_file(&source, error))?;
-                if metadata.is_file() {
+                if metadata.is_file() && patterns.matches(&path) {
                     check_path(&path).map_err(|reason| unpublishable(&source, &reason))?;
-                    files.push(LocalFile { path, source, size: metadata.len() });
+                    files.push(LocalFile { path, source, size: metadata.len(), state: FileState::of(&metadata) });
                 }
             }
             if files.len() > FILES_MAX {
@@ -58,7 +85,7 @@ pub(super) fn walk(root: &Path) -> Result<Vec<LocalFile>, Error> {
         }
     }
     if files.is_empty() {
-        return Err(unpublishable(root, "there are no files in it"));
+        return Err(unpublishable(root, "there are no files in it that were asked for"));
     }
     files.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(files)
@@ -81,14 +108,6 @@ pub(super) async fn read_whole(file: &LocalFile) -> Result<Vec<u8>, Error> {
         return Err(changed(file));
     }
     Ok(content)
-}
-
-/// The `.gitattributes` that is published along, whose rules count at once.
-pub(super) async fn git_attributes(files: &[LocalFile]) -> Result<Option<String>, Error> {
-    match files.iter().find(|file| file.path == ".gitattributes") {
-        Some(file) => Ok(Some(String::from_utf8_lossy(&read_whole(file).await?).into_owned())),
-        None => Ok(None),
-    }
 }
 
 pub(super) fn changed(file: &LocalFile) -> Error {

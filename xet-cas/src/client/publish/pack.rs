@@ -1,198 +1,263 @@
-//! Cuts files into chunks and packs those that are new into xorbs.
+//! Decides for every chunk whether it is stored or was found elsewhere, which xorb it goes to, and what the
+//! terms of each file are. Pure: takes hashes and lengths, never bytes.
+//!
+//! A xorb is closed by the raw length of its chunks, so that its name is known before anything is compressed.
 
-use std::collections::HashMap;
-use std::fs::File;
-use std::io::Read as _;
+use std::collections::{HashMap, VecDeque};
 
-use sha2::{Digest as _, Sha256};
-
-use super::folder::{LocalFile, changed, local_file};
-use crate::client::Error;
+use crate::dedup::{FragmentationGuard, Index};
 use crate::shard::{ShardFile, ShardXorb};
-use crate::{
-    ChunkHash, ChunkRange, Chunker, CompressionPolicy, FileHash, Leaf, RangeHash, RootBuilder, Term, XorbHash, xorb,
-};
+use crate::{ChunkHash, ChunkRange, FileHash, Leaf, RangeHash, RootBuilder, Term, XorbHash, xorb};
 
-/// Bytes read from a file at once.
-const READ_BYTES: usize = 1024 * 1024;
-/// Chunks remembered to find them again, about 64 bytes each: 256 MiB of memory for 256 GiB of files.
-/// Later chunks are stored without being remembered.
-const REMEMBERED_CHUNKS_MAX: usize = 4 * 1024 * 1024;
-
-/// What was packed.
-#[derive(Debug, Default)]
-pub(super) struct Packed {
-    pub(super) files: Vec<PackedFile>,
-    pub(super) xorbs: Vec<ShardXorb>,
-    /// Bytes of all xorbs, uncompressed.
-    pub(super) unique_bytes: u64,
+/// What follows from a run of chunks, in the order in which it has to be done.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// The chunk of this number is appended to the open xorb.
+    Store(usize),
+    /// The open xorb is complete.
+    Cut(ShardXorb),
+    /// A file whose every xorb has a name by now.
+    File(PackedFile),
 }
 
-#[derive(Debug)]
+impl Step {
+    /// The chunk that is stored, if one is.
+    pub(super) fn stored(&self) -> Option<usize> {
+        match self {
+            Self::Store(chunk) => Some(*chunk),
+            _ => None,
+        }
+    }
+}
+
+/// A file, as the shard and the commit name it.
+#[derive(Debug, Clone)]
 pub(super) struct PackedFile {
-    pub(super) path: String,
-    pub(super) size: u64,
-    pub(super) sha256: [u8; 32],
+    /// Which file: the caller's own number.
+    pub(super) number: usize,
     pub(super) shard_file: ShardFile,
 }
 
-/// Where a chunk is stored: in which xorb of this session, at which index.
-type Place = (usize, u32);
-
-pub(super) struct Packer<F> {
-    /// Takes a finished xorb; false: nobody wants it any more.
-    emit: F,
-    builder: xorb::Builder,
-    places: HashMap<ChunkHash, Place>,
-    xorbs: Vec<ShardXorb>,
-    files: Vec<OpenFile>,
+/// The packer of one publication.
+pub(super) struct Packer {
+    index: Index,
+    xorb_raw_bytes_max: u64,
+    open: OpenXorb,
+    file: OpenFile,
+    /// Files that have ended, the last terms of which lie in the open xorb.
+    waiting: VecDeque<EndedFile>,
     unique_bytes: u64,
 }
 
-/// A file whose last xorb may not have a name yet.
+#[derive(Default)]
+struct OpenXorb {
+    leaves: Vec<Leaf>,
+    raw_bytes: u64,
+    /// Where each chunk of it is; the first of equal ones.
+    places: HashMap<ChunkHash, u32>,
+}
+
 struct OpenFile {
-    path: String,
-    size: u64,
-    sha256: [u8; 32],
-    hash: FileHash,
-    terms: Vec<OpenTerm>,
+    root: RootBuilder,
+    guard: FragmentationGuard,
+    terms: Vec<Term>,
+    verification: Vec<RangeHash>,
+    /// The last term, which the next chunk may prolong.
+    last: Option<OpenTerm>,
+    /// The first of `terms` that lies in the open xorb; all behind it do, or lie in named ones.
+    unnamed: Vec<usize>,
+}
+
+struct EndedFile {
+    packed: PackedFile,
+    unnamed: Vec<usize>,
 }
 
 struct OpenTerm {
-    xorb: usize,
+    /// `None`: the open xorb.
+    xorb: Option<XorbHash>,
     chunks: ChunkRange,
-    unpacked_length: u32,
+    unpacked_length: u64,
     hashes: Vec<ChunkHash>,
 }
 
-impl<F: FnMut(xorb::Serialized) -> bool> Packer<F> {
-    pub(super) fn new(emit: F) -> Self {
+/// A run of chunks that is stored already.
+struct Run {
+    xorb: Option<XorbHash>,
+    chunks: ChunkRange,
+}
+
+impl Packer {
+    /// Finds chunks again in `index`, and closes xorbs at so many raw bytes.
+    pub(super) fn new(index: Index, xorb_raw_bytes_max: u64) -> Self {
         Self {
-            emit,
-            builder: xorb::Builder::new(CompressionPolicy::Auto),
-            places: HashMap::new(),
-            xorbs: Vec::new(),
-            files: Vec::new(),
+            index,
+            xorb_raw_bytes_max: xorb_raw_bytes_max.min(xorb::RAW_BYTES_MAX),
+            open: OpenXorb::default(),
+            file: OpenFile::new(),
+            waiting: VecDeque::new(),
             unique_bytes: 0,
         }
     }
 
-    pub(super) fn add_file(&mut self, file: &LocalFile) -> Result<(), Error> {
-        let local = |error| local_file(&file.source, error);
-        let mut reader = File::open(&file.source).map_err(local)?;
-        let mut open =
-            OpenFile { path: file.path.clone(), size: 0, sha256: [0; 32], hash: FileHash::ZERO, terms: Vec::new() };
-        let (mut sha256, mut root, mut chunker) = (Sha256::new(), RootBuilder::new(), Chunker::new());
-        let (mut buffer, mut pending) = (vec![0; READ_BYTES], Vec::new());
-        self.builder.begin_file();
-        loop {
-            let read = reader.read(&mut buffer).map_err(local)?;
-            let mut data = &buffer[..read];
-            open.size += read as u64;
-            sha256.update(data);
-            while let Some(end) = chunker.next_boundary(data) {
-                let (last, rest) = data.split_at(end);
-                pending.extend_from_slice(last);
-                self.add_chunk(&mut open, &mut root, &pending)?;
-                pending.clear();
-                data = rest;
-            }
-            pending.extend_from_slice(data);
-            if read == 0 {
-                break;
-            }
-        }
-        if !pending.is_empty() {
-            self.add_chunk(&mut open, &mut root, &pending)?;
-        }
-        if open.size != file.size {
-            return Err(changed(file));
-        }
-        open.sha256 = sha256.finalize().into();
-        open.hash = root.finish_file();
-        self.files.push(open);
-        Ok(())
+    /// What was found elsewhere, for the next lookups.
+    pub(super) fn index_mut(&mut self) -> &mut Index {
+        &mut self.index
     }
 
-    fn add_chunk(&mut self, file: &mut OpenFile, root: &mut RootBuilder, chunk: &[u8]) -> Result<(), Error> {
-        let leaf = Leaf::of(chunk);
-        root.push(&leaf);
-        let place = match self.places.get(&leaf.hash) {
-            Some(place) => *place,
-            None => self.store(leaf, chunk, &file.path)?,
-        };
-        file.append(place, leaf);
-        Ok(())
+    /// Whether this chunk would be found.
+    pub(super) fn knows(&self, chunk: ChunkHash) -> bool {
+        self.open.places.contains_key(&chunk) || self.index.find(&[chunk]).is_some()
     }
 
-    fn store(&mut self, leaf: Leaf, chunk: &[u8], path: &str) -> Result<Place, Error> {
-        if !self.builder.fits(chunk.len()) {
-            self.cut()?;
+    /// Bytes of the chunks that were stored.
+    pub(super) fn unique_bytes(&self) -> u64 {
+        self.unique_bytes
+    }
+
+    /// The next chunks of the current file, which are numbered from `first` on.
+    pub(super) fn push(&mut self, first: usize, leaves: &[Leaf], steps: &mut Vec<Step>) {
+        let hashes: Vec<ChunkHash> = leaves.iter().map(|leaf| leaf.hash).collect();
+        let mut at = 0;
+        while at < leaves.len() {
+            let found = self.find(&hashes[at..]);
+            let count = found.as_ref().map_or(1, |run| run.chunks.count() as usize);
+            let run = &leaves[at..at + count];
+            match found.filter(|run| self.accepts(run)) {
+                Some(found) => {
+                    for (leaf, index) in run.iter().zip(found.chunks.indices()) {
+                        self.file.append(found.xorb, index, *leaf);
+                    }
+                }
+                None => run.iter().zip(first + at..).for_each(|(leaf, number)| self.store(number, *leaf, steps)),
+            }
+            at += count;
         }
-        let index = self
-            .builder
-            .push(leaf, chunk)
-            .map_err(|source| Error::Format { what: format!("packing of {path}"), source })?;
-        let place = (self.xorbs.len(), index);
-        if self.places.len() < REMEMBERED_CHUNKS_MAX {
-            self.places.insert(leaf.hash, place);
+    }
+
+    /// The current file is complete; another one begins.
+    pub(super) fn end_file(&mut self, number: usize, steps: &mut Vec<Step>) {
+        let file = std::mem::replace(&mut self.file, OpenFile::new());
+        let ended = file.end(number);
+        if ended.unnamed.is_empty() {
+            steps.push(Step::File(ended.packed));
+        } else {
+            self.waiting.push_back(ended);
         }
+    }
+
+    /// Closes the last xorb, if anything is in it.
+    pub(super) fn finish(&mut self, steps: &mut Vec<Step>) {
+        if !self.open.leaves.is_empty() {
+            self.cut(steps);
+        }
+    }
+
+    /// The longest run of these chunks that is stored somewhere: in what is known, else in the open xorb.
+    fn find(&self, hashes: &[ChunkHash]) -> Option<Run> {
+        if let Some(found) = self.index.find(hashes) {
+            return Some(Run { xorb: Some(found.xorb), chunks: found.chunks });
+        }
+        let start = *self.open.places.get(&hashes[0])?;
+        let stored = self.open.leaves[start as usize..].iter();
+        let same = stored.zip(hashes).take_while(|(leaf, hash)| leaf.hash == **hash).count() as u32;
+        Some(Run { xorb: None, chunks: ChunkRange { start, end: start + same } })
+    }
+
+    fn accepts(&mut self, run: &Run) -> bool {
+        self.file.guard.accepts(run.xorb, run.chunks)
+    }
+
+    fn store(&mut self, number: usize, leaf: Leaf, steps: &mut Vec<Step>) {
+        let is_full = self.open.raw_bytes + u64::from(leaf.length) > self.xorb_raw_bytes_max
+            || self.open.leaves.len() == xorb::CHUNKS_MAX;
+        if is_full && !self.open.leaves.is_empty() {
+            self.cut(steps);
+        }
+        steps.push(Step::Store(number));
         self.unique_bytes += u64::from(leaf.length);
-        Ok(place)
+        let index = self.open.leaves.len() as u32;
+        self.open.places.entry(leaf.hash).or_insert(index);
+        self.open.raw_bytes += u64::from(leaf.length);
+        self.open.leaves.push(leaf);
+        self.file.append(None, index, leaf);
     }
 
-    /// Hands over the xorb that is being built and begins another.
-    fn cut(&mut self) -> Result<(), Error> {
-        let builder = std::mem::replace(&mut self.builder, xorb::Builder::new(CompressionPolicy::Auto));
-        let xorb = builder.finish();
-        self.xorbs.push(ShardXorb { hash: xorb.hash(), leaves: xorb.footer.leaves().to_vec() });
-        if (self.emit)(xorb) {
-            return Ok(());
+    /// Names the open xorb, and with it the terms that lie in it.
+    fn cut(&mut self, steps: &mut Vec<Step>) {
+        let OpenXorb { leaves, .. } = std::mem::take(&mut self.open);
+        let hash = Leaf::xorb_hash(&leaves);
+        let xorb = ShardXorb { hash, leaves };
+        self.index.insert_xorb(&xorb);
+        steps.push(Step::Cut(xorb));
+        self.file.name(hash);
+        for mut ended in self.waiting.drain(..) {
+            for term in ended.unnamed {
+                ended.packed.shard_file.terms[term].xorb = hash;
+            }
+            steps.push(Step::File(ended.packed));
         }
-        Err(Error::Transport { what: "upload".into(), reason: "it was given up".into() })
-    }
-
-    pub(super) fn finish(mut self) -> Result<Packed, Error> {
-        if !self.builder.is_empty() {
-            self.cut()?;
-        }
-        let names: Vec<XorbHash> = self.xorbs.iter().map(|xorb| xorb.hash).collect();
-        let files = self.files.into_iter().map(|file| file.close(&names)).collect();
-        Ok(Packed { files, xorbs: self.xorbs, unique_bytes: self.unique_bytes })
     }
 }
 
 impl OpenFile {
-    /// Appends a chunk to the last term, or begins another one.
-    fn append(&mut self, (xorb, index): Place, leaf: Leaf) {
-        let fits = |term: &&mut OpenTerm| {
-            term.xorb == xorb
-                && term.chunks.end == index
-                && u64::from(term.unpacked_length) + u64::from(leaf.length) <= xorb::RAW_BYTES_MAX
-        };
-        if let Some(term) = self.terms.last_mut().filter(fits) {
-            term.chunks.end += 1;
-            term.unpacked_length += leaf.length;
-            term.hashes.push(leaf.hash);
-            return;
+    fn new() -> Self {
+        Self {
+            root: RootBuilder::new(),
+            guard: FragmentationGuard::new(),
+            terms: Vec::new(),
+            verification: Vec::new(),
+            last: None,
+            unnamed: Vec::new(),
         }
-        let chunks = ChunkRange { start: index, end: index + 1 };
-        self.terms.push(OpenTerm { xorb, chunks, unpacked_length: leaf.length, hashes: vec![leaf.hash] });
     }
 
-    fn close(self, names: &[XorbHash]) -> PackedFile {
-        let verification = self.terms.iter().map(|term| RangeHash::of(&term.hashes)).collect();
-        let terms = self.terms.iter().map(|term| Term {
-            xorb: names[term.xorb],
-            chunks: term.chunks,
-            unpacked_length: term.unpacked_length,
-        });
-        let shard_file = ShardFile {
-            hash: self.hash,
-            terms: terms.collect(),
-            verification: Some(verification),
-            sha256: Some(self.sha256),
+    /// Appends a chunk to the last term, or begins another one.
+    fn append(&mut self, xorb: Option<XorbHash>, index: u32, leaf: Leaf) {
+        let chunks = ChunkRange { start: index, end: index + 1 };
+        self.guard.push(xorb, chunks);
+        self.root.push(&leaf);
+        let fits = |term: &&mut OpenTerm| {
+            let continues = term.xorb == xorb && term.chunks.end == index;
+            continues && term.unpacked_length + u64::from(leaf.length) <= xorb::RAW_BYTES_MAX
         };
-        PackedFile { path: self.path, size: self.size, sha256: self.sha256, shard_file }
+        if let Some(term) = self.last.as_mut().filter(fits) {
+            term.chunks.end += 1;
+            term.unpacked_length += u64::from(leaf.length);
+            term.hashes.push(leaf.hash);
+        } else {
+            self.close_term();
+            let unpacked_length = leaf.length.into();
+            self.last = Some(OpenTerm { xorb, chunks, unpacked_length, hashes: vec![leaf.hash] });
+        }
+    }
+
+    fn close_term(&mut self) {
+        let Some(OpenTerm { xorb, chunks, unpacked_length, hashes }) = self.last.take() else { return };
+        if xorb.is_none() {
+            self.unnamed.push(self.terms.len());
+        }
+        let xorb = xorb.unwrap_or_default();
+        // At most the raw bytes of a xorb.
+        self.terms.push(Term { xorb, chunks, unpacked_length: unpacked_length as u32 });
+        self.verification.push(RangeHash::of(&hashes));
+    }
+
+    /// The open xorb has this name.
+    fn name(&mut self, hash: XorbHash) {
+        self.guard.name_pending(hash);
+        if let Some(last) = &mut self.last {
+            last.xorb.get_or_insert(hash);
+        }
+        for term in self.unnamed.drain(..) {
+            self.terms[term].xorb = hash;
+        }
+    }
+
+    fn end(mut self, number: usize) -> EndedFile {
+        self.close_term();
+        let hash: FileHash = self.root.finish_file();
+        let shard_file = ShardFile { hash, terms: self.terms, verification: Some(self.verification), sha256: None };
+        EndedFile { packed: PackedFile { number, shard_file }, unnamed: self.unnamed }
     }
 }

@@ -47,7 +47,7 @@ pub(super) async fn commit(
     });
     let (commit_oid, repo) = committed.await?;
     let commit_url = format!("{base}/{repo}/commit/{commit_oid}");
-    Ok(json(&CommitAnswer { success: true, commit_oid, commit_url }))
+    Ok(json(&CommitAnswer { success: true, commit_oid, commit_url, pull_request_url: None }))
 }
 
 /// Reads the lines, keeps what they bring along, and finds what they name.

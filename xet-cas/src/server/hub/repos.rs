@@ -6,7 +6,6 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse as _, Response};
-use serde::Deserialize;
 
 use super::{App, Refusal, RepoKey, authorize, json};
 use crate::api::{CreateRepoAnswer, CreateRepoRequest};
@@ -19,20 +18,11 @@ const CREATE: Limit = Limit { what: "the request", bytes_max: 64 * 1024 };
 /// A README, bytes: as large as a regular file may be, escaped.
 const YAML: Limit = Limit { what: "the README", bytes_max: 24 * 1024 * 1024 };
 
-#[derive(Deserialize)]
-struct Wanted {
-    #[serde(flatten)]
-    repo: CreateRepoRequest,
-    /// The newer form of `private`.
-    #[serde(default)]
-    visibility: String,
-}
-
 /// `POST /api/repos/create`
 pub(super) async fn create(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<Response, Refusal> {
     authorize(&app, &headers)?;
-    let Wanted { repo, visibility } = bodies::json(&app, &headers, body, CREATE).await?;
-    if (repo.private || visibility == "private") && app.config.token.is_none() {
+    let repo: CreateRepoRequest = bodies::json(&app, &headers, body, CREATE).await?;
+    if (repo.private || repo.visibility.as_deref() == Some("private")) && app.config.token.is_none() {
         return Err(Refusal::forbidden(
             "this origin is open to everyone; start it with a token to keep repositories private",
         ));

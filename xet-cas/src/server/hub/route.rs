@@ -25,6 +25,8 @@ pub(super) enum Route {
     Preupload { repo: RepoKey, revision: String },
     /// `/api/{kind}/{repo}/commit/{branch}`
     Commit { repo: RepoKey, branch: String },
+    /// `/api/{kind}/{repo}/branch/{branch}`
+    Branch { repo: RepoKey, branch: String },
     /// `/{prefix}{repo}/resolve/{revision}/{path}`
     Resolve { repo: RepoKey, revision: String, path: String },
 }
@@ -47,7 +49,8 @@ impl Route {
     }
 
     fn api(kind: RepoType, segments: &[&str]) -> Result<Self, Refusal> {
-        const WORDS: &[&str] = &["revision", "tree", "xet-read-token", "xet-write-token", "preupload", "commit"];
+        const WORDS: &[&str] =
+            &["revision", "tree", "xet-read-token", "xet-write-token", "preupload", "commit", "branch"];
         let Some((name, word, [revision, rest @ ..])) = split(segments, WORDS) else {
             return match segments {
                 [_] | [_, _] => Ok(Self::Info { repo: repo(kind, segments)?, revision: None }),
@@ -74,6 +77,7 @@ impl Route {
             "xet-read-token" => Ok(Self::ReadToken { repo, revision }),
             "preupload" => Ok(Self::Preupload { repo, revision }),
             "commit" => Ok(Self::Commit { repo, branch: revision }),
+            "branch" => Ok(Self::Branch { repo, branch: revision }),
             _ => Err(unknown()),
         }
     }

@@ -63,6 +63,18 @@ impl Store {
         Ok(true)
     }
 
+    /// Makes a branch that is at this commit. False: it exists.
+    pub(in super::super) fn create_branch(&self, repo: &RepoKey, branch: &str, sha: &str) -> Result<bool, StoreError> {
+        let _one_at_a_time = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.head(repo, branch)?.is_some() {
+            return Ok(false);
+        }
+        let path =
+            self.branch_path(repo, branch).ok_or_else(|| StoreError::NoSuchBranch { branch: branch.to_owned() })?;
+        self.replace(&path, sha.as_bytes())?;
+        Ok(true)
+    }
+
     pub(in super::super) fn repo_exists(&self, repo: &RepoKey) -> Result<bool, StoreError> {
         Ok(self.head(repo, MAIN)?.is_some())
     }

@@ -1,0 +1,200 @@
+//! Stores xorbs while others are being packed, and registers the files that lie in them.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+use rayon::ThreadPool;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::PublishProgress;
+use super::buffers::Buffers;
+use super::folder::LocalFile;
+use super::known::{self, Known};
+use super::pack::{PackedFile, Packer};
+use super::pipeline::{Ask, Output, PackedXorb, Pipeline};
+use crate::client::{Cas, Error};
+use crate::shard::{Shard, ShardXorb};
+use crate::{ChunkHash, xorb};
+
+/// Raw bytes of the xorbs that are made. The format allows four times as many; smaller ones need less memory while
+/// they wait, and several can be on the way at once.
+const XORB_RAW_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// What the headers of a xorb's records need besides: all of these at 8 KiB, the smallest chunk but for the last of
+/// a file. More make the buffer grow.
+const XORB_HEADER_BYTES: usize = 2_048 * xorb::RecordHeader::BYTES;
+/// Xorbs on the way at once: two fill an uplink while a third waits for an answer.
+const UPLOADS_MAX: usize = 3;
+/// Buffers for xorbs: those on the way and one that is filled, 64 MiB.
+const BUFFERS: usize = UPLOADS_MAX + 1;
+/// A shard is sent when it has grown to this, bytes, far below what a shard may have.
+const SHARD_BYTES: usize = 8 * 1024 * 1024;
+/// Questions about chunks that are under way at once.
+const QUESTIONS_MAX: usize = 16;
+/// Questions that may fail before no more are asked: it only costs bytes, and each failure costs time.
+const FAILED_QUESTIONS_MAX: u32 = 3;
+
+/// What was stored and registered.
+#[derive(Debug, Default)]
+pub(super) struct Uploaded {
+    pub(super) files: Vec<UploadedFile>,
+    /// Bytes of chunks that were found nowhere.
+    pub(super) new_bytes: u64,
+    /// Bytes that were sent, shards included.
+    pub(super) sent_bytes: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct UploadedFile {
+    /// Its number in the list that was passed.
+    pub(super) number: usize,
+    pub(super) sha256: [u8; 32],
+    pub(super) size: u64,
+}
+
+/// Uploads files. Without a CAS nothing is sent, and what would be is counted.
+pub(super) struct Uploader<'a, P> {
+    pub(super) cas: Option<Cas>,
+    pub(super) known: &'a mut Known,
+    pub(super) progress: &'a P,
+}
+
+impl<P: Fn(PublishProgress)> Uploader<'_, P> {
+    pub(super) async fn upload(
+        &mut self,
+        files: Arc<Vec<LocalFile>>,
+        pool: Arc<ThreadPool>,
+    ) -> Result<Uploaded, Error> {
+        let mut uploaded = Uploaded::default();
+        if files.is_empty() {
+            return Ok(uploaded);
+        }
+        let (sender, mut outputs) = mpsc::channel(1);
+        let packer = Packer::new(self.known.take_index(), XORB_RAW_BYTES_MAX);
+        let buffers = Buffers::new(BUFFERS, XORB_RAW_BYTES_MAX as usize + XORB_HEADER_BYTES);
+        let questions = Questions { cas: self.cas.clone(), runtime: Handle::current(), failed: 0 };
+        let packing = tokio::task::spawn_blocking(move || {
+            let pipeline = Pipeline::new(packer, questions, buffers);
+            pipeline.run(&pool, files, |output| sender.blocking_send(output).is_ok())
+        });
+
+        let mut packing = Some(packing);
+        let mut uploads = FuturesUnordered::new();
+        let mut pending = Pending::default();
+        while packing.is_some() || !uploads.is_empty() {
+            // Only what has been stored may be named, so a shard waits for the xorbs that came before it.
+            let is_full = pending.shard.upload_bytes() >= SHARD_BYTES;
+            if is_full && uploads.is_empty() {
+                self.register(&mut pending, &mut uploaded).await?;
+                continue;
+            }
+            tokio::select! {
+                Some(stored) = uploads.next() => {
+                    let (xorb, sent_bytes): (ShardXorb, u64) = stored?;
+                    uploaded.sent_bytes += sent_bytes;
+                    let raw_bytes = xorb.leaves.iter().map(|leaf| u64::from(leaf.length)).sum();
+                    (self.progress)(PublishProgress::XorbStored { raw_bytes, sent_bytes });
+                    self.known.stage(&xorb);
+                    pending.push_xorb(xorb);
+                }
+                output = outputs.recv(), if packing.is_some() && !is_full && uploads.len() < UPLOADS_MAX => {
+                    match (output, packing.take()) {
+                        (Some(output), still_packing) => {
+                            packing = still_packing;
+                            match output {
+                                Output::Xorb(xorb) => uploads.push(store(self.cas.clone(), xorb)),
+                                Output::File(file) => pending.push_file(file),
+                            }
+                        }
+                        (None, Some(over)) => uploaded.new_bytes = result_of(over).await?,
+                        (None, None) => {}
+                    }
+                }
+            }
+        }
+        self.register(&mut pending, &mut uploaded).await?;
+        Ok(uploaded)
+    }
+
+    /// Says to the CAS what the files are made of.
+    async fn register(&mut self, pending: &mut Pending, uploaded: &mut Uploaded) -> Result<(), Error> {
+        let Pending { mut shard, numbers } = std::mem::take(pending);
+        for (file, number) in shard.files.iter().zip(numbers) {
+            let size = file.terms.iter().map(|term| u64::from(term.unpacked_length)).sum();
+            uploaded.files.push(UploadedFile { number, sha256: file.sha256.unwrap_or_default(), size });
+        }
+        if shard.files.is_empty() && shard.xorbs.is_empty() {
+            return Ok(());
+        }
+        self.known.add_staged(&mut shard);
+        let body = Bytes::from(shard.encode_upload());
+        uploaded.sent_bytes += body.len() as u64;
+        if let Some(cas) = &self.cas {
+            cas.upload_shard(&body).await?;
+            self.known.registered(shard).await;
+        }
+        Ok(())
+    }
+}
+
+async fn store(cas: Option<Cas>, xorb: PackedXorb) -> Result<(ShardXorb, u64), Error> {
+    let PackedXorb { content, records } = xorb;
+    let sent_bytes = match cas {
+        Some(cas) => cas.upload_xorb(content.hash, &records).await?,
+        None => records.len() as u64,
+    };
+    Ok((content, sent_bytes))
+}
+
+async fn result_of<T>(task: JoinHandle<Result<T, Error>>) -> Result<T, Error> {
+    match task.await {
+        Ok(result) => result,
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    }
+}
+
+/// What is stored and not registered.
+#[derive(Default)]
+struct Pending {
+    shard: Shard,
+    /// The number of each file.
+    numbers: Vec<usize>,
+}
+
+impl Pending {
+    fn push_xorb(&mut self, xorb: ShardXorb) {
+        self.shard.xorbs.push(xorb);
+    }
+
+    fn push_file(&mut self, file: PackedFile) {
+        self.shard.files.push(file.shard_file);
+        self.numbers.push(file.number);
+    }
+}
+
+/// Asks the CAS.
+struct Questions {
+    cas: Option<Cas>,
+    runtime: Handle,
+    failed: u32,
+}
+
+impl Ask for Questions {
+    fn ask(&mut self, chunks: &[ChunkHash], packer: &mut Packer) {
+        let Some(cas) = self.cas.as_ref().filter(|_| self.failed < FAILED_QUESTIONS_MAX) else { return };
+        let answers = futures::stream::iter(chunks).map(|chunk| cas.find_chunk(*chunk)).buffer_unordered(QUESTIONS_MAX);
+        for answer in self.runtime.block_on(answers.collect::<Vec<_>>()) {
+            match answer {
+                Ok(Some(shard)) => known::insert_answer(packer.index_mut(), &shard),
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::info!(%error, "a chunk is taken for unknown");
+                    self.failed += 1;
+                }
+            }
+        }
+    }
+}
