@@ -46,6 +46,10 @@ async fn given_a_token_when_configured_then_every_hub_call_needs_it() {
     assert!(upload.content == lab.get(resolved.header("location")).send().await.ok().body);
     let private = json!({ "name": "p", "organization": "lab", "visibility": "private" }).to_string();
     lab.post("/api/repos/create", private).header("authorization", "Bearer sesame").send().await.ok();
+    for (name, is_private) in [("p", true), ("tiny", false)] {
+        let call = lab.get(&format!("/api/models/lab/{name}")).header("authorization", "Bearer sesame");
+        assert_eq!(json!(is_private), call.send().await.ok().json()["private"], "{name}");
+    }
 }
 
 #[tokio::test]
@@ -64,7 +68,7 @@ async fn given_a_cas_token_when_asked_for_then_the_same_in_body_and_headers() {
     let get = |target: &str| lab.get(target).send();
     get("/api/models/lab/none/xet-read-token/main").await.refused(404, "RepoNotFound");
     get("/api/models/lab/tiny/xet-read-token/dev").await.refused(404, "RevisionNotFound");
-    get("/api/models/lab/tiny/xet-write-token/main?create_pr=1").await.refused(400, "BadRequest");
+    get("/api/models/lab/tiny/xet-write-token/None?create_pr=1").await.ok();
     get("/api/models/lab/tiny/xet-write-token/None").await.ok();
 }
 
