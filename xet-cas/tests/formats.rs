@@ -6,11 +6,15 @@ mod formats {
     mod chunker;
     mod compression;
     mod dedup;
+    mod footer;
     mod hash;
     mod merkle;
     mod naive;
+    mod restart;
     mod samples;
     mod shard;
+    mod stored_shard;
+    mod subtree;
     mod vectors;
     mod xorb;
 }
