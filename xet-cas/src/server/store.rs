@@ -8,6 +8,7 @@
 //! | `xorbs/<2 hex>/<xorb hash>` | records and footer |
 //! | `files/<2 hex>/<file hash>` | how a file is put together: a shard of that file alone |
 //! | `sha256/<2 hex>/<SHA-256>` | the hash of the file with these bytes |
+//! | `chunks/<2 hex>/<chunk hash>` | the xorbs to tell of when asked about this chunk; may be lost |
 //! | `objects/<2 hex>/<git SHA-1>` | a regular file |
 //! | `repos/<kind>/<owner or ->/<name>/refs/heads/<branch>` | a commit; pull requests are branches `refs/pr/<number>` |
 //! | `repos/<kind>/<owner or ->/<name>/private` | there for a private repository |
@@ -32,6 +33,7 @@ pub(super) use xorbs::FOOTER_BYTES_MAX as XORB_FOOTER_BYTES_MAX;
 
 mod files;
 
+mod chunks;
 mod shards;
 pub(super) use shards::Progress;
 
