@@ -9,6 +9,7 @@ mod server {
     mod commits;
     mod connections;
     mod data;
+    mod dedup;
     mod grants;
     mod listings;
     mod storage;

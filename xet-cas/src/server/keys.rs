@@ -135,6 +135,12 @@ impl Keys {
         self.is_mac(&format!("url {resource} {expires}"), signature) && now < expires
     }
 
+    /// The key under which chunks are listed in answers about them. One for all answers: for each key that a client
+    /// was given, it hashes every chunk that it looks for.
+    pub(super) fn chunk_key(&self) -> [u8; 32] {
+        *self.mac("chunks").as_bytes()
+    }
+
     fn mac(&self, message: &str) -> blake3::Hash {
         blake3::keyed_hash(&self.key, message.as_bytes())
     }

@@ -44,19 +44,20 @@ impl Store {
             file.verify(|xorb| check.footer(xorb).map(Leaves))?;
             progress.verified.fetch_add(1, Ordering::Relaxed);
         }
+        self.index_chunks(&mut check, &shard.files)?;
         drop(check);
         self.put_files(shard.files)
     }
 }
 
-struct Check<'a> {
+pub(super) struct Check<'a> {
     store: &'a Store,
     footers: HashMap<XorbHash, Arc<Footer>>,
     cached_chunks: usize,
 }
 
 impl Check<'_> {
-    fn footer(&mut self, xorb: XorbHash) -> Result<Arc<Footer>, StoreError> {
+    pub(super) fn footer(&mut self, xorb: XorbHash) -> Result<Arc<Footer>, StoreError> {
         if let Some(footer) = self.footers.get(&xorb) {
             return Ok(Arc::clone(footer));
         }
