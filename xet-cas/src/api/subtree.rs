@@ -53,6 +53,7 @@ impl TryFrom<SubtreeJson> for MerkleHashSubtree {
             Error::check_equal("nodes of a subtree and of its levels", taken.len() as u64, count)?;
             Ok(taken)
         };
+        Self::check_levels(json.levels.len())?;
         let mut levels = Vec::new();
         for (left, _) in &json.levels {
             levels.push(SubtreeLevel { left: take(*left)?, right: vec![] });
