@@ -1,3 +1,6 @@
+use std::io::Write;
+
+use lz4_flex::frame::FrameEncoder;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -329,6 +332,24 @@ fn given_a_header_with_each_field_out_of_bounds_when_decoded_then_refused_with_t
     for bad in [[0, 0, 0, 0, 0, 1, 0, 0], [0, 1, 0, 4, 0, 1, 0, 0], [0, 1, 0, 0, 0, 0, 0, 0], [0, 1, 0, 0, 0, 1, 0, 2]]
     {
         assert!(matches!(decode(&bad), Err(Error::OutOfBounds { .. })), "{bad:?}");
+    }
+}
+
+#[test]
+fn given_a_frame_that_decodes_to_far_more_than_announced_when_decoded_then_refused_and_no_room_made_for_it() {
+    let mut encoder = FrameEncoder::new(Vec::new());
+    encoder.write_all(&vec![0; 32 << 20]).unwrap();
+    let frame = encoder.finish().unwrap();
+    assert!(frame.len() < 2 * CHUNK_BYTES_MAX);
+    for raw_length in [1, CHUNK_BYTES_MAX as u32] {
+        let header = RecordHeader { scheme: Scheme::Lz4, stored_length: frame.len() as u32, raw_length };
+        let body = [&header.encode()[..], &frame].concat();
+        let record = Records::new(&body).next().unwrap().unwrap();
+        let mut scratch = Vec::new();
+
+        assert!(matches!(record.decode(&mut scratch), Err(Error::Payload { .. })));
+        assert!(scratch.capacity() <= CHUNK_BYTES_MAX);
+        assert!(matches!(Footer::validate(XorbHash::ZERO, &body), Err(Error::Payload { .. })));
     }
 }
 
