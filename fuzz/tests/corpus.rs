@@ -17,7 +17,7 @@ mod corpus {
 
     type Law = fn(&[u8]);
 
-    const TARGETS: [(&str, Law); 10] = [
+    const TARGETS: [(&str, Law); 12] = [
         ("bencode", zest_fuzz::bencode),
         ("bencode_there_and_back", zest_fuzz::bencode_there_and_back),
         ("bt_wire", zest_fuzz::bt_wire),
@@ -28,6 +28,8 @@ mod corpus {
         ("xorb_there_and_back", zest_fuzz::xorb_there_and_back),
         ("shard", zest_fuzz::shard),
         ("shard_there_and_back", zest_fuzz::shard_there_and_back),
+        ("multipart", zest_fuzz::multipart),
+        ("multipart_there_and_back", zest_fuzz::multipart_there_and_back),
     ];
 
     #[test]
