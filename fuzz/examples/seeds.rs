@@ -7,6 +7,8 @@ mod bencode;
 mod bep_xet;
 #[path = "seeds/bt_wire.rs"]
 mod bt_wire;
+#[path = "seeds/multipart.rs"]
+mod multipart;
 
 use std::fs;
 use std::io::Write;
@@ -30,6 +32,8 @@ fn main() -> std::io::Result<()> {
     write(&seeds.join("bencode_there_and_back"), bencode::recipes())?;
     write(&seeds.join("bt_wire"), bt_wire::streams())?;
     write(&seeds.join("bt_wire_there_and_back"), bt_wire::recipes())?;
+    write(&seeds.join("multipart"), multipart::answers())?;
+    write(&seeds.join("multipart_there_and_back"), multipart::recipes())?;
     write(&seeds.join("xorb"), xorbs())?;
     write(&seeds.join("xorb_there_and_back"), xorb_recipes())?;
     write(&seeds.join("shard"), shards())?;

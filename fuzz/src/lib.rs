@@ -32,6 +32,8 @@ pub use reconstruction::reconstruction;
 
 mod subtree;
 pub use subtree::subtree;
+mod multipart;
+pub use multipart::{MultipartRecipe, multipart, multipart_there_and_back};
 
 mod bencode;
 pub use bencode::{BencodeRecipe, bencode, bencode_there_and_back, cramped};

@@ -30,6 +30,8 @@ mod corpus {
         ("shard_there_and_back", zest_fuzz::shard_there_and_back),
         ("reconstruction", zest_fuzz::reconstruction),
         ("subtree", zest_fuzz::subtree),
+        ("multipart", zest_fuzz::multipart),
+        ("multipart_there_and_back", zest_fuzz::multipart_there_and_back),
     ];
 
     #[test]
