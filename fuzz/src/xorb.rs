@@ -5,7 +5,9 @@ use lz4_flex::frame::FrameDecoder;
 use xet_cas::xorb::{
     Builder, CHUNKS_MAX, Footer, RAW_BYTES_MAX, Record, RecordHeader, Records, Serialized, complete_records_bytes,
 };
-use xet_cas::{CHUNK_BYTES_MAX, ChunkRange, CompressionPolicy, Compressor, Error, Leaf, Scheme, XorbHash};
+use xet_cas::{
+    CHUNK_BYTES_MAX, ChunkRange, CompressionPolicy, Compressor, Decompressor, Error, Leaf, Scheme, XorbHash,
+};
 
 use crate::Recipe;
 
@@ -91,7 +93,7 @@ fn check_scheme(scheme: Scheme, stored: &[u8], raw: &[u8]) {
     let mut again = vec![0xaa; raw.len()];
     let mut compressor = Compressor::new();
     let (stored_as, stored) = compressor.compress(scheme, raw);
-    stored_as.decompress_into(stored, &mut again).expect("we read what we wrote");
+    Decompressor::new().decompress_into(stored_as, stored, &mut again).expect("we read what we wrote");
     assert_eq!(raw, again);
 }
 

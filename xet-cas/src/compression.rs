@@ -37,28 +37,6 @@ impl Scheme {
             scheme => Err(Error::UnknownScheme { scheme }),
         }
     }
-
-    /// Decompresses a stored payload into `out`, whose length is the chunk's announced raw length. Never
-    /// writes beyond it and allocates at most that much again; under 1 MiB for a kind of LZ4 frame that Xet
-    /// clients do not write.
-    ///
-    /// # Errors
-    /// [`Error::Payload`] when the payload is malformed or decodes to fewer or more bytes.
-    pub fn decompress_into(self, stored: &[u8], out: &mut [u8]) -> Result<(), Error> {
-        let raw_length = out.len() as u32;
-        let error = |reason: String| Error::Payload { scheme: self.id(), raw_length, reason };
-        match self {
-            Self::None if stored.len() == out.len() => out.copy_from_slice(stored),
-            Self::None => return Err(error(format!("it is stored in {} bytes", stored.len()))),
-            Self::Lz4 => lz4::decompress_into(stored, out).map_err(error)?,
-            Self::Bg4Lz4 => {
-                let mut grouped = vec![0; out.len()];
-                lz4::decompress_into(stored, &mut grouped).map_err(error)?;
-                bg4::ungroup_into(&grouped, out);
-            }
-        }
-        Ok(())
-    }
 }
 
 /// How a writer chooses the scheme of a run of chunks.
@@ -145,4 +123,48 @@ impl Compressor {
         };
         if frame.len() < raw.len() { (scheme, frame) } else { (Scheme::None, raw) }
     }
+}
+
+/// Decompresses chunks, one after another, in a buffer that is used again. It grows to the largest chunk, so to
+/// [`CHUNK_BYTES_MAX`](crate::CHUNK_BYTES_MAX). One for each thread.
+#[derive(Debug, Default)]
+pub struct Decompressor {
+    grouped: Vec<u8>,
+}
+
+impl Decompressor {
+    /// With an empty buffer.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Decompresses a stored payload into `out`, whose length is the chunk's announced raw length. Never
+    /// writes beyond it and allocates at most that much again; under 1 MiB for a kind of LZ4 frame that Xet
+    /// clients do not write.
+    ///
+    /// # Errors
+    /// [`Error::Payload`] when the payload is malformed or decodes to fewer or more bytes.
+    pub fn decompress_into(&mut self, scheme: Scheme, stored: &[u8], out: &mut [u8]) -> Result<(), Error> {
+        if scheme == Scheme::Bg4Lz4 && self.grouped.len() < out.len() {
+            self.grouped.resize(out.len(), 0);
+        }
+        decompress_into(scheme, stored, out, &mut self.grouped)
+    }
+}
+
+/// `grouped` is at least as long as `out` if bytes are grouped.
+pub(crate) fn decompress_into(scheme: Scheme, stored: &[u8], out: &mut [u8], grouped: &mut [u8]) -> Result<(), Error> {
+    let raw_length = out.len() as u32;
+    let error = |reason: String| Error::Payload { scheme: scheme.id(), raw_length, reason };
+    match scheme {
+        Scheme::None if stored.len() == out.len() => out.copy_from_slice(stored),
+        Scheme::None => return Err(error(format!("it is stored in {} bytes", stored.len()))),
+        Scheme::Lz4 => lz4::decompress_into(stored, out).map_err(error)?,
+        Scheme::Bg4Lz4 => {
+            let grouped = &mut grouped[..out.len()];
+            lz4::decompress_into(stored, grouped).map_err(error)?;
+            bg4::ungroup_into(grouped, out);
+        }
+    }
+    Ok(())
 }

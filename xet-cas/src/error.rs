@@ -89,6 +89,14 @@ pub enum Error {
         /// The hash of what it holds.
         actual: FileHash,
     },
+    /// The bytes of a file do not hash to the digest that names them.
+    #[error("its bytes hash to {actual}, not {claimed}")]
+    Digest {
+        /// The digest it was asked for by, in hexadecimal digits.
+        claimed: String,
+        /// The digest of what came.
+        actual: String,
+    },
     /// A proof that is not one, whatever it hashes to.
     #[error("the proof does not hold: {reason}")]
     Proof {

@@ -12,7 +12,7 @@ pub use merkle::{Leaf, MerkleHashSubtree, RootBuilder};
 pub mod proof;
 
 mod compression;
-pub use compression::{CompressionPolicy, Compressor, Scheme, SchemeChooser};
+pub use compression::{CompressionPolicy, Compressor, Decompressor, Scheme, SchemeChooser};
 
 pub mod xorb;
 

@@ -16,6 +16,7 @@ pub use tables::LookupTables;
 
 mod footer;
 mod merge;
+mod verify;
 
 use crate::{FileHash, Leaf, RangeHash, Term, XorbHash};
 

@@ -15,6 +15,7 @@ mod formats {
     mod shard;
     mod stored_shard;
     mod subtree;
+    mod terms;
     mod vectors;
     mod xorb;
 }

@@ -1,5 +1,6 @@
 //! One chunk as it is stored in a xorb: an 8-byte header and the payload.
 
+use crate::compression::decompress_into;
 use crate::{CHUNK_BYTES_MAX, Error, Scheme};
 
 /// Marks the start of a footer, where a record could stand.
@@ -72,20 +73,21 @@ pub struct Record<'a> {
 
 impl Record<'_> {
     /// The chunk's bytes: the payload itself where it is stored as it is, else decoded into the front of
-    /// `scratch`, which grows to the largest chunk seen and can be used again.
+    /// `scratch`, which grows to twice the largest chunk seen and can be used again.
     ///
     /// # Errors
     /// [`Error::Payload`] if the payload does not decode to the announced length.
     pub fn decode<'s>(&'s self, scratch: &'s mut Vec<u8>) -> Result<&'s [u8], Error> {
-        let raw_length = self.header.raw_length as usize;
-        if self.header.scheme == Scheme::None && self.payload.len() == raw_length {
+        let (scheme, raw_length) = (self.header.scheme, self.header.raw_length as usize);
+        if scheme == Scheme::None && self.payload.len() == raw_length {
             return Ok(self.payload);
         }
-        if scratch.len() < raw_length {
-            scratch.resize(raw_length, 0);
+        let room = if scheme == Scheme::Bg4Lz4 { 2 * raw_length } else { raw_length };
+        if scratch.len() < room {
+            scratch.resize(room, 0);
         }
-        let chunk = &mut scratch[..raw_length];
-        self.header.scheme.decompress_into(self.payload, chunk)?;
+        let (chunk, grouped) = scratch.split_at_mut(raw_length);
+        decompress_into(scheme, self.payload, chunk, grouped)?;
         Ok(chunk)
     }
 }
