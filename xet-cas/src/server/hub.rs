@@ -21,6 +21,7 @@ use route::Route;
 mod attributes;
 mod branches;
 mod commit;
+mod discussions;
 mod info;
 mod preupload;
 mod repos;
@@ -76,6 +77,14 @@ async fn dispatch(State(app): State<Arc<App>>, request: Request) -> Result<Respo
         Route::Branch { repo, branch } if is_post => {
             authorize(&app, &head.headers)?;
             branches::create(app, head, body, repo, branch).await
+        }
+        Route::Discussions { repo } if is_post => {
+            authorize(&app, &head.headers)?;
+            discussions::open(app, head, body, repo).await
+        }
+        Route::Discussion { repo, number } if is_get => {
+            authorize(&app, &head.headers)?;
+            discussions::details(app, repo, number).await
         }
         Route::Commit { repo, branch } if is_post => {
             authorize(&app, &head.headers)?;

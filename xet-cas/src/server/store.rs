@@ -11,6 +11,7 @@
 //! | `chunks/<2 hex>/<chunk hash>` | the xorbs to tell of when asked about this chunk; may be lost |
 //! | `objects/<2 hex>/<git SHA-1>` | a regular file |
 //! | `repos/<kind>/<owner or ->/<name>/refs/heads/<branch>` | a commit; pull requests are branches `refs/pr/<number>` |
+//! | `repos/<kind>/<owner or ->/<name>/pulls/<number>.json` | what was said when it was opened |
 //! | `repos/<kind>/<owner or ->/<name>/private` | there for a private repository |
 //! | `repos/<kind>/<owner or ->/<name>/commits/<sha>.json` | its files |
 //!
@@ -45,6 +46,9 @@ pub(super) use commit::{Commit, Content, Entry, Operation, folders_of};
 
 mod repos;
 pub(super) use repos::{Change, MAIN, RepoKey, is_special};
+
+mod pulls;
+pub(super) use pulls::PullRequest;
 
 mod recent;
 use recent::Recent;

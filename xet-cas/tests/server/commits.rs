@@ -303,3 +303,31 @@ async fn given_pull_requests_opened_at_once_when_numbered_then_each_has_its_own(
     let numbers: std::collections::BTreeSet<_> = urls.iter().map(|url| url.rsplit('/').next().unwrap()).collect();
     assert_eq!(8, numbers.len());
 }
+
+#[tokio::test]
+async fn given_a_pull_request_without_changes_when_opened_then_it_can_be_committed_to() {
+    let lab = lab().await;
+    lab.commit(REPO, &[file_line("a.txt", b"1")]).await.ok();
+    let post = |target: &str, body: Value| lab.post(target, body.to_string()).send();
+    let wanted = json!({ "title": "Larger", "description": "by one", "pullRequest": true });
+
+    let opened = post("/api/models/lab/tiny/discussions", wanted.clone()).await.ok().json();
+
+    assert_eq!(json!(1), opened["num"]);
+    let details = lab.json("/api/models/lab/tiny/discussions/1?diff=1").await;
+    let read = ["num", "title", "isPullRequest", "repo", "events"].map(|name| details[name].clone());
+    let repo = json!({ "name": "lab/tiny", "type": "model" });
+    assert_eq!([json!(1), json!("Larger"), json!(true), repo, json!([])], read);
+    assert_eq!(json!("refs/heads/main"), details["changes"]["base"]);
+    let lines = format!("{}\n", file_line("b.txt", b"2"));
+    lab.post("/api/models/lab/tiny/commit/refs%2Fpr%2F1", lines).send().await.ok();
+    assert_eq!(["a.txt"], paths(&lab).await[..]);
+    assert_eq!("2", lab.get("/lab/tiny/resolve/refs%2Fpr%2F1/b.txt").send().await.ok().body);
+
+    post("/api/models/lab/none/discussions", wanted).await.refused(404, "RepoNotFound");
+    let discussion = json!({ "title": "Why?", "pullRequest": false });
+    post("/api/models/lab/tiny/discussions", discussion).await.refused(400, "BadRequest");
+    lab.get("/api/models/lab/tiny/discussions/2").send().await.refused(404, "NotFound");
+    lab.get("/api/models/lab/none/discussions/1").send().await.refused(404, "RepoNotFound");
+    lab.get("/api/models/lab/tiny/discussions/x").send().await.refused(404, "NotFound");
+}

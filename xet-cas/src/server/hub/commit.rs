@@ -25,7 +25,7 @@ const LINE_BYTES_MAX: u64 = REGULAR_BYTES_MAX.div_ceil(3) * 4 + 64 * 1024;
 /// Lines of a commit.
 const LINES_MAX: usize = 100_000;
 /// Summary and description, bytes.
-const MESSAGE_BYTES_MAX: usize = 64 * 1024;
+pub(super) const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 
 pub(super) async fn commit(
     app: Arc<App>,

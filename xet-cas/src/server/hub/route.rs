@@ -27,6 +27,10 @@ pub(super) enum Route {
     Commit { repo: RepoKey, branch: String },
     /// `/api/{kind}/{repo}/branch/{branch}`
     Branch { repo: RepoKey, branch: String },
+    /// `/api/{kind}/{repo}/discussions`
+    Discussions { repo: RepoKey },
+    /// `/api/{kind}/{repo}/discussions/{number}`
+    Discussion { repo: RepoKey, number: u64 },
     /// `/{prefix}{repo}/resolve/{revision}/{path}`
     Resolve { repo: RepoKey, revision: String, path: String },
 }
@@ -51,6 +55,13 @@ impl Route {
     fn api(kind: RepoType, segments: &[&str]) -> Result<Self, Refusal> {
         const WORDS: &[&str] =
             &["revision", "tree", "xet-read-token", "xet-write-token", "preupload", "commit", "branch"];
+        if let [name @ .., "discussions"] = segments {
+            return Ok(Self::Discussions { repo: repo(kind, name)? });
+        }
+        if let [name @ .., "discussions", number] = segments {
+            let number = number.parse().map_err(|_| unknown())?;
+            return Ok(Self::Discussion { repo: repo(kind, name)?, number });
+        }
         let Some((name, word, [revision, rest @ ..])) = split(segments, WORDS) else {
             return match segments {
                 [_] | [_, _] => Ok(Self::Info { repo: repo(kind, segments)?, revision: None }),

@@ -1,10 +1,10 @@
 //! Repositories: branches and the commits they point to.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
-use std::{fmt, fs};
 
-use super::folder::{in_path, read};
+use super::folder::read;
 use super::{Commit, Operation, Store, StoreError};
 use crate::api::encode_segment;
 use crate::{GitBlobHasher, RepoId, RepoType};
@@ -13,8 +13,6 @@ use crate::{GitBlobHasher, RepoId, RepoType};
 pub(in super::super) const MAIN: &str = "main";
 /// Stands for the owner of a repository without one. No owner can have this name.
 const NO_OWNER: &str = "-";
-/// What the names of pull requests begin with. No branch of a client's own has such a name.
-const PULL_REQUESTS: &str = "refs/pr/";
 /// Longest file name for a branch, bytes.
 const BRANCH_FILE_BYTES_MAX: usize = 240;
 /// Digits of a commit's name.
@@ -28,7 +26,7 @@ pub(in super::super) struct RepoKey {
 }
 
 impl RepoKey {
-    fn folder(&self) -> String {
+    pub(super) fn folder(&self) -> String {
         format!("repos/{}/{}/{}", self.kind.plural(), self.id.owner().unwrap_or(NO_OWNER), self.id.name())
     }
 }
@@ -129,41 +127,14 @@ impl Store {
         self.build(repo, head, &branch, change)
     }
 
-    /// Makes a commit on a new branch beside the one it is for, and returns it and the number of the pull request.
-    /// The commit that is named as parent may be any: the branch is not moved.
-    pub(in super::super) fn open_pull_request(
+    /// Builds the commit that follows on `head` and points a branch to it, if anything changes.
+    pub(super) fn build(
         &self,
         repo: &RepoKey,
-        mut change: Change,
-    ) -> Result<(String, u64), StoreError> {
-        let _one_at_a_time = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let wanted = change.parent.take().unwrap_or_else(|| change.branch.clone());
-        let base = match self.resolve(repo, &wanted)? {
-            Some(base) if self.head(repo, &change.branch)?.is_some() => base,
-            _ => return Err(StoreError::NoSuchBranch { branch: wanted }),
-        };
-        let number = self.pull_requests(repo)? + 1;
-        let branch = format!("{PULL_REQUESTS}{number}");
-        let commit = self.build(repo, base, &branch, change)?;
-        self.set_head(repo, &branch, &commit)?;
-        Ok((commit, number))
-    }
-
-    /// The number of the newest pull request; 0 if there is none.
-    fn pull_requests(&self, repo: &RepoKey) -> Result<u64, StoreError> {
-        let folder = self.below(&format!("{}/refs/heads", repo.folder()));
-        let prefix = encode_segment(PULL_REQUESTS);
-        let mut newest = 0;
-        for entry in fs::read_dir(&folder).map_err(in_path("list a folder", &folder))? {
-            let name = entry.map_err(in_path("list a folder", &folder))?.file_name();
-            let number = name.to_str().and_then(|name| name.strip_prefix(&prefix)?.parse().ok());
-            newest = newest.max(number.unwrap_or(0));
-        }
-        Ok(newest)
-    }
-
-    /// Builds the commit that follows on `head` and points a branch to it, if anything changes.
-    fn build(&self, repo: &RepoKey, head: String, branch: &str, change: Change) -> Result<String, StoreError> {
+        head: String,
+        branch: &str,
+        change: Change,
+    ) -> Result<String, StoreError> {
         let Change { summary, description, operations, unix_seconds, .. } = change;
         let before = self.commit(repo, &head)?;
         let files = before.apply(operations)?;
@@ -182,13 +153,13 @@ impl Store {
         Ok(sha)
     }
 
-    fn set_head(&self, repo: &RepoKey, branch: &str, sha: &str) -> Result<(), StoreError> {
+    pub(super) fn set_head(&self, repo: &RepoKey, branch: &str, sha: &str) -> Result<(), StoreError> {
         let path =
             self.branch_path(repo, branch).ok_or_else(|| StoreError::NoSuchBranch { branch: branch.to_owned() })?;
         self.replace(&path, sha.as_bytes())
     }
 
-    fn head(&self, repo: &RepoKey, branch: &str) -> Result<Option<String>, StoreError> {
+    pub(super) fn head(&self, repo: &RepoKey, branch: &str) -> Result<Option<String>, StoreError> {
         let Some(path) = self.branch_path(repo, branch) else { return Ok(None) };
         let Some(text) = read(&path)? else { return Ok(None) };
         match String::from_utf8(text) {
