@@ -21,8 +21,8 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::statvfs;
 use tokio::sync::mpsc;
-use xet_cas::client::{self, Hub, TreeFile};
-use xet_cas::{RepoId, RepoType};
+use xet_cas::client::{self, Content, Hub, TreeFile};
+use xet_cas::{FileHash, RepoId, RepoType};
 
 use self::locking::Hold;
 use self::presence::Found;
@@ -120,6 +120,8 @@ pub(crate) struct Group {
     files: Vec<TreeFile>,
     /// It was fetched before and failed verification.
     is_second_try: bool,
+    /// The CAS did not say how it is put together, so the Hub is asked for it as it is.
+    is_plain: bool,
     /// Files that were there and are not it.
     refused: Vec<Identity>,
     /// Whether others are kept from fetching it too.
@@ -140,6 +142,7 @@ impl Group {
                 groups.push(Self {
                     files: Vec::new(),
                     is_second_try: false,
+                    is_plain: false,
                     refused: Vec::new(),
                     hold: Hold::NotTried,
                 });
@@ -157,6 +160,14 @@ impl Group {
     /// The content, under its first name.
     fn file(&self) -> &TreeFile {
         &self.files[0]
+    }
+
+    /// How its chunks are found, if that is how it is fetched.
+    fn chunked(&self) -> Option<FileHash> {
+        match self.file().content {
+            Content::Xet { hash, .. } if !self.is_plain => Some(hash),
+            _ => None,
+        }
     }
 
     /// Bytes that fetching it writes.

@@ -46,9 +46,7 @@ impl FaultyOrigin {
     ///
     /// `InvalidInput` unless `upstream` is `http://host:port`; else if no socket can be had.
     pub async fn start(upstream: &str) -> io::Result<Self> {
-        let authority = upstream.trim_end_matches('/').strip_prefix("http://");
-        let authority = authority.filter(|rest| rest.contains(':') && !rest.contains('/'));
-        let upstream = authority.ok_or(io::ErrorKind::InvalidInput)?.to_owned();
+        let upstream = Mutex::new(authority(upstream)?);
         let proxy =
             Arc::new(Proxy { upstream, rules: Mutex::default(), log: RequestLog::new(), sent: watch::Sender::new(0) });
         Ok(Self { front: Front::start(Arc::clone(&proxy)).await?, proxy })
@@ -70,6 +68,16 @@ impl FaultyOrigin {
     /// it do not see the request, those before it have let it pass.
     pub fn add(&self, rule: Rule) {
         self.proxy.rules.lock().unwrap_or_else(PoisonError::into_inner).push(rule);
+    }
+
+    /// Has another upstream from here on, at the same address of its own: a server that was set up anew.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start).
+    pub fn set_upstream(&self, upstream: &str) -> io::Result<()> {
+        *self.proxy.upstream.lock().unwrap_or_else(PoisonError::into_inner) = authority(upstream)?;
+        Ok(())
     }
 
     /// Forgets all rules. Answers already under way keep their fault.
@@ -114,10 +122,17 @@ impl FaultyOrigin {
     }
 }
 
+/// Host and port of `http://host:port`.
+fn authority(url: &str) -> io::Result<String> {
+    let authority = url.trim_end_matches('/').strip_prefix("http://");
+    let authority = authority.filter(|rest| rest.contains(':') && !rest.contains('/'));
+    Ok(authority.ok_or(io::ErrorKind::InvalidInput)?.to_owned())
+}
+
 #[derive(Debug)]
 struct Proxy {
     /// Host and port.
-    upstream: String,
+    upstream: Mutex<String>,
     rules: Mutex<Vec<Rule>>,
     log: RequestLog,
     /// Bytes of bodies, faulted or not.
@@ -218,7 +233,8 @@ impl Proxy {
 
     /// One connection per request; it lives as long as the answer's body.
     async fn exchange(&self, request: Request<Incoming>) -> Result<Response<Pieces>, BoxError> {
-        let stream = TcpStream::connect(&self.upstream).await?;
+        let upstream = self.upstream.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let stream = TcpStream::connect(upstream).await?;
         stream.set_nodelay(true)?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         let mut driver = JoinSet::new();

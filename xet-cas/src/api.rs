@@ -10,6 +10,8 @@ pub(crate) use path::{check_path, shown};
 mod git;
 pub use git::GitBlobHasher;
 
+mod subtree;
+
 mod cas;
 pub(crate) use cas::*;
 

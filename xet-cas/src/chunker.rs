@@ -6,6 +6,9 @@
 //! [`CHUNK_BYTES_MAX`], or at the end of the file. Chunks other than the last are therefore
 //! 8 KiB to 128 KiB, 64 KiB beyond the minimum on average for random data.
 
+mod restart;
+pub use restart::next_stable_chunk_boundary;
+
 use gearhash::Hasher;
 
 /// Average chunk of random data beyond the minimum, bytes.

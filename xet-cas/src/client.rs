@@ -28,11 +28,17 @@ mod listing;
 mod body;
 pub use body::Body;
 
+mod ranges_body;
+pub use ranges_body::RangesBody;
+
 mod cas;
 pub use cas::Cas;
 
 mod patterns;
 pub use patterns::Patterns;
+
+mod read;
+pub use read::{FileReader, ReadEvent, ReadObserver, ReadOptions};
 
 mod publish;
 pub use publish::{PublishOptions, PublishProgress, Published, Way};

@@ -3,7 +3,7 @@
 use crate::{FileHash, XorbHash};
 
 /// Why bytes or text are not what they claim to be. Nothing in the formats does I/O, so every variant
-/// but [`XorbFull`](Self::XorbFull) is the fault of whoever sent the input.
+/// but [`XorbFull`](Self::XorbFull) and [`Keyed`](Self::Keyed) is the fault of whoever sent the input.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -89,9 +89,23 @@ pub enum Error {
         /// The hash of what it holds.
         actual: FileHash,
     },
+    /// The bytes of a file do not hash to the digest that names them.
+    #[error("its bytes hash to {actual}, not {claimed}")]
+    Digest {
+        /// The digest it was asked for by, in hexadecimal digits.
+        claimed: String,
+        /// The digest of what came.
+        actual: String,
+    },
     /// A proof that is not one, whatever it hashes to.
     #[error("the proof does not hold: {reason}")]
     Proof {
+        /// The rule that it breaks.
+        reason: &'static str,
+    },
+    /// Runs of a list that do not fit together, or one that contradicts itself.
+    #[error("the subtree is inconsistent: {reason}")]
+    Subtree {
         /// The rule that it breaks.
         reason: &'static str,
     },
@@ -107,6 +121,9 @@ pub enum Error {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// The chunks of a shard are listed under a key, so no other can be applied to them.
+    #[error("the shard is keyed already")]
+    Keyed,
     /// Our own builder was given more than a xorb holds; start another one.
     #[error("the xorb is full: 64 MiB of raw bytes or 8,192 chunks")]
     XorbFull,
@@ -115,7 +132,7 @@ pub enum Error {
 impl Error {
     /// Whether the sender of the input is at fault, as opposed to the caller of this crate.
     pub fn is_peer_fault(&self) -> bool {
-        !matches!(self, Self::XorbFull)
+        !matches!(self, Self::XorbFull | Self::Keyed)
     }
 
     pub(crate) fn truncated(what: &'static str, needed: usize, available: usize) -> Self {

@@ -93,6 +93,18 @@ hash_type! {
     RangeHash
 }
 
+hash_type! {
+    /// Name of a shard: the hash that a chunk of the same bytes would have.
+    ShardHash
+}
+
+impl ShardHash {
+    /// Hashes the bytes of a shard, in whatever form: each has its own name.
+    pub fn of(shard: &[u8]) -> Self {
+        Self(*ChunkHash::of(shard).as_bytes())
+    }
+}
+
 impl ChunkHash {
     /// Hashes the uncompressed bytes of a chunk.
     pub fn of(data: &[u8]) -> Self {

@@ -1,13 +1,13 @@
 #![doc = include_str!("../README.md")]
 
 mod hash;
-pub use hash::{ChunkHash, FileHash, RangeHash, XorbHash};
+pub use hash::{ChunkHash, FileHash, RangeHash, ShardHash, XorbHash};
 
 mod chunker;
-pub use chunker::{CHUNK_BYTES_MAX, CHUNK_BYTES_MIN, CHUNK_BYTES_TARGET, Chunker, chunks};
+pub use chunker::{CHUNK_BYTES_MAX, CHUNK_BYTES_MIN, CHUNK_BYTES_TARGET, Chunker, chunks, next_stable_chunk_boundary};
 
 mod merkle;
-pub use merkle::{Leaf, RootBuilder};
+pub use merkle::{Leaf, MerkleHashSubtree, RootBuilder};
 
 pub mod proof;
 

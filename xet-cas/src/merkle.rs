@@ -5,6 +5,11 @@
 //! as a list of leaves, has the same root. Whoever checks a list must therefore also check counts and
 //! byte sums against something it trusts.
 
+mod subtree;
+pub use subtree::MerkleHashSubtree;
+#[cfg(feature = "api")]
+pub(crate) use subtree::SubtreeLevel;
+
 use crate::hash::{is_cut_point, node_hash, text};
 use crate::{ChunkHash, FileHash, XorbHash};
 

@@ -44,6 +44,7 @@ mod delivery;
 mod keys;
 mod range;
 mod request;
+mod staging;
 
 // Routes.
 mod cas;

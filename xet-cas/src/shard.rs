@@ -1,10 +1,22 @@
-//! Shards: what a client tells the CAS about files and xorbs it uploaded.
+//! Shards: what a client tells the CAS about files and xorbs it uploaded, and the CAS a client about xorbs
+//! that hold a chunk.
 //!
-//! The upload form is a header, a file section and a xorb section, each a sequence of 48-byte entries
-//! closed by a bookend, and nothing behind them.
+//! The [upload form](Shard::encode_upload) is a header, a file section and a xorb section, each a sequence of
+//! 48-byte entries closed by a bookend, and nothing behind them. [Other forms](StoredShard) have lookup tables and
+//! a footer behind the sections.
 
 mod read;
 mod write;
+
+mod stored;
+pub use stored::{NEVER_EXPIRES, STORED_SHARD_BYTES_MAX, StoredShard, StoredXorb};
+
+mod tables;
+pub use tables::LookupTables;
+
+mod footer;
+mod merge;
+mod verify;
 
 use crate::{FileHash, Leaf, RangeHash, Term, XorbHash};
 
@@ -21,6 +33,8 @@ const BOOKEND: [u8; 32] = [0xff; 32];
 const FILE_HAS_VERIFICATION: u32 = 1 << 31;
 /// File flag: a metadata entry with the SHA-256 follows.
 const FILE_HAS_METADATA: u32 = 1 << 30;
+/// Chunk flag: the CAS knows of it when it is asked about a chunk.
+const CHUNK_IN_GLOBAL_DEDUP: u32 = 1 << 31;
 
 /// Files and xorbs, as one upload announces them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -52,4 +66,18 @@ pub struct ShardXorb {
     pub hash: XorbHash,
     /// Its chunks, in order.
     pub leaves: Vec<Leaf>,
+}
+
+impl ShardFile {
+    /// Entries that it takes in a shard.
+    fn entries(&self) -> usize {
+        1 + self.terms.len() + self.verification.as_ref().map_or(0, Vec::len) + usize::from(self.sha256.is_some())
+    }
+}
+
+impl ShardXorb {
+    /// Entries that it takes in a shard.
+    fn entries(&self) -> usize {
+        1 + self.leaves.len()
+    }
 }

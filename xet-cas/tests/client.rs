@@ -271,7 +271,7 @@ async fn given_a_failing_upload_when_published_then_nothing_is_committed() {
     let lab = Lab::new().await;
     std::fs::write(lab.source().join("more.bin"), [0, 1, 2].repeat(10_000)).unwrap();
     let before = lab.commit().await;
-    lab.faulty.add(Rule::path_contains("/v1/shards", Fault::status(400)));
+    lab.faulty.add(Rule::path_contains("/shards", Fault::status(400)));
 
     let error = lab.hub.publish(&lab.source(), &repo(), &PublishOptions::default(), |_| {}).await.unwrap_err();
 
@@ -417,6 +417,7 @@ async fn given_paths_of_git_when_published_then_left_out_or_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn given_a_commit_whose_name_is_no_hash_when_published_then_malformed() {
     let lab = Lab::new().await;
+    std::fs::write(lab.source().join("more.txt"), "more").unwrap();
     lab.faulty.add(Rule::path_contains("/commit/", with_json(|answer| answer["commitOid"] = "\u{1b}[31m".into())));
 
     let error = lab.hub.publish(&lab.source(), &repo(), &PublishOptions::default(), |_| {}).await.unwrap_err();
@@ -497,7 +498,8 @@ async fn given_a_connection_that_never_comes_when_its_deadline_passes_then_given
 async fn given_an_upload_that_is_not_answered_when_its_deadline_passes_then_given_up() {
     let lab = Lab::new().await;
     let hub = patient_hub(&lab.faulty.url(), |config| config.deadlines.upload_answer = SHORT);
-    lab.faulty.add(Rule::path_contains("/cas/", Fault::NeverAnswer).method(hyper::Method::POST));
+    lab.faulty.add(Rule::path_contains("/xorb-grants/", Fault::status(404)));
+    lab.faulty.add(Rule::path_contains("/v1/xorbs/", Fault::NeverAnswer));
     let other: Vec<u8> = lab.large.iter().map(|byte| byte ^ 1).collect();
     std::fs::write(lab.source().join("other.bin"), other).unwrap();
 

@@ -6,11 +6,16 @@ mod formats {
     mod chunker;
     mod compression;
     mod dedup;
+    mod footer;
     mod hash;
     mod merkle;
     mod naive;
+    mod restart;
     mod samples;
     mod shard;
+    mod stored_shard;
+    mod subtree;
+    mod terms;
     mod vectors;
     mod xorb;
 }

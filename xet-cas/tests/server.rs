@@ -9,6 +9,8 @@ mod server {
     mod commits;
     mod connections;
     mod data;
+    mod dedup;
+    mod grants;
     mod listings;
     mod storage;
     mod uploads;

@@ -3,6 +3,7 @@
 
 mod claiming;
 mod failing;
+mod falling_back;
 
 use std::collections::{HashMap, VecDeque};
 use std::path::Path;
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::MissedTickBehavior;
-use xet_cas::client::{self, Cas, Commit, Content, Hub};
+use xet_cas::client::{self, Cas, Commit, Hub};
 use xet_cas::{FileHash, Reconstruction};
 
 use super::indexing::Indexing;
@@ -105,6 +106,10 @@ pub(super) struct Job {
     indexing: Indexing,
     failures: Vec<(usize, Error)>,
     failures_in_a_row: usize,
+    /// Files that the CAS did not say anything of use about.
+    cas_failures_in_a_row: usize,
+    /// It was told that the CAS cannot be used.
+    has_fallen_back: bool,
     /// Files that were given up for the failure of others.
     not_tried: usize,
 }
@@ -208,6 +213,8 @@ impl Job {
             records: Vec::new(),
             failures: Vec::new(),
             failures_in_a_row: 0,
+            cas_failures_in_a_row: 0,
+            has_fallen_back: false,
             not_tried: 0,
         })
     }
@@ -292,9 +299,11 @@ impl Job {
     }
 
     fn enqueue(&mut self, group: Group) {
-        match group.file().content {
-            Content::Xet { .. } => self.waiting.push_back(group),
-            _ => self.waiting_whole.push_back(group),
+        let is_plain = group.is_plain || self.is_cas_given_up();
+        let group = Group { is_plain, ..group };
+        match group.chunked() {
+            Some(_) => self.waiting.push_back(group),
+            None => self.waiting_whole.push_back(group),
         }
     }
 
@@ -415,7 +424,15 @@ impl Job {
                 Ok(())
             }
             Step::Claimed(Err(error), _) => Err(error),
-            Step::Planned(planned) => planned.map(|(plan, work)| self.begin_file(number, plan, work)),
+            Step::Planned(Ok((plan, work))) => {
+                self.begin_file(number, plan, work);
+                Ok(())
+            }
+            Step::Planned(Err(Error::Client(error))) if self.may_fall_back(&error) => {
+                self.fall_back(number, &error).await;
+                Ok(())
+            }
+            Step::Planned(Err(error)) => Err(error),
             Step::Entry(request, entry, fetched) => self.streamed(number, request, entry, fetched).await,
             Step::Whole(verified) => verified.map(|(verified, left_bytes)| {
                 if let Some(open) = self.open.get_mut(&number) {
@@ -436,6 +453,7 @@ impl Job {
     }
 
     fn begin_file(&mut self, number: usize, plan: FilePlan, work: Arc<FileWork>) {
+        self.cas_failures_in_a_row = 0;
         let Some(open) = self.open.get_mut(&number) else { return };
         open.work = Some(work.clone());
         open.entries = plan.entries;

@@ -27,6 +27,8 @@ pub struct Body {
     attempts: u32,
     /// Bytes still to come.
     remaining: u64,
+    /// There may be fewer.
+    may_end: bool,
     stall: Duration,
     /// When the source counts as stalled.
     stalled_at: Instant,
@@ -60,20 +62,26 @@ impl Body {
                 return Err(malformed(format!("`{expected}…` was asked for, the answer holds `{stated}`")));
             }
         }
+        Ok(Self { may_end: false, ..Self::at_most(what, response, length, stall) })
+    }
+
+    /// A body of which only the greatest length is known.
+    pub(super) fn at_most(what: String, response: Response, length: u64, stall: Duration) -> Self {
         let progress = progress_bytes(length, stall);
         let now = Instant::now();
         let attempts = response.extensions().get().map_or(1, |AttemptsMade(attempts)| *attempts);
-        Ok(Self {
+        Self {
             what,
             response,
             attempts,
             remaining: length,
+            may_end: true,
             stall,
             stalled_at: later(now, stall),
             progress,
             progress_missing: progress,
             read_at: now,
-        })
+        }
     }
 
     /// The next piece, as the connection delivered it; `None` once everything has arrived.
@@ -95,6 +103,10 @@ impl Body {
             }
         };
         let Some(piece) = piece else {
+            if self.may_end {
+                self.remaining = 0;
+                return Ok(None);
+            }
             let reason = format!("the data broke off {} bytes early", self.remaining);
             return Err(Error::Transport { what: self.what.clone(), reason });
         };

@@ -16,11 +16,11 @@ use url::Url;
 
 use super::http::{Answer, Http, Request, header_text, parse_json, system_now};
 use super::hub::RepoAddress;
-use super::{Body, Error, Secret};
+use super::{Body, Error, RangesBody, Secret};
 use crate::api::{
     ACCESS_TOKEN_HEADER, CAS_URL_HEADER, ReconstructionV1, ReconstructionV2, TOKEN_EXPIRATION_HEADER, TokenAnswer,
 };
-use crate::{ByteRange, FetchEntry, FileHash, Reconstruction};
+use crate::{ByteRange, FetchEntry, FileHash, Reconstruction, XorbHash};
 
 /// A token is replaced this long before it expires, seconds: longer than any request waits for its
 /// connection, so that it does not expire on the way.
@@ -29,7 +29,7 @@ const TOKEN_MARGIN_SECONDS: u64 = 60;
 /// Client for the CAS of one repository. Cheap to clone; clones share the token.
 #[derive(Debug, Clone)]
 pub struct Cas {
-    http: Http,
+    pub(super) http: Http,
     token_url: Url,
     hub_token: Option<Secret>,
     repo: RepoAddress,
@@ -152,22 +152,51 @@ impl Cas {
     /// # Cancel safety
     /// The request is given up if the future is dropped; nothing else remains of it.
     pub async fn open(&self, entry: &FetchEntry) -> Result<Body, Error> {
-        let what = format!("bytes {}..{} of xorb {}", entry.bytes.start, entry.bytes.end, entry.xorb);
-        let url = Url::parse(&entry.url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-        let Some(url) = url else {
-            return Err(Error::Malformed { what, reason: "its URL is none".into() });
+        let what = what(entry.xorb, entry.bytes);
+        let response = self.send_signed(&what, &entry.url, &[entry.bytes]).await?;
+        Body::new(what, response, Some(entry.bytes), entry.bytes.length(), self.http.deadlines.stall)
+    }
+
+    /// Begins to fetch several entries of one URL in one request, in this order, which must be that of the answer that
+    /// named them: the list is signed in some places. Not every server gives several ranges at once.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open). [`Error::Malformed`] if the entries have not one URL.
+    ///
+    /// # Cancel safety
+    /// The request is given up if the future is dropped; nothing else remains of it.
+    pub async fn open_ranges(&self, entries: &[FetchEntry]) -> Result<RangesBody, Error> {
+        let [first, .., last] = entries else {
+            let Some(only) = entries.first() else {
+                return Err(Error::Malformed { what: "no ranges".to_owned(), reason: "there is no URL".to_owned() });
+            };
+            let body = self.open(only).await?;
+            return Ok(RangesBody::single(what(only.xorb, only.bytes), body));
         };
-        if self.token_url.scheme() == "https" && url.scheme() != "https" {
-            return Err(Error::Malformed { what, reason: "its URL leaves HTTPS".into() });
+        let what = what(first.xorb, ByteRange { start: first.bytes.start, end: last.bytes.end });
+        if entries.iter().any(|entry| entry.url != first.url) {
+            return Err(Error::Malformed { what, reason: "its ranges have different URLs".to_owned() });
         }
-        let mut request = Request::get(what.clone(), url).range(entry.bytes);
+        let ranges: Vec<ByteRange> = entries.iter().map(|entry| entry.bytes).collect();
+        let response = self.send_signed(&what, &first.url, &ranges).await?;
+        RangesBody::new(what, response, ranges, &self.http)
+    }
+
+    /// Sends a request for ranges of what has a signed URL.
+    async fn send_signed(&self, what: &str, url: &str, ranges: &[ByteRange]) -> Result<Response, Error> {
+        let malformed = |reason: &str| Error::Malformed { what: what.to_owned(), reason: reason.to_owned() };
+        let url = Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+        let url = url.ok_or_else(|| malformed("its URL is none"))?;
+        if self.token_url.scheme() == "https" && url.scheme() != "https" {
+            return Err(malformed("its URL leaves HTTPS"));
+        }
+        let mut request = Request::get(what.to_owned(), url).ranges(ranges);
         // Data that does not begin is as bad as data that does not go on.
         request.answer_deadline = Some(self.http.deadlines.stall);
-        let response = match self.http.send(&request).await {
-            Err(Error::Forbidden { what, .. }) => return Err(Error::UrlExpired { what }),
-            other => other?,
-        };
-        Body::new(what, response, Some(entry.bytes), entry.bytes.length(), self.http.deadlines.stall)
+        match self.http.send(&request).await {
+            Err(Error::Forbidden { what, .. }) => Err(Error::UrlExpired { what }),
+            other => other,
+        }
     }
 
     /// Sends a request to `path` of the CAS with a token that is good by the clock, and once more with a
@@ -273,6 +302,11 @@ impl Token {
         url.set_path(&format!("{}{path}", self.cas_url.path().trim_end_matches('/')));
         url
     }
+}
+
+/// For messages.
+fn what(xorb: XorbHash, bytes: ByteRange) -> String {
+    format!("bytes {}..{} of xorb {xorb}", bytes.start, bytes.end)
 }
 
 fn token_from_headers(headers: &HeaderMap) -> Option<TokenAnswer> {

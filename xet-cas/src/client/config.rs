@@ -26,6 +26,9 @@ pub struct Config {
     pub user_agent: String,
     /// How hosts are reached. Default: directly, whatever the environment says of proxies.
     pub network: Network,
+    /// Whether several ranges of a xorb that have one URL are asked for at once, where the CAS names them so. Default: no,
+    /// as in the deployed client: not every server gives them.
+    pub multi_range: bool,
     /// How long it waits.
     pub deadlines: Deadlines,
     /// How often it tries.
@@ -53,6 +56,7 @@ impl Config {
             token: None,
             user_agent: concat!("zest/", env!("CARGO_PKG_VERSION")).to_owned(),
             network: Network::default(),
+            multi_range: false,
             deadlines: Deadlines::default(),
             retry: RetryPolicy::default(),
             on_retry: None,

@@ -77,8 +77,13 @@ impl Request {
 
     /// Asks for these bytes of the resource alone.
     pub(super) fn range(self, range: ByteRange) -> Self {
-        let text = format!("bytes={}-{}", range.start, range.end.saturating_sub(1));
-        match HeaderValue::from_str(&text) {
+        self.ranges(&[range])
+    }
+
+    /// Asks for these runs of bytes, in this order.
+    pub(super) fn ranges(self, ranges: &[ByteRange]) -> Self {
+        let ranges = ranges.iter().map(|range| format!("{}-{}", range.start, range.end.saturating_sub(1)));
+        match HeaderValue::from_str(&format!("bytes={}", ranges.collect::<Vec<_>>().join(","))) {
             Ok(value) => self.header(RANGE, value),
             Err(_) => self,
         }
@@ -105,6 +110,8 @@ pub(super) struct Answer {
 pub(super) struct Http {
     client: reqwest::Client,
     pub(super) deadlines: Deadlines,
+    /// See [`Config::multi_range`].
+    pub(super) multi_range: bool,
     retry: RetryPolicy,
     on_retry: Option<RetryObserver>,
 }
@@ -128,7 +135,8 @@ impl Http {
             let endpoint = without_user(config.endpoint.as_str());
             Error::Endpoint { endpoint, reason: root_cause(&error) }
         })?;
-        Ok(Self { client, deadlines: config.deadlines, retry: config.retry, on_retry: config.on_retry.clone() })
+        let Config { deadlines, retry, multi_range, .. } = *config;
+        Ok(Self { client, deadlines, multi_range, retry, on_retry: config.on_retry.clone() })
     }
 
     /// Counts attempts at something.

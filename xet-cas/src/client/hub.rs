@@ -169,20 +169,38 @@ impl Hub {
     /// # Cancel safety
     /// The request is given up if the future is dropped; nothing else remains of it.
     pub async fn open_file_from(&self, commit: &Commit, file: &TreeFile, start: u64) -> Result<(Body, u64), Error> {
+        self.open_file_range(commit, file, ByteRange { start, end: file.size }).await
+    }
+
+    /// As [`open_file`](Self::open_file), for a range of it. Returns also where the body begins: at the start of the
+    /// range, or at 0 if the server does not give parts; it goes on to the end of the file then.
+    ///
+    /// # Errors
+    /// What any request can meet.
+    ///
+    /// # Cancel safety
+    /// The request is given up if the future is dropped; nothing else remains of it.
+    pub async fn open_file_range(
+        &self,
+        commit: &Commit,
+        file: &TreeFile,
+        range: ByteRange,
+    ) -> Result<(Body, u64), Error> {
         let Commit { repo_type, repo, sha, revision } = commit;
         let path = format!("/{}{repo}/resolve/{sha}/{}", repo_type.url_prefix(), encode_path(&file.path));
         let what = format!("{} of {repo}", shown(&file.path));
         let url = self.url(&path)?;
         let identity = HeaderValue::from_static("identity");
         let mut request = Request::get(what.clone(), url).token(self.token.as_ref()).header(ACCEPT_ENCODING, identity);
-        if (1..file.size).contains(&start) {
-            request = request.range(ByteRange { start, end: file.size });
+        let whole = ByteRange { start: 0, end: file.size };
+        if range != whole && range.length() > 0 && range.end <= file.size {
+            request = request.range(range);
         }
         let address = self.address(*repo_type, repo);
         let response = self.http.send(&request).await.map_err(|error| address.name(error, revision))?;
-        let start = if response.status() == StatusCode::PARTIAL_CONTENT { start } else { 0 };
-        let range = ByteRange { start, end: file.size };
-        Ok((Body::new(what, response, Some(range), range.length(), self.http.deadlines.stall)?, start))
+        let comes = if response.status() == StatusCode::PARTIAL_CONTENT { range } else { whole };
+        let body = Body::new(what, response, Some(comes), comes.length(), self.http.deadlines.stall)?;
+        Ok((body, comes.start))
     }
 
     /// The CAS of a commit, for downloads. Its token is asked for on first use and again before it expires.

@@ -60,6 +60,10 @@ impl Proxies {
             let made = make(parse(proxy)?).map_err(|_| unusable(proxy, "it is no URL of a proxy"))?;
             Ok(Some(made.no_proxy(NoProxy::from_string(&self.except))))
         };
+        // The HTTP library would let addresses through the proxy all the same.
+        if self.except.split(',').any(|host| host.trim() == "*") {
+            return Ok(Vec::new());
+        }
         let proxies = [build(&self.http, Proxy::http)?, build(&self.https, Proxy::https)?];
         Ok(proxies.into_iter().flatten().collect())
     }

@@ -180,19 +180,16 @@ impl Hub {
         };
         let mut uploader = Uploader { cas: cas.clone(), known: &mut known, progress };
         let first = uploader.upload(Arc::clone(files), Arc::clone(threads)).await;
-        match first {
+        let uploaded = match first {
             Err(Error::Refused { .. } | Error::Status { status: 400 | 422, .. }) if known.was_used() => {
                 tracing::warn!("what was stored before is not there any more; everything is sent again");
                 known.forget().await;
-                Uploader { cas, known: &mut known, progress }.upload(Arc::clone(files), Arc::clone(threads)).await
+                Uploader { cas, known: &mut known, progress }.upload(Arc::clone(files), Arc::clone(threads)).await?
             }
-            first => {
-                if first.is_ok() {
-                    known.finish().await;
-                }
-                first
-            }
-        }
+            first => first?,
+        };
+        known.finish().await;
+        Ok(uploaded)
     }
 }
 

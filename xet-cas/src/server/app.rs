@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Config;
 use super::keys::Keys;
+use super::staging::Staging;
 use super::store::Store;
 use super::traffic::Traffic;
 use super::workers::Workers;
@@ -14,6 +15,7 @@ pub(super) struct App {
     pub(super) config: Config,
     pub(super) store: Arc<Store>,
     pub(super) keys: Keys,
+    pub(super) staging: Staging,
     pub(super) workers: Workers,
     pub(super) traffic: Traffic,
 }
@@ -23,6 +25,7 @@ impl App {
         Self {
             store: Arc::new(store),
             keys: Keys::random(),
+            staging: Staging::default(),
             workers: Workers::new(),
             traffic: Traffic::new(config.limit_rate),
             config,

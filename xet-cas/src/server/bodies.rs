@@ -39,11 +39,23 @@ pub(super) struct Spooled {
 
 /// Takes a body into a file.
 pub(super) async fn spool(app: &App, headers: &HeaderMap, body: Body, limit: Limit) -> Result<Spooled, Refusal> {
+    spool_seen(app, headers, body, limit, |_| {}).await
+}
+
+/// Takes a body into a file and shows it to `see` on the way, piece by piece.
+pub(super) async fn spool_seen(
+    app: &App,
+    headers: &HeaderMap,
+    body: Body,
+    limit: Limit,
+    mut see: impl FnMut(&[u8]),
+) -> Result<Spooled, Refusal> {
     let mut pieces = Pieces::new(app, headers, body, limit)?;
     let store = app.store.clone();
     let mut file = app.workers.disk(move || store.incoming()).await?;
     let mut buffer = BytesMut::new();
     while let Some(piece) = pieces.next().await? {
+        see(&piece);
         buffer.extend_from_slice(&piece);
         if buffer.len() >= WRITE_BYTES {
             file = append(app, file, buffer.split().freeze()).await?;

@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use axum::routing::{any, get, post};
+use axum::routing::{get, post, put};
 
 use super::app::{App, unix_now};
 use super::bodies::{self, Limit};
@@ -15,6 +15,8 @@ use super::keys::{BadToken, Scope};
 use super::refusal::Refusal;
 use super::request::bearer;
 
+mod chunks;
+mod grants;
 mod reconstruction;
 mod shards;
 mod xorb_data;
@@ -34,16 +36,13 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/v1/xorbs/{prefix}/{xorb}", post(xorbs::upload))
         .route("/v1/shards", post(shards::v1))
         .route("/v2/shards", post(shards::v2))
-        // Both have a way without: uploading directly, and uploading what is new to the client.
-        .route("/v1/xorb-grants/{*rest}", any(not_offered))
-        .route("/v1/chunks/{*rest}", any(not_offered))
+        .route("/v1/xorb-grants/{prefix}/{xorb}", post(grants::issue))
+        .route("/grants/{id}", put(grants::receive))
+        .route("/v1/xorb-commits/{prefix}/{xorb}/grant/{id}", post(grants::commit))
+        .route("/v1/chunks/{prefix}/{chunk}", get(chunks::chunk))
         .route("/v1/telemetry", post(telemetry));
     // Clients send telemetry to the root of the CAS's host, whatever its path.
     Router::new().nest(CAS_PATH, cas).route("/v1/telemetry", post(telemetry)).route("/origin/stats", get(stats))
-}
-
-async fn not_offered() -> Refusal {
-    Refusal::not_found("this origin does not offer this")
 }
 
 async fn telemetry(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<(), Refusal> {

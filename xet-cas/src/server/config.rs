@@ -21,7 +21,8 @@ pub struct Config {
     pub tree_page_entries: usize,
     /// How long a CAS token is good for. Default 1 h; clients renew it about 30 s before the end.
     pub token_lifetime: Duration,
-    /// How long a data URL is good for. Default 1 h; clients ask for new ones on 403.
+    /// How long a URL for data or for an upload is good. Default 1 h; clients ask for new ones on 403. An upload
+    /// that has not been asked for by then is given up.
     pub url_lifetime: Duration,
     /// A client that for this long neither sends a byte of a body nor takes one is dropped. Default 60 s.
     pub stall: Duration,

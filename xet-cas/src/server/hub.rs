@@ -117,17 +117,20 @@ async fn locate(app: &App, repo: RepoKey, revision: String) -> Result<Located, R
     })
 }
 
-/// Pull requests are asked for by a parameter of several calls. There are none here, and committing to the
-/// branch itself is not what was asked for.
-fn refuse_pull_request(uri: &Uri) -> Result<(), Refusal> {
+/// Whether a commit is to open a pull request. Other calls have the parameter too, and need not know.
+fn opens_pull_request(uri: &Uri) -> Result<bool, Refusal> {
     #[derive(Deserialize)]
     struct Wanted {
         #[serde(default)]
         create_pr: String,
     }
-    match Query::<Wanted>::try_from_uri(uri) {
-        Ok(Query(Wanted { create_pr })) if matches!(create_pr.as_str(), "" | "0" | "false") => Ok(()),
-        _ => Err(Refusal::bad_request("this origin has no pull requests; commit to a branch")),
+    let Query(Wanted { create_pr }) =
+        Query::try_from_uri(uri).map_err(|error| Refusal::bad_request(format!("the query is malformed: {error}")))?;
+    match create_pr.as_str() {
+        "" | "0" | "false" => Ok(false),
+        "1" | "true" => Ok(true),
+        // Committing to the branch itself may not be what was asked for.
+        other => Err(Refusal::bad_request(format!("create_pr is 0 or 1, not `{other}`"))),
     }
 }
 

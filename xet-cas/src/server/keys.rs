@@ -1,7 +1,9 @@
-//! Tokens and data URLs that this process gave out, recognised by a keyed hash. The key is random and dies
+//! Tokens and signed URLs that this process gave out, recognised by a keyed hash. The key is random and dies
 //! with the process.
 
 use std::fmt;
+use std::num::ParseIntError;
+use std::str::FromStr;
 
 use crate::{ByteRange, FileHash, XorbHash};
 
@@ -31,13 +33,51 @@ pub(super) enum BadToken {
     Scope,
 }
 
-/// What a data URL leads to.
+/// What a signed URL leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Resource {
     /// Exactly these bytes of a xorb.
     XorbRange(XorbHash, ByteRange),
     /// A whole file and any range of it.
     File(FileHash),
+    /// One upload.
+    Grant(Grant),
+}
+
+/// Permission to upload one xorb, once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Grant {
+    pub(super) id: GrantId,
+    pub(super) xorb: XorbHash,
+    /// Bytes of the upload.
+    pub(super) length: u64,
+    /// CRC-64/NVME of the upload.
+    pub(super) checksum: u64,
+}
+
+/// Names a grant. Nobody can guess it: who knows it has asked for the grant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct GrantId(u128);
+
+impl GrantId {
+    pub(super) fn random() -> Self {
+        Self(rand::random())
+    }
+}
+
+impl fmt::Display for GrantId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl FromStr for GrantId {
+    type Err = ParseIntError;
+
+    /// Takes what [`Display`](fmt::Display) writes, and other spellings of it.
+    fn from_str(text: &str) -> Result<Self, ParseIntError> {
+        u128::from_str_radix(text, 16).map(Self)
+    }
 }
 
 impl fmt::Display for Resource {
@@ -45,6 +85,7 @@ impl fmt::Display for Resource {
         match self {
             Self::XorbRange(xorb, ByteRange { start, end }) => write!(f, "xorb {xorb} {start} {end}"),
             Self::File(file) => write!(f, "file {file}"),
+            Self::Grant(Grant { id, xorb, length, checksum }) => write!(f, "grant {id} {xorb} {length} {checksum}"),
         }
     }
 }
@@ -84,14 +125,20 @@ impl Keys {
         if needed == Scope::Write && scope == Scope::Read { Err(BadToken::Scope) } else { Ok(()) }
     }
 
-    /// The signature of a data URL.
+    /// The signature of a URL.
     pub(super) fn sign(&self, resource: Resource, expires: u64) -> String {
         self.mac(&format!("url {resource} {expires}")).to_string()
     }
 
-    /// Whether a data URL is ours, for this resource, and still good.
+    /// Whether a URL is ours, for this resource, and still good.
     pub(super) fn is_signed(&self, resource: Resource, expires: u64, signature: &str, now: u64) -> bool {
         self.is_mac(&format!("url {resource} {expires}"), signature) && now < expires
+    }
+
+    /// The key under which chunks are listed in answers about them. One for all answers: for each key that a client
+    /// was given, it hashes every chunk that it looks for.
+    pub(super) fn chunk_key(&self) -> [u8; 32] {
+        *self.mac("chunks").as_bytes()
     }
 
     fn mac(&self, message: &str) -> blake3::Hash {

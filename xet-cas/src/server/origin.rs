@@ -9,8 +9,9 @@ use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio::time::interval;
 
-use super::app::App;
+use super::app::{App, unix_now};
 use super::refusal::Refusal;
 use super::store::Store;
 use super::{Config, Counters, Error, cas, connection, hub, linger};
@@ -20,6 +21,10 @@ use super::{Config, Counters, Error, cas, connection, hub, linger};
 const CONNECTIONS_MAX: usize = 1_000;
 /// Pause after a connection could not be accepted, which mostly means that descriptors have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Uploads that nobody asked for in time are looked for this often.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
+/// And no more often.
+const SWEEP_INTERVAL_MIN: Duration = Duration::from_secs(1);
 
 /// A Hub and CAS over a directory, bound to an address and not serving yet.
 pub struct Origin {
@@ -84,8 +89,9 @@ impl Origin {
     pub async fn serve(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), Error> {
         let Self { listener, app, .. } = self;
         let (stall, drain) = (app.config.stall, app.config.drain);
-        let router = router(app);
+        let router = router(Arc::clone(&app));
         let graceful = GracefulShutdown::new();
+        let mut sweeps = interval(SWEEP_INTERVAL.min(app.config.url_lifetime).max(SWEEP_INTERVAL_MIN));
         let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let mut connections = JoinSet::new();
         let mut shutdown = std::pin::pin!(shutdown);
@@ -98,6 +104,13 @@ impl Origin {
                 biased;
                 () = &mut shutdown => break,
                 Some(ended) = connections.join_next() => report(ended),
+                _ = sweeps.tick() => {
+                    let app = Arc::clone(&app);
+                    connections.spawn(async move {
+                        let swept = Arc::clone(&app);
+                        app.workers.disk(move || swept.staging.sweep(unix_now())).await;
+                    });
+                }
                 (slot, accepted) = accept => match accepted {
                     Ok((stream, peer)) => {
                         tracing::trace!(%peer, "connected");

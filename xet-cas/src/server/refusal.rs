@@ -72,6 +72,10 @@ impl Refusal {
         Self::new(StatusCode::REQUEST_TIMEOUT, "RequestTimeout", format!("{what} stopped arriving"))
     }
 
+    pub(super) fn precondition_failed(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::PRECONDITION_FAILED, "PreconditionFailed", message)
+    }
+
     pub(super) fn conflict(message: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, "Conflict", message)
     }
@@ -104,7 +108,7 @@ impl From<StoreError> for Refusal {
         let message = error.to_string();
         match &error {
             StoreError::Io { .. } | StoreError::Corrupt { .. } => Self::internal(&error),
-            StoreError::ParentMoved { .. } => Self::new(StatusCode::PRECONDITION_FAILED, "PreconditionFailed", message),
+            StoreError::ParentMoved { .. } => Self::precondition_failed(message),
             StoreError::NoSuchEntry { .. } => Self::new(StatusCode::NOT_FOUND, error_code::ENTRY_NOT_FOUND, message),
             StoreError::NoSuchBranch { .. } => {
                 Self::new(StatusCode::NOT_FOUND, error_code::REVISION_NOT_FOUND, message)

@@ -1,8 +1,8 @@
-//! Reads the upload form of a shard.
+//! Reads the sections of a shard, which are all that the upload form has.
 
 use super::{
-    BOOKEND, ENTRY_BYTES, FILE_HAS_METADATA, FILE_HAS_VERIFICATION, HEADER_BYTES, SHARD_BYTES_MAX, Shard, ShardFile,
-    ShardXorb, TAG,
+    BOOKEND, CHUNK_IN_GLOBAL_DEDUP, ENTRY_BYTES, FILE_HAS_METADATA, FILE_HAS_VERIFICATION, HEADER_BYTES,
+    SHARD_BYTES_MAX, Shard, ShardFile, ShardXorb, StoredXorb, TAG,
 };
 use crate::hash::swap_groups;
 use crate::{CHUNK_BYTES_MAX, ChunkHash, ChunkRange, Error, FileHash, Leaf, RangeHash, Term, XorbHash, xorb};
@@ -17,6 +17,28 @@ impl Shard {
     /// A wrong tag, entries cut short, or counts, lengths and ranges outside their bounds.
     pub fn decode_upload(data: &[u8]) -> Result<Self, Error> {
         Error::check_bounds("bytes of a shard", data.len() as u64, 0, SHARD_BYTES_MAX as u64)?;
+        let Sections { files, xorbs, .. } = Sections::read(data)?;
+        let verified = files.iter().filter(|file| file.verification.is_some()).count();
+        if verified != 0 {
+            Error::check_equal("files of a shard and files with verification", files.len() as u64, verified as u64)?;
+        }
+        Ok(Self { files, xorbs: xorbs.into_iter().map(|stored| stored.xorb).collect() })
+    }
+}
+
+/// What all forms have.
+#[derive(Debug)]
+pub(super) struct Sections {
+    pub(super) files: Vec<ShardFile>,
+    pub(super) xorbs: Vec<StoredXorb>,
+    /// Where the xorb section begins.
+    pub(super) xorbs_start: usize,
+    /// Where it ends.
+    pub(super) end: usize,
+}
+
+impl Sections {
+    pub(super) fn read(data: &[u8]) -> Result<Self, Error> {
         let (header, entries) = data
             .split_at_checked(HEADER_BYTES)
             .ok_or_else(|| Error::truncated("shard header", HEADER_BYTES, data.len()))?;
@@ -24,22 +46,15 @@ impl Shard {
             return Err(Error::Marker { what: "shard" });
         }
         let mut entries = Entries { rest: entries };
-        let mut shard = Self::default();
+        let (mut files, mut xorbs) = (Vec::new(), Vec::new());
         while let Some(file) = read_file(&mut entries)? {
-            shard.files.push(file);
+            files.push(file);
         }
+        let xorbs_start = data.len() - entries.rest.len();
         while let Some(xorb) = read_xorb(&mut entries)? {
-            shard.xorbs.push(xorb);
+            xorbs.push(xorb);
         }
-        let verified = shard.files.iter().filter(|file| file.verification.is_some()).count();
-        if verified != 0 {
-            Error::check_equal(
-                "files of a shard and files with verification",
-                shard.files.len() as u64,
-                verified as u64,
-            )?;
-        }
-        Ok(shard)
+        Ok(Self { files, xorbs, xorbs_start, end: data.len() - entries.rest.len() })
     }
 }
 
@@ -100,19 +115,26 @@ fn read_term(entries: &mut Entries<'_>) -> Result<Term, Error> {
     Ok(Term { xorb: XorbHash::from_bytes(hash), chunks: ChunkRange { start, end }, unpacked_length })
 }
 
-fn read_xorb(entries: &mut Entries<'_>) -> Result<Option<ShardXorb>, Error> {
-    let Some(Entry { hash, words: [_, count, raw_bytes, _] }) = entries.header()? else { return Ok(None) };
+fn read_xorb(entries: &mut Entries<'_>) -> Result<Option<StoredXorb>, Error> {
+    let Some(Entry { hash, words: [_, count, raw_bytes, serialized_bytes] }) = entries.header()? else {
+        return Ok(None);
+    };
     entries.check_count("chunks of a xorb", count, xorb::CHUNKS_MAX as u64)?;
     let mut leaves = Vec::with_capacity(count as usize);
+    let mut global_dedup_chunks = Vec::new();
     let mut offset = 0_u64;
-    for _ in 0..count {
-        let Entry { hash, words: [at, length, ..] } = entries.next()?;
+    for chunk in 0..count {
+        let Entry { hash, words: [at, length, flags, _] } = entries.next()?;
         Error::check_bounds("length of a chunk", length.into(), 1, CHUNK_BYTES_MAX as u64)?;
         Error::check_equal("offset of a chunk and lengths before it", at.into(), offset)?;
         offset += u64::from(length);
+        if flags & CHUNK_IN_GLOBAL_DEDUP != 0 {
+            global_dedup_chunks.push(chunk);
+        }
         leaves.push(Leaf { hash: ChunkHash::from_bytes(hash), length });
     }
     Error::check_equal("raw bytes of a xorb and of its chunks", raw_bytes.into(), offset)?;
     Error::check_bounds("raw bytes of a xorb", offset, 0, xorb::RAW_BYTES_MAX)?;
-    Ok(Some(ShardXorb { hash: XorbHash::from_bytes(hash), leaves }))
+    let xorb = ShardXorb { hash: XorbHash::from_bytes(hash), leaves };
+    Ok(Some(StoredXorb { xorb, serialized_bytes, global_dedup_chunks }))
 }

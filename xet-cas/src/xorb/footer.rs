@@ -1,8 +1,14 @@
 //! The footer that a server keeps behind the records of a xorb: hashes and offsets of its chunks.
 
+mod v0;
+
+use std::ops::Range;
+
 use nom::bytes::complete::take;
 use nom::number::complete::{le_u32, u8 as byte};
 use nom::{IResult, Parser};
+
+use v0::FooterV0;
 
 use super::record::{FOOTER_MARKER, STORED_BYTES_MAX};
 use super::{CHUNKS_MAX, RAW_BYTES_MAX, RecordHeader, Records, SERIALIZED_BYTES_MAX};
@@ -15,13 +21,15 @@ const BOUNDARIES_MARKER: &[u8; 7] = b"XBLBBND";
 const BOUNDARIES_VERSION: u8 = 1;
 /// Marker, version and hash that precede the hash section.
 const PREFIX_BYTES: usize = 7 + 1 + 32;
-/// A storage-side nonce and zeros; ignored by readers.
+/// A nonce and zeros; ignored by readers.
 const RESERVED_BYTES: usize = 16;
+/// The nonce at the front of that.
+const NONCE_BYTES: usize = 4;
 /// The footer's own length, behind it, not counted in it.
 const LENGTH_BYTES: usize = 4;
 
-/// What there is to know about a xorb without its data. In a file it stands behind the records
-/// (footer version 1), followed by its length as u32.
+/// What there is to know about a xorb without its data. In a file it stands behind the records, followed by its
+/// length as u32. Version 1 is written, versions 1 and 0 are read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Footer {
     hash: XorbHash,
@@ -59,12 +67,8 @@ impl Footer {
         let footer = Self { hash: claimed, leaves, record_ends };
         let behind = records.rest();
         if !behind.is_empty() {
-            Error::check_equal(
-                "bytes behind the records and of their footer",
-                behind.len() as u64,
-                footer.encoded_bytes() as u64,
-            )?;
-            if Self::decode_from_end(behind)? != footer {
+            let lengths = footer.leaves.iter().map(|leaf| leaf.length);
+            if Self::decode_behind_records(behind, lengths)? != footer {
                 return Err(Error::Mismatch { what: "xorb footer and records", left: 0, right: 0 });
             }
         }
@@ -108,6 +112,12 @@ impl Footer {
 
     /// The footer as it stands in a file, length included.
     pub fn encode(&self) -> Vec<u8> {
+        self.encode_with_nonce([0; NONCE_BYTES])
+    }
+
+    /// [`encode`](Self::encode) with bytes that make this copy of the xorb differ from others, wherever it is stored. They are
+    /// no part of the xorb: readers ignore them, and they may be [overwritten in place](Self::nonce_range).
+    pub fn encode_with_nonce(&self, nonce: [u8; NONCE_BYTES]) -> Vec<u8> {
         let count = (self.leaves.len() as u32).to_le_bytes();
         let mut out = Vec::with_capacity(self.encoded_bytes());
         out.extend_from_slice(FOOTER_MARKER);
@@ -136,16 +146,71 @@ impl Footer {
         let length = out.len() + 8 + RESERVED_BYTES;
         out.extend_from_slice(&((length - hashes_start) as u32).to_le_bytes());
         out.extend_from_slice(&((length - boundaries_start) as u32).to_le_bytes());
-        out.extend_from_slice(&[0; RESERVED_BYTES]);
+        out.extend_from_slice(&nonce);
+        out.extend_from_slice(&[0; RESERVED_BYTES - NONCE_BYTES]);
         out.extend_from_slice(&(length as u32).to_le_bytes());
         out
+    }
+
+    /// Where the nonce stands in a stored xorb of so many bytes, footer (version 1) included; `None` if there is no room for
+    /// a footer.
+    pub fn nonce_range(stored_bytes: u64) -> Option<Range<u64>> {
+        let start = stored_bytes.checked_sub((RESERVED_BYTES + LENGTH_BYTES) as u64)?;
+        Some(start..start + NONCE_BYTES as u64)
     }
 
     fn encoded_bytes(&self) -> usize {
         PREFIX_BYTES + 52 + 40 * self.leaves.len() + LENGTH_BYTES
     }
 
-    /// Reads the footer at the end of a stored xorb. `tail` is any suffix of it that holds the footer.
+    /// Reads the footer of a whole stored xorb, in version 1 or 0. Checks that it lists the records that are there, and that
+    /// the chunks in the list reduce to the name of the xorb. Takes all of the xorb because a footer of version 0 does not say
+    /// how long the chunks are.
+    ///
+    /// # Errors
+    /// What [`decode_from_end`](Self::decode_from_end) finds wrong, malformed record headers, other records than the footer
+    /// lists, or another name. Payloads are not decoded; [`validate`](Self::validate) does that.
+    pub fn decode_stored(xorb: &[u8]) -> Result<Self, Error> {
+        let mut records = Records::new(xorb);
+        let (mut lengths, mut record_ends, mut end) = (Vec::new(), Vec::new(), 0_u64);
+        for record in &mut records {
+            let header = record?.header;
+            end += header.record_bytes() as u64;
+            Error::check_bounds("serialized bytes of a xorb", end, 1, SERIALIZED_BYTES_MAX)?;
+            lengths.push(header.raw_length);
+            record_ends.push(end as u32);
+            Error::check_bounds("chunks of a xorb", lengths.len() as u64, 1, CHUNKS_MAX as u64)?;
+        }
+        let footer = Self::decode_behind_records(records.rest(), lengths.iter().copied())?;
+        Error::check_bounds("raw bytes of a xorb", footer.raw_bytes(), 1, RAW_BYTES_MAX)?;
+        if footer.record_ends != record_ends || !footer.leaves.iter().map(|leaf| &leaf.length).eq(&lengths) {
+            return Err(Error::Mismatch { what: "xorb footer and records", left: 0, right: 0 });
+        }
+        let actual = Leaf::xorb_hash(&footer.leaves);
+        if actual != footer.hash {
+            return Err(Error::XorbHash { claimed: footer.hash, actual });
+        }
+        Ok(footer)
+    }
+
+    /// Reads what stands behind the records of chunks of these lengths, and is a footer in either version and nothing else.
+    fn decode_behind_records(behind: &[u8], lengths: impl ExactSizeIterator<Item = u32>) -> Result<Self, Error> {
+        let (footer, length) = behind
+            .split_last_chunk::<LENGTH_BYTES>()
+            .ok_or_else(|| Error::truncated("xorb footer", LENGTH_BYTES, behind.len()))?;
+        Error::check_equal(
+            "bytes behind the records and of their footer",
+            footer.len() as u64,
+            u32::from_le_bytes(*length).into(),
+        )?;
+        if footer.starts_with(FOOTER_MARKER) && footer.get(FOOTER_MARKER.len()) == Some(&v0::VERSION) {
+            return FooterV0::decode(footer)?.complete(lengths);
+        }
+        Self::decode(footer)
+    }
+
+    /// Reads the footer at the end of a stored xorb. `tail` is any suffix of it that holds the footer, which must be of
+    /// version 1: one of version 0 makes sense only [with its records](Self::decode_stored).
     ///
     /// # Errors
     /// A missing or malformed footer, or one whose statements about itself disagree. Its hashes are not
@@ -187,9 +252,6 @@ impl Footer {
         )?;
         Error::check_equal("offset of the boundary section", raw.boundaries_distance.into(), 40 + 8 * count)?;
 
-        let words = |bytes: &[u8]| {
-            bytes.chunks_exact(4).map(|w| u32::from_le_bytes([w[0], w[1], w[2], w[3]])).collect::<Vec<_>>()
-        };
         let (record_ends, raw_ends) = (words(raw.record_ends), words(raw.raw_ends));
         let mut leaves = Vec::with_capacity(raw_ends.len());
         let (mut record_end, mut raw_end) = (0, 0);
@@ -208,6 +270,10 @@ impl Footer {
         Error::check_bounds("serialized bytes of a xorb", record_end.into(), 1, SERIALIZED_BYTES_MAX)?;
         Ok(Self { hash: raw.hash, leaves, record_ends })
     }
+}
+
+fn words(bytes: &[u8]) -> Vec<u32> {
+    bytes.chunks_exact(4).map(|word| u32::from_le_bytes([word[0], word[1], word[2], word[3]])).collect()
 }
 
 struct RawFooter<'a> {

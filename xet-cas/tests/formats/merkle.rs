@@ -113,7 +113,7 @@ proptest! {
 
 /// Up to some thousands of leaves. A share of them is made to end a group or not to, so that trees of
 /// all shapes come up: the last digit of the text form decides.
-fn leaf_list() -> impl Strategy<Value = Vec<Leaf>> {
+pub(super) fn leaf_list() -> impl Strategy<Value = Vec<Leaf>> {
     let count = prop_oneof![3 => 0..100_usize, 2 => 0..1000_usize, 1 => 1000..5000_usize];
     (count, any::<u64>(), 0..3).prop_flat_map(|(count, seed, shape)| {
         let leaf = move |(i, length): (usize, u32)| {

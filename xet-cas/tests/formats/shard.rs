@@ -241,7 +241,7 @@ proptest! {
 
 /// The shard of the vectors, put together from what they say about it: the five chunks of section `xorb`; file
 /// A is all of them in terms [0, 2) and [2, 5); file B is [1, 3).
-fn described() -> Shard {
+pub(super) fn described() -> Shard {
     let vector = section("shard");
     let leaves: Vec<Leaf> = cases(&section("xorb")["chunks"]).iter().map(|chunk| Leaf::of(&input(chunk))).collect();
     let name: XorbHash = hash(&vector["xorb_hash"]);
@@ -292,13 +292,13 @@ fn entry_at(index: usize) -> usize {
     ENTRY * (1 + index)
 }
 
-fn in_hash_order(mut shard: Shard) -> Shard {
+pub(super) fn in_hash_order(mut shard: Shard) -> Shard {
     shard.files.sort_by_key(|file| file.hash);
     shard.xorbs.sort_by_key(|xorb| xorb.hash);
     shard
 }
 
-fn shard() -> impl Strategy<Value = Shard> {
+pub(super) fn shard() -> impl Strategy<Value = Shard> {
     any::<bool>().prop_flat_map(|verified| {
         (vec(file(verified), 0..5), vec(xorb(), 0..4)).prop_map(|(files, xorbs)| Shard { files, xorbs })
     })

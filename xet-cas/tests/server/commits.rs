@@ -205,7 +205,11 @@ async fn given_commits_to_what_is_not_there_when_made_then_refused_by_name() {
     post("/api/models/lab/none/commit/main").await.refused(404, "RepoNotFound");
     post("/api/models/lab/tiny/commit/dev").await.refused(404, "RevisionNotFound");
     post("/api/datasets/lab/tiny/commit/main").await.refused(404, "RepoNotFound");
-    post("/api/models/lab/tiny/commit/main?create_pr=1").await.refused(400, "BadRequest").because("pull requests");
+    post("/api/models/lab/tiny/commit/refs%2Fpr%2F1").await.refused(404, "RevisionNotFound");
+    post("/api/models/lab/tiny/commit/dev?create_pr=1").await.refused(404, "RevisionNotFound");
+    post("/api/models/lab/tiny/commit/main?create_pr=maybe").await.refused(400, "BadRequest").because("create_pr");
+    let branch = lab.post("/api/models/lab/tiny/branch/refs%2Fpr%2F7", "{}").send().await;
+    branch.refused(400, "BadRequest").because("refs/");
 }
 
 #[tokio::test]
@@ -218,4 +222,84 @@ async fn given_a_regular_file_over_the_limit_when_committed_then_refused() {
     over.refused(400, "BadRequest").because("must be uploaded through Xet");
     let endless = lab.post("/api/models/lab/tiny/commit/main", "").body(full(vec![b'x'; 15 << 20])).send().await;
     endless.refused(413, "PayloadTooLarge").because("a line of the commit");
+}
+
+/// Commits to a pull request that is opened with it, and returns the answer.
+async fn open(lab: &Lab, parent: Option<&str>, lines: &[Value]) -> Value {
+    let header = json!({ "key": "header", "value": { "summary": "s", "description": "", "parentCommit": parent } });
+    let body: String = std::iter::once(&header).chain(lines).map(|line| format!("{line}\n")).collect();
+    lab.post("/api/models/lab/tiny/commit/main?create_pr=1", body).send().await.ok().json()
+}
+
+#[tokio::test]
+async fn given_a_pull_request_when_opened_then_a_branch_that_main_does_not_see() {
+    let lab = lab().await;
+    lab.commit(REPO, &[file_line("a.txt", b"1")]).await.ok();
+    let before = head(&lab).await;
+    let upload = Upload::of(random(1, 100_000));
+    let token = lab.json("/api/models/lab/tiny/xet-write-token/None?create_pr=1").await["accessToken"].clone();
+    let token = format!("Bearer {}", token.as_str().unwrap());
+    upload.push_xorb(&lab, &token).await.ok();
+    upload.push_shard(&lab, &token).await.ok();
+
+    let first = open(&lab, None, &[upload.line("model.bin")]).await;
+    let second = open(&lab, None, &[file_line("a.txt", b"2")]).await;
+
+    assert_eq!(before, head(&lab).await);
+    let url = |number: u64| json!(format!("{}/lab/tiny/discussions/{number}", lab.url()));
+    assert_eq!([url(1), url(2)], [&first, &second].map(|answer| answer["pullRequestUrl"].clone()));
+    for (number, answer) in [(1, &first), (2, &second)] {
+        let info = lab.json(&format!("/api/models/lab/tiny/revision/refs%2Fpr%2F{number}")).await;
+        assert_eq!(answer["commitOid"], info["sha"]);
+    }
+    let tree = lab.json("/api/models/lab/tiny/tree/refs%2Fpr%2F1").await;
+    assert_eq!(["a.txt", "model.bin"], [0, 1].map(|at: usize| tree[at]["path"].as_str().unwrap().to_owned()));
+    lab.get("/api/models/lab/tiny/xet-read-token/refs%2Fpr%2F1").send().await.ok();
+    assert_eq!("2", lab.get("/lab/tiny/resolve/refs%2Fpr%2F2/a.txt").send().await.ok().body);
+    let location = lab.get("/lab/tiny/resolve/refs%2Fpr%2F1/model.bin").send().await.header("location").to_owned();
+    assert!(upload.content == lab.get(&location).send().await.ok().body);
+}
+
+#[tokio::test]
+async fn given_a_pull_request_when_committed_to_then_it_moves_on() {
+    let lab = lab().await;
+    lab.commit(REPO, &[file_line("a.txt", b"1")]).await.ok();
+    open(&lab, None, &[file_line("b.txt", b"2")]).await;
+    let asked = json!({ "files": [asked("b.txt", b"x", 1)] }).to_string();
+    let modes = lab.post("/api/models/lab/tiny/preupload/refs%2Fpr%2F1", asked).send().await.ok().json();
+    assert!(modes["files"][0]["oid"].is_string());
+
+    let lines = format!("{}\n", file_line("c.txt", b"3"));
+    let answer = lab.post("/api/models/lab/tiny/commit/refs%2Fpr%2F1", lines).send().await.ok().json();
+
+    assert!(answer.get("pullRequestUrl").is_none());
+    let tree = lab.json("/api/models/lab/tiny/tree/refs%2Fpr%2F1").await;
+    assert_eq!(3, tree.as_array().unwrap().len());
+    assert_eq!(["a.txt"], paths(&lab).await[..]);
+}
+
+#[tokio::test]
+async fn given_an_older_commit_when_a_pull_request_is_opened_from_it_then_it_begins_there() {
+    let lab = lab().await;
+    let old = lab.commit(REPO, &[file_line("a.txt", b"1")]).await.ok().json()["commitOid"].clone();
+    lab.commit(REPO, &[file_line("later.txt", b"2")]).await.ok();
+
+    open(&lab, old.as_str(), &[file_line("b.txt", b"3")]).await;
+
+    let tree = lab.json("/api/models/lab/tiny/tree/refs%2Fpr%2F1").await;
+    assert_eq!(["a.txt", "b.txt"], [0, 1].map(|at: usize| tree[at]["path"].as_str().unwrap().to_owned()));
+}
+
+#[tokio::test]
+async fn given_pull_requests_opened_at_once_when_numbered_then_each_has_its_own() {
+    let lab = lab().await;
+    let one = |number: usize| {
+        let (lab, line) = (&lab, file_line(&format!("{number}.txt"), b"x"));
+        async move { open(lab, None, &[line]).await["pullRequestUrl"].as_str().unwrap().to_owned() }
+    };
+
+    let urls = futures::future::join_all((0..8).map(one)).await;
+
+    let numbers: std::collections::BTreeSet<_> = urls.iter().map(|url| url.rsplit('/').next().unwrap()).collect();
+    assert_eq!(8, numbers.len());
 }

@@ -55,7 +55,8 @@ async fn given_a_gated_repository_when_pulled_then_the_hint_says_where_to_ask() 
     let said = lab.pull_with("/tree/", Fault::status_with(403, &[("X-Error-Code", "GatedRepo")])).await;
 
     lab.assert_failed(&said, 3, "repository lab/model is gated");
-    assert!(said.stderr.contains("on the repository's page"), "{}", said.stderr);
+    let page = format!("{}/{REPO}", lab.faulty.url());
+    assert!(said.stderr.contains(&format!("ask for access on {page}")), "{}", said.stderr);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -99,7 +99,7 @@ async fn given_a_changed_regular_file_when_pulled_then_it_does_not_appear() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn given_html_in_place_of_answers_when_pulled_then_said_so() {
-    for path in ["/revision/", "/tree/", "/xet-read-token/", "/reconstructions/"] {
+    for path in ["/revision/", "/tree/"] {
         let lab = Lab::new().await;
 
         let said = lab.pull_with(path, Fault::Html).await;
@@ -252,7 +252,9 @@ async fn given_a_redirect_of_any_request_to_another_host_when_pulled_then_no_tok
         let mut command = lab.command(&["pull", REPO]);
         let said = finish(command.env("HF_TOKEN", "hf_right").spawn().unwrap()).await;
 
-        assert_ne!(Some(0), said.code, "{path}");
+        drop(std::fs::remove_dir_all(lab.home()));
+        // Without the CAS the files come from the Hub as they are.
+        assert_eq!(matches!(path, "/xet-read-token/" | "/reconstructions/"), said.code == Some(0), "{path}");
         let seen = elsewhere.requests();
         assert!(!seen.is_empty(), "{path}: {}", said.stderr);
         assert!(seen.iter().all(|request| request.header("authorization").is_none()), "{path}");

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use tokio::sync::OwnedSemaphorePermit;
-use xet_cas::client::Content;
 
 use super::{Group, Job, Step};
 use crate::Error;
@@ -27,11 +26,11 @@ impl Job {
         let Some(open) = self.open.get_mut(&number) else { return };
         match claim {
             Claim::Mine(group) => {
-                let content = group.file().content.clone();
+                let chunked = group.chunked();
                 open.group = group;
-                match content {
-                    Content::Xet { hash, .. } => self.start_plan(number, hash, slot),
-                    _ => self.start_whole(number, slot),
+                match chunked {
+                    Some(hash) => self.start_plan(number, hash, slot),
+                    None => self.start_whole(number, slot),
                 }
             }
             Claim::Busy(group) => {

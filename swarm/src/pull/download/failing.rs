@@ -115,7 +115,7 @@ impl Job {
     }
 
     /// Takes a file out of all that is going on.
-    fn drop_file(&mut self, number: usize) -> Option<OpenFile> {
+    pub(super) fn drop_file(&mut self, number: usize) -> Option<OpenFile> {
         let open = self.open.remove(&number)?;
         open.tasks.iter().for_each(AbortHandle::abort);
         self.board.remove(number);

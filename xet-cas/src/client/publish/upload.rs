@@ -129,7 +129,7 @@ impl<P: Fn(PublishProgress)> Uploader<'_, P> {
         if shard.files.is_empty() && shard.xorbs.is_empty() {
             return Ok(());
         }
-        self.known.add_staged(&mut shard);
+        self.known.complete(&mut shard);
         let body = Bytes::from(shard.encode_upload());
         uploaded.sent_bytes += body.len() as u64;
         if let Some(cas) = &self.cas {

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::{App, Head, Located, Refusal, RepoKey, json, locate};
 use crate::server::bodies::{self, Limit};
-use crate::server::store::MAIN;
+use crate::server::store::{MAIN, is_special};
 
 /// The request, bytes: one name.
 const REQUEST: Limit = Limit { what: "the request", bytes_max: 64 * 1024 };
@@ -28,6 +28,9 @@ pub(super) async fn create(
     repo: RepoKey,
     branch: String,
 ) -> Result<Response, Refusal> {
+    if is_special(&branch) {
+        return Err(Refusal::bad_request("names that begin with refs/ are not for branches"));
+    }
     let Wanted { starting_point } = bodies::json(&app, &head.headers, body, REQUEST).await?;
     let Located { repo, sha, .. } = locate(&app, repo, starting_point.unwrap_or(MAIN.into())).await?;
     let store = Arc::clone(&app.store);

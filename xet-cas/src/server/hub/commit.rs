@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::preupload::REGULAR_BYTES_MAX;
-use super::{App, Head, Refusal, RepoKey, json, refuse_pull_request};
+use super::{App, Head, Refusal, RepoKey, json, opens_pull_request};
 use crate::api::{CommitAnswer, CommitLine, check_path};
 use crate::reconstruction::describe::file_bytes;
 use crate::server::app::unix_now;
@@ -34,7 +34,7 @@ pub(super) async fn commit(
     repo: RepoKey,
     branch: String,
 ) -> Result<Response, Refusal> {
-    refuse_pull_request(&head.uri)?;
+    let opens_pull_request = opens_pull_request(&head.uri)?;
     let base = base_url(&head.headers)?;
     let mut lines = spool(&app, &head.headers, body, BODY).await?;
     let store = Arc::clone(&app.store);
@@ -43,11 +43,17 @@ pub(super) async fn commit(
             return Err(Refusal::repo_not_found(repo.id.as_str()));
         }
         let change = read_change(&store, lines.rewound()?, branch)?;
-        Ok((store.change(&repo, change)?, repo))
+        let (commit, pull_request) = match opens_pull_request {
+            false => (store.change(&repo, change)?, None),
+            true => store.open_pull_request(&repo, change).map(|(commit, number)| (commit, Some(number)))?,
+        };
+        Ok((commit, pull_request, repo))
     });
-    let (commit_oid, repo) = committed.await?;
+    let (commit_oid, pull_request, repo) = committed.await?;
     let commit_url = format!("{base}/{repo}/commit/{commit_oid}");
-    Ok(json(&CommitAnswer { success: true, commit_oid, commit_url, pull_request_url: None }))
+    // Clients read the number from the end.
+    let pull_request_url = pull_request.map(|number| format!("{base}/{repo}/discussions/{number}"));
+    Ok(json(&CommitAnswer { success: true, commit_oid, commit_url, pull_request_url }))
 }
 
 /// Reads the lines, keeps what they bring along, and finds what they name.

@@ -29,10 +29,12 @@ struct Sibling<'a> {
 
 pub(super) async fn info(app: Arc<App>, repo: RepoKey, revision: Option<String>) -> Result<Response, Refusal> {
     let located = locate(&app, repo, revision.unwrap_or(MAIN.into())).await?;
+    let (store, repo) = (Arc::clone(&app.store), located.repo.clone());
+    let private = app.workers.disk(move || store.is_private(&repo)).await;
     Ok(json(&RepoInfo {
         id: located.repo.id.as_str(),
         sha: &located.sha,
-        private: app.config.token.is_some(),
+        private,
         gated: false,
         disabled: false,
         downloads: 0,

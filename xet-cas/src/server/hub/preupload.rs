@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::attributes::{ATTRIBUTES_BYTES_MAX, Attributes};
-use super::{App, Head, Located, Refusal, RepoKey, json, locate, refuse_pull_request};
+use super::{App, Head, Located, Refusal, RepoKey, json, locate};
 use crate::api::{PreuploadAnswer, PreuploadFile, PreuploadMode, PreuploadRequest, UploadMode, check_path};
 use crate::server::bodies::{self, Limit};
 use crate::server::store::{Content, Store, StoreError};
@@ -27,7 +27,6 @@ pub(super) async fn preupload(
     repo: RepoKey,
     revision: String,
 ) -> Result<Response, Refusal> {
-    refuse_pull_request(&head.uri)?;
     let request: PreuploadRequest = bodies::json(&app, &head.headers, body, REQUEST).await?;
     let located = locate(&app, repo, revision).await?;
     let store = Arc::clone(&app.store);

@@ -22,7 +22,8 @@ const YAML: Limit = Limit { what: "the README", bytes_max: 24 * 1024 * 1024 };
 pub(super) async fn create(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<Response, Refusal> {
     authorize(&app, &headers)?;
     let repo: CreateRepoRequest = bodies::json(&app, &headers, body, CREATE).await?;
-    if (repo.private || repo.visibility.as_deref() == Some("private")) && app.config.token.is_none() {
+    let is_private = repo.private || repo.visibility.as_deref() == Some("private");
+    if is_private && app.config.token.is_none() {
         return Err(Refusal::forbidden(
             "this origin is open to everyone; start it with a token to keep repositories private",
         ));
@@ -37,7 +38,7 @@ pub(super) async fn create(State(app): State<Arc<App>>, headers: HeaderMap, body
     };
     let url = format!("{}/{key}", base_url(&headers)?);
     let store = Arc::clone(&app.store);
-    let is_new = app.workers.disk(move || store.create_repo(&key, unix_now())).await?;
+    let is_new = app.workers.disk(move || store.create_repo(&key, is_private, unix_now())).await?;
     if is_new {
         return Ok(json(&CreateRepoAnswer { url }));
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::Response;
 
-use super::{App, Head, Refusal, RepoKey, json, locate, refuse_pull_request};
+use super::{App, Head, Refusal, RepoKey, json, locate};
 use crate::api::{ACCESS_TOKEN_HEADER, CAS_URL_HEADER, TOKEN_EXPIRATION_HEADER, TokenAnswer};
 use crate::server::app::unix_now;
 use crate::server::cas::CAS_PATH;
@@ -21,7 +21,6 @@ pub(super) async fn token(
     revision: Option<String>,
     scope: Scope,
 ) -> Result<Response, Refusal> {
-    refuse_pull_request(&head.uri)?;
     locate(&app, repo, revision.unwrap_or(MAIN.into())).await?;
     let exp = unix_now() + app.config.token_lifetime.as_secs();
     let answer = TokenAnswer {

@@ -140,6 +140,13 @@ impl Store {
         sync_folder(folder_of(target))
     }
 
+    /// [`replace`](Self::replace) without waiting for the disk: after a power cut anything may be there.
+    pub(super) fn replace_unsynced(&self, target: &Path, content: &[u8]) -> Result<(), StoreError> {
+        let file = self.filled(content)?;
+        create_folder(folder_of(target))?;
+        file.persist(target).map(drop).map_err(|error| in_path("rename a file", target)(error.error))
+    }
+
     /// A file with this content, not synced.
     pub(super) fn filled(&self, content: &[u8]) -> Result<NamedTempFile, StoreError> {
         let mut file = self.incoming()?;

@@ -1,10 +1,10 @@
 //! Repositories: branches and the commits they point to.
 
-use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
+use std::{fmt, fs};
 
-use super::folder::read;
+use super::folder::{in_path, read};
 use super::{Commit, Operation, Store, StoreError};
 use crate::api::encode_segment;
 use crate::{GitBlobHasher, RepoId, RepoType};
@@ -13,6 +13,8 @@ use crate::{GitBlobHasher, RepoId, RepoType};
 pub(in super::super) const MAIN: &str = "main";
 /// Stands for the owner of a repository without one. No owner can have this name.
 const NO_OWNER: &str = "-";
+/// What the names of pull requests begin with. No branch of a client's own has such a name.
+const PULL_REQUESTS: &str = "refs/pr/";
 /// Longest file name for a branch, bytes.
 const BRANCH_FILE_BYTES_MAX: usize = 240;
 /// Digits of a commit's name.
@@ -50,11 +52,19 @@ pub(in super::super) struct Change {
 }
 
 impl Store {
-    /// Makes a repository with an empty first commit. False: it exists.
-    pub(in super::super) fn create_repo(&self, repo: &RepoKey, unix_seconds: u64) -> Result<bool, StoreError> {
+    /// Makes a repository with an empty first commit. False: it exists, and stays as private as it is.
+    pub(in super::super) fn create_repo(
+        &self,
+        repo: &RepoKey,
+        is_private: bool,
+        unix_seconds: u64,
+    ) -> Result<bool, StoreError> {
         let _one_at_a_time = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         if self.repo_exists(repo)? {
             return Ok(false);
+        }
+        if is_private {
+            self.write(&self.private_path(repo), b"")?;
         }
         let summary = "initial commit".to_owned();
         let first =
@@ -69,10 +79,17 @@ impl Store {
         if self.head(repo, branch)?.is_some() {
             return Ok(false);
         }
-        let path =
-            self.branch_path(repo, branch).ok_or_else(|| StoreError::NoSuchBranch { branch: branch.to_owned() })?;
-        self.replace(&path, sha.as_bytes())?;
+        self.set_head(repo, branch, sha)?;
         Ok(true)
+    }
+
+    /// Whether a repository was made to be private.
+    pub(in super::super) fn is_private(&self, repo: &RepoKey) -> bool {
+        self.private_path(repo).exists()
+    }
+
+    fn private_path(&self, repo: &RepoKey) -> PathBuf {
+        self.below(&format!("{}/private", repo.folder()))
     }
 
     pub(in super::super) fn repo_exists(&self, repo: &RepoKey) -> Result<bool, StoreError> {
@@ -104,28 +121,71 @@ impl Store {
     /// Moves a branch on by one commit and returns it. A change that changes nothing makes none.
     pub(in super::super) fn change(&self, repo: &RepoKey, change: Change) -> Result<String, StoreError> {
         let _one_at_a_time = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let Change { branch, summary, description, parent, operations, unix_seconds } = change;
+        let branch = change.branch.clone();
         let Some(head) = self.head(repo, &branch)? else { return Err(StoreError::NoSuchBranch { branch }) };
-        if let Some(expected) = parent.filter(|expected| *expected != head) {
+        if let Some(expected) = change.parent.clone().filter(|expected| *expected != head) {
             return Err(StoreError::ParentMoved { expected, head });
         }
+        self.build(repo, head, &branch, change)
+    }
+
+    /// Makes a commit on a new branch beside the one it is for, and returns it and the number of the pull request.
+    /// The commit that is named as parent may be any: the branch is not moved.
+    pub(in super::super) fn open_pull_request(
+        &self,
+        repo: &RepoKey,
+        mut change: Change,
+    ) -> Result<(String, u64), StoreError> {
+        let _one_at_a_time = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let wanted = change.parent.take().unwrap_or_else(|| change.branch.clone());
+        let base = match self.resolve(repo, &wanted)? {
+            Some(base) if self.head(repo, &change.branch)?.is_some() => base,
+            _ => return Err(StoreError::NoSuchBranch { branch: wanted }),
+        };
+        let number = self.pull_requests(repo)? + 1;
+        let branch = format!("{PULL_REQUESTS}{number}");
+        let commit = self.build(repo, base, &branch, change)?;
+        self.set_head(repo, &branch, &commit)?;
+        Ok((commit, number))
+    }
+
+    /// The number of the newest pull request; 0 if there is none.
+    fn pull_requests(&self, repo: &RepoKey) -> Result<u64, StoreError> {
+        let folder = self.below(&format!("{}/refs/heads", repo.folder()));
+        let prefix = encode_segment(PULL_REQUESTS);
+        let mut newest = 0;
+        for entry in fs::read_dir(&folder).map_err(in_path("list a folder", &folder))? {
+            let name = entry.map_err(in_path("list a folder", &folder))?.file_name();
+            let number = name.to_str().and_then(|name| name.strip_prefix(&prefix)?.parse().ok());
+            newest = newest.max(number.unwrap_or(0));
+        }
+        Ok(newest)
+    }
+
+    /// Builds the commit that follows on `head` and points a branch to it, if anything changes.
+    fn build(&self, repo: &RepoKey, head: String, branch: &str, change: Change) -> Result<String, StoreError> {
+        let Change { summary, description, operations, unix_seconds, .. } = change;
         let before = self.commit(repo, &head)?;
         let files = before.apply(operations)?;
         if files == before.files {
             return Ok(head);
         }
-        self.put_commit(repo, &branch, Commit { parent: Some(head), summary, description, unix_seconds, files })
+        self.put_commit(repo, branch, Commit { parent: Some(head), summary, description, unix_seconds, files })
     }
 
     fn put_commit(&self, repo: &RepoKey, branch: &str, commit: Commit) -> Result<String, StoreError> {
-        let branch =
-            self.branch_path(repo, branch).ok_or_else(|| StoreError::NoSuchBranch { branch: branch.to_owned() })?;
         let text = serde_json::to_vec(&commit).map_err(|error| StoreError::Commit { reason: error.to_string() })?;
         // Git hashes other text, but clients only want forty digits that differ whenever anything does.
         let sha = GitBlobHasher::of(&text);
         self.write(&self.commit_path(repo, &sha), &text)?;
-        self.replace(&branch, sha.as_bytes())?;
+        self.set_head(repo, branch, &sha)?;
         Ok(sha)
+    }
+
+    fn set_head(&self, repo: &RepoKey, branch: &str, sha: &str) -> Result<(), StoreError> {
+        let path =
+            self.branch_path(repo, branch).ok_or_else(|| StoreError::NoSuchBranch { branch: branch.to_owned() })?;
+        self.replace(&path, sha.as_bytes())
     }
 
     fn head(&self, repo: &RepoKey, branch: &str) -> Result<Option<String>, StoreError> {
@@ -150,6 +210,11 @@ impl Store {
         }
         Some(self.below(&format!("{}/refs/heads/{file}", repo.folder())))
     }
+}
+
+/// Whether a name is kept for what is no branch of a client's own.
+pub(in super::super) fn is_special(branch: &str) -> bool {
+    branch.starts_with("refs/")
 }
 
 fn is_sha(text: &str) -> bool {

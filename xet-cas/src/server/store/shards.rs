@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Store, StoreError};
-use crate::shard::{Shard, ShardFile, ShardXorb};
+use crate::shard::{Shard, ShardXorb};
 use crate::xorb::Footer;
-use crate::{Error, RangeHash, RootBuilder, XorbHash};
+use crate::{Error, Leaf, XorbHash};
 
 /// Chunks that the files of one shard may name, repetitions counted. Deduplication makes a small shard name
 /// many, and each is hashed: this is 4 TiB of average chunks and some ten seconds.
@@ -41,22 +41,23 @@ impl Store {
             check.xorb(xorb)?;
         }
         for file in &shard.files {
-            check.file(file)?;
+            file.verify(|xorb| check.footer(xorb).map(Leaves))?;
             progress.verified.fetch_add(1, Ordering::Relaxed);
         }
+        self.index_chunks(&mut check, &shard.files)?;
         drop(check);
         self.put_files(shard.files)
     }
 }
 
-struct Check<'a> {
+pub(super) struct Check<'a> {
     store: &'a Store,
     footers: HashMap<XorbHash, Arc<Footer>>,
     cached_chunks: usize,
 }
 
 impl Check<'_> {
-    fn footer(&mut self, xorb: XorbHash) -> Result<Arc<Footer>, StoreError> {
+    pub(super) fn footer(&mut self, xorb: XorbHash) -> Result<Arc<Footer>, StoreError> {
         if let Some(footer) = self.footers.get(&xorb) {
             return Ok(Arc::clone(footer));
         }
@@ -78,40 +79,13 @@ impl Check<'_> {
         }
         Ok(())
     }
+}
 
-    /// Terms must lie in their xorbs, hold as many bytes as they say, and add up to the file's hash.
-    fn file(&mut self, file: &ShardFile) -> Result<(), StoreError> {
-        let mut root = RootBuilder::new();
-        let mut verification = file.verification.iter().flatten();
-        for term in &file.terms {
-            let footer = self.footer(term.xorb)?;
-            let Some(leaves) = footer.leaves().get(term.chunks.start as usize..term.chunks.end as usize) else {
-                let last = u64::from(term.chunks.end);
-                return Err(Error::OutOfBounds {
-                    what: "last chunk of a term",
-                    value: last,
-                    min: 1,
-                    max: footer.leaves().len() as u64,
-                }
-                .into());
-            };
-            let bytes = leaves.iter().map(|leaf| u64::from(leaf.length)).sum();
-            Error::check_equal("unpacked length of a term and its chunks", term.unpacked_length.into(), bytes)?;
-            if let Some(claimed) = verification.next()
-                && *claimed != RangeHash::of(leaves.iter().map(|leaf| &leaf.hash))
-            {
-                let reason =
-                    format!("the range hash of chunks {:?} of xorb {} is wrong", term.chunks.indices(), term.xorb);
-                return Err(Error::Reconstruction { reason }.into());
-            }
-            for leaf in leaves {
-                root.push(leaf);
-            }
-        }
-        let actual = root.finish_file();
-        if actual != file.hash {
-            return Err(Error::FileHash { claimed: file.hash, actual }.into());
-        }
-        Ok(())
+/// The chunks of a xorb in the store.
+struct Leaves(Arc<Footer>);
+
+impl AsRef<[Leaf]> for Leaves {
+    fn as_ref(&self) -> &[Leaf] {
+        self.0.leaves()
     }
 }

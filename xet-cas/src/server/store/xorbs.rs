@@ -9,8 +9,8 @@ use tempfile::NamedTempFile;
 
 use super::folder::{in_path, open};
 use super::{Store, StoreError};
-use crate::XorbHash;
 use crate::xorb::{CHUNKS_MAX, Footer, SERIALIZED_BYTES_MAX};
+use crate::{Error, XorbHash};
 
 /// Largest footer in a file, bytes, its length included: 92 and 40 a chunk.
 pub(in super::super) const FOOTER_BYTES_MAX: u64 = 96 + 40 * CHUNKS_MAX as u64;
@@ -20,8 +20,27 @@ impl Store {
         self.named("xorbs", &xorb.to_string())
     }
 
-    /// Checks an uploaded xorb and keeps it. False: it was there already.
-    pub(in super::super) fn put_xorb(&self, xorb: XorbHash, mut upload: NamedTempFile) -> Result<bool, StoreError> {
+    pub(in super::super) fn has_xorb(&self, xorb: XorbHash) -> bool {
+        self.xorb_path(xorb).exists()
+    }
+
+    /// Checks an uploaded xorb and keeps it. False: it was there already. The upload may end with a footer, as
+    /// older clients send it.
+    pub(in super::super) fn put_xorb(&self, xorb: XorbHash, upload: NamedTempFile) -> Result<bool, StoreError> {
+        self.put_checked(xorb, upload, FOOTER_BYTES_MAX)
+    }
+
+    /// [`put_xorb`](Self::put_xorb) of an upload that is to hold records alone.
+    pub(in super::super) fn put_xorb_records(&self, xorb: XorbHash, upload: NamedTempFile) -> Result<bool, StoreError> {
+        self.put_checked(xorb, upload, 0)
+    }
+
+    fn put_checked(
+        &self,
+        xorb: XorbHash,
+        mut upload: NamedTempFile,
+        footer_bytes_max: u64,
+    ) -> Result<bool, StoreError> {
         let target = self.xorb_path(xorb);
         if target.exists() {
             return Ok(false);
@@ -32,9 +51,10 @@ impl Store {
         file.seek(SeekFrom::Start(0)).map_err(in_upload())?;
         file.take(SERIALIZED_BYTES_MAX + FOOTER_BYTES_MAX).read_to_end(&mut body).map_err(in_upload())?;
         let footer = Footer::validate(xorb, &body)?;
+        let end = footer.serialized_bytes();
+        Error::check_bounds("bytes behind the records", body.len() as u64 - end, 0, footer_bytes_max)?;
         drop(body);
 
-        let end = footer.serialized_bytes();
         file.set_len(end).map_err(in_upload())?;
         file.seek(SeekFrom::Start(end)).map_err(in_upload())?;
         file.write_all(&footer.encode()).map_err(in_upload())?;
