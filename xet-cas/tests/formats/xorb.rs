@@ -416,6 +416,22 @@ proptest! {
     }
 
     #[test]
+    fn given_the_buffer_of_another_xorb_when_built_in_it_then_nothing_of_that_is_left(
+        (policy, chunks) in xorb(),
+        left_over in vec(any::<u8>(), 0..50_000),
+    ) {
+        let mut builder = Builder::with_buffer(policy, left_over);
+        for chunk in &chunks {
+            builder.push(Leaf::of(chunk), chunk).unwrap();
+        }
+
+        let (whole, reused) = (build(policy, &chunks, &[]), builder.finish());
+
+        prop_assert_eq!(whole.records, reused.records);
+        prop_assert_eq!(whole.footer, reused.footer);
+    }
+
+    #[test]
     fn given_any_xorb_when_validated_encoded_and_decoded_then_the_footer_of_its_builder((policy, chunks) in xorb()) {
         let built = build(policy, &chunks, &[]);
         let encoded = built.footer.encode();
