@@ -27,6 +27,14 @@ pub use bep_xet::{MessagesRecipe, bep_xet, bep_xet_there_and_back};
 mod shard;
 pub use shard::{ShardRecipe, shard, shard_there_and_back};
 
+mod reconstruction;
+pub use reconstruction::reconstruction;
+
+mod subtree;
+pub use subtree::subtree;
+mod multipart;
+pub use multipart::{MultipartRecipe, multipart, multipart_there_and_back};
+
 mod bencode;
 pub use bencode::{BencodeRecipe, bencode, bencode_there_and_back, cramped};
 

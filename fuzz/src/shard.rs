@@ -1,4 +1,4 @@
-use xet_cas::shard::{Shard, ShardFile, ShardXorb};
+use xet_cas::shard::{LookupTables, Shard, ShardFile, ShardXorb, StoredShard};
 use xet_cas::{CHUNK_BYTES_MAX, ChunkHash, ChunkRange, FileHash, Leaf, RangeHash, Term, XorbHash, xorb};
 
 use crate::Recipe;
@@ -13,18 +13,37 @@ const TERMS_BUILT_MAX: u32 = 512;
 /// Closes a section, so nothing can be called this.
 const BOOKEND: [u8; 32] = [0xff; 32];
 
-/// The bytes are a shard.
+/// The bytes are a shard, in any form.
 pub fn shard(data: &[u8]) {
+    stored_shard(data);
     let Ok(shard) = Shard::decode_upload(data) else { return };
     let encoded = shard.encode_upload();
     assert_eq!(encoded.len(), shard.upload_bytes());
     assert!(encoded.len() <= data.len(), "nothing was read twice");
-    assert_eq!(Ok(in_hash_order(shard)), Shard::decode_upload(&encoded));
+    assert_eq!(Ok(in_hash_order(shard.clone())), Shard::decode_upload(&encoded));
+    check_merged(shard);
+}
+
+fn stored_shard(data: &[u8]) {
+    let Ok(stored) = StoredShard::decode(data) else { return };
+    let encoded = stored.encode(LookupTables::NONE);
+    assert!(encoded.len() <= data.len(), "nothing was read twice");
+    let stored = stored_in_hash_order(stored);
+    for encoded in [encoded, stored.encode(LookupTables::ALL)] {
+        assert_eq!(Ok(&stored), StoredShard::decode(&encoded).as_ref());
+    }
+}
+
+/// A shard that is merged with itself holds everything once, in order.
+fn check_merged(shard: Shard) {
+    let once = shard.clone().merge(Shard::default());
+    assert!(once.files.is_sorted_by(|a, b| a.hash < b.hash) && once.xorbs.is_sorted_by(|a, b| a.hash < b.hash));
+    assert_eq!(once, shard.clone().merge(shard));
 }
 
 /// The bytes are a recipe for a shard and for what happens to it on the way.
 pub fn shard_there_and_back(data: &[u8]) {
-    let ShardRecipe { shard, damage } = ShardRecipe::read(data);
+    let ShardRecipe { shard, stored, tables, damage } = ShardRecipe::read(data);
     let encoded = shard.encode_upload();
     let decoded = Shard::decode_upload(&encoded);
 
@@ -32,6 +51,17 @@ pub fn shard_there_and_back(data: &[u8]) {
     assert_eq!(Ok(in_hash_order(shard)), decoded);
     assert!(Shard::decode_upload(&encoded[..encoded.len() - 1]).is_err(), "the last bookend is cut short");
     self::shard(&damage.apply(encoded));
+
+    let encoded = stored.encode(tables);
+    assert_eq!(Ok(stored_in_hash_order(stored)), StoredShard::decode(&encoded));
+    assert!(StoredShard::decode(&encoded[..encoded.len() - 1]).is_err(), "the footer is cut short");
+    self::shard(&damage.apply(encoded));
+}
+
+fn stored_in_hash_order(mut stored: StoredShard) -> StoredShard {
+    stored.files.sort_by_key(|file| file.hash);
+    stored.xorbs.sort_by_key(|stored| stored.xorb.hash);
+    stored
 }
 
 fn in_hash_order(mut shard: Shard) -> Shard {
@@ -45,25 +75,45 @@ fn in_hash_order(mut shard: Shard) -> Shard {
 pub struct ShardRecipe {
     /// What to build.
     pub shard: Shard,
+    /// The same with a footer.
+    pub stored: StoredShard,
+    /// What else goes behind it.
+    pub tables: LookupTables,
     damage: Damage,
 }
 
 impl ShardRecipe {
-    /// Damage and whether files are verified, then files and xorbs until all bytes are read or the shard is as
-    /// large as may be.
+    /// Damage and form, then files and xorbs until all bytes are read or the shard is as large as may be.
+    ///
+    /// The form is a byte of flags: files are verified; a key follows; three for the tables; chunks that begin files are
+    /// marked; two times follow; all chunks are marked.
     pub fn read(bytes: &[u8]) -> Self {
         let mut recipe = Recipe::new(bytes);
         let damage = Damage::read(&mut recipe);
-        let verified = recipe.flag();
+        let form = recipe.byte();
+        let has = |bit: u32| form >> bit & 1 == 1;
+        let key = if has(1) { recipe.array() } else { [0; 32] };
+        let times = if has(6) { [recipe.array(), recipe.array()].map(u64::from_le_bytes) } else { [0; 2] };
         let mut shard = Shard::default();
         while !recipe.is_done() && shard.files.len() < FILES_BUILT_MAX && shard.xorbs.len() < XORBS_BUILT_MAX {
             if recipe.flag() {
                 shard.xorbs.push(read_xorb(&mut recipe));
             } else {
-                shard.files.push(read_file(&mut recipe, verified));
+                shard.files.push(read_file(&mut recipe, has(0)));
             }
         }
-        Self { shard, damage }
+        let mut stored = StoredShard::from(shard.clone());
+        [stored.created, stored.key_expiry] = times;
+        if has(5) {
+            stored.mark_file_starts();
+        }
+        for stored in stored.xorbs.iter_mut().filter(|_| has(7)) {
+            stored.serialized_bytes = times[0] as u32;
+            stored.global_dedup_chunks = (0..stored.xorb.leaves.len() as u32).collect();
+        }
+        assert_eq!(Ok(()), stored.apply_key(key));
+        let tables = LookupTables { files: has(2), xorbs: has(3), chunks: has(4) };
+        Self { shard, stored, tables, damage }
     }
 }
 

@@ -22,6 +22,11 @@ pub fn xorb(data: &[u8]) {
     if let Ok(footer) = Footer::decode_from_end(data) {
         check_footer(&footer);
     }
+    if let Ok(footer) = Footer::decode_stored(data) {
+        check_footer(&footer);
+        assert_eq!(footer.hash(), Leaf::xorb_hash(footer.leaves()));
+        assert!(footer.serialized_bytes() < data.len() as u64);
+    }
     let mut records = Records::new(data);
     let headers = check_records(&mut records, data);
     check_complete_records(data, headers.as_deref());
@@ -78,6 +83,9 @@ fn check_body(data: &[u8], behind_records: &[u8]) {
     if let Ok(footer) = validated {
         assert_eq!(leaves, footer.leaves());
         assert_eq!((data.len() - behind_records.len()) as u64, footer.serialized_bytes());
+        if !behind_records.is_empty() {
+            assert_eq!(Ok(&footer), Footer::decode_stored(data).as_ref());
+        }
         check_footer(&footer);
     }
 }
@@ -121,6 +129,7 @@ pub fn xorb_there_and_back(data: &[u8]) {
     assert_eq!(Ok(&built.footer), Footer::validate(built.hash(), &built.records).as_ref());
     assert_eq!(Ok(&built.footer), Footer::validate(built.hash(), &stored).as_ref());
     assert_eq!(Ok(&built.footer), Footer::decode_from_end(&stored).as_ref());
+    assert_eq!(Ok(&built.footer), Footer::decode_stored(&stored).as_ref());
     check_footer(&built.footer);
     for run in [all, recipe.run] {
         let bytes = built.footer.byte_range(run).expect("the run is not empty and in the xorb");
@@ -130,6 +139,9 @@ pub fn xorb_there_and_back(data: &[u8]) {
 
     let damaged = recipe.damage.apply(stored);
     if let Ok(footer) = Footer::validate(built.hash(), &damaged) {
+        assert_eq!(built.footer, footer);
+    }
+    if let Ok(footer) = Footer::decode_stored(&damaged) {
         assert_eq!(built.footer, footer);
     }
     if let Ok(footer) = Footer::decode_from_end(&damaged) {

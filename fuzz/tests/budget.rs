@@ -21,6 +21,9 @@ mod budget {
             ("bt_wire", zest_fuzz::bt_wire),
             ("bt_wire_there_and_back", zest_fuzz::bt_wire_there_and_back),
             ("bep_xet", zest_fuzz::bep_xet),
+            ("shard", zest_fuzz::shard),
+            ("reconstruction", zest_fuzz::reconstruction),
+            ("subtree", zest_fuzz::subtree),
             ("bep_xet_there_and_back", zest_fuzz::bep_xet_there_and_back),
         ];
         for (target, law) in laws {

@@ -10,14 +10,14 @@ mod corpus {
     use std::path::Path;
 
     use bep_xet::{Dialect, Message};
-    use xet_cas::shard::{Shard, ShardFile};
+    use xet_cas::shard::{LookupTables, Shard, ShardFile, StoredShard};
     use xet_cas::xorb::{Footer, Record, Records};
-    use xet_cas::{CompressionPolicy, Scheme};
+    use xet_cas::{CompressionPolicy, MerkleHashSubtree, Reconstruction, Scheme};
     use zest_fuzz::{MessagesRecipe, ShardRecipe, XorbRecipe};
 
     type Law = fn(&[u8]);
 
-    const TARGETS: [(&str, Law); 10] = [
+    const TARGETS: [(&str, Law); 12] = [
         ("bencode", zest_fuzz::bencode),
         ("bencode_there_and_back", zest_fuzz::bencode_there_and_back),
         ("bt_wire", zest_fuzz::bt_wire),
@@ -28,6 +28,10 @@ mod corpus {
         ("xorb_there_and_back", zest_fuzz::xorb_there_and_back),
         ("shard", zest_fuzz::shard),
         ("shard_there_and_back", zest_fuzz::shard_there_and_back),
+        ("reconstruction", zest_fuzz::reconstruction),
+        ("subtree", zest_fuzz::subtree),
+        ("multipart", zest_fuzz::multipart),
+        ("multipart_there_and_back", zest_fuzz::multipart_there_and_back),
     ];
 
     #[test]
@@ -148,6 +152,91 @@ mod corpus {
         assert!(files.iter().any(|file| file.terms.is_empty()));
         assert!(shards.iter().any(|shard| shard.xorbs.iter().any(|xorb| xorb.leaves.len() > 1)));
         assert!(shards.iter().any(|shard| *shard == Shard::default()));
+    }
+
+    #[test]
+    fn given_the_stored_shard_seeds_when_decoded_then_every_form_is_among_them() {
+        let decode = |(name, bytes): &(String, Vec<u8>)| Some((name.clone(), StoredShard::decode(bytes).ok()?));
+        let stored: Vec<(String, StoredShard)> = seeds("shard").iter().filter_map(decode).collect();
+
+        check_every_form(stored.iter().map(|(_, stored)| stored));
+        for (name, bytes) in seeds("shard").iter().filter(|(name, _)| name == "stored_by_a_client") {
+            let tables = u64::from_le_bytes(*bytes[bytes.len() - 200 + 64..].first_chunk().unwrap());
+            assert_ne!(0, tables, "{name} has a table of chunks");
+        }
+    }
+
+    #[test]
+    fn given_the_stored_shard_recipes_when_built_then_every_form_and_table_is_among_them() {
+        let recipes: Vec<ShardRecipe> =
+            seeds("shard_there_and_back").iter().map(|(_, bytes)| ShardRecipe::read(bytes)).collect();
+
+        check_every_form(recipes.iter().map(|recipe| &recipe.stored));
+        let tables = |table: fn(&LookupTables) -> bool| recipes.iter().map(move |recipe| table(&recipe.tables));
+        for table in [tables(|tables| tables.files), tables(|tables| tables.xorbs), tables(|tables| tables.chunks)] {
+            assert_eq!(BTreeSet::from([false, true]), table.collect());
+        }
+    }
+
+    fn check_every_form<'a>(shards: impl Iterator<Item = &'a StoredShard>) {
+        let shards: Vec<&StoredShard> = shards.collect();
+        let has = |form: fn(&StoredShard) -> bool| shards.iter().any(|shard| form(shard));
+
+        assert!(has(|shard| shard.key.is_some()) && has(|shard| shard.key.is_none()));
+        assert!(has(|shard| shard.created != 0) && has(|shard| shard.created == 0));
+        assert!(has(|shard| shard.xorbs.iter().any(|xorb| xorb.global_dedup_chunks.is_empty())));
+        assert!(has(|shard| shard.xorbs.iter().any(|xorb| !xorb.global_dedup_chunks.is_empty())));
+        assert!(has(|shard| shard.files.is_empty()) && has(|shard| !shard.files.is_empty()));
+    }
+
+    #[test]
+    fn given_the_xorb_seeds_when_read_then_footers_of_both_versions_and_a_nonce_are_among_them() {
+        let seeds = seeds("xorb");
+        let stored = |name: &str| &seeds.iter().find(|(seed, _)| seed == name).unwrap().1;
+        for name in ["with_footer", "with_nonce", "with_footer_of_version_0"] {
+            assert!(Footer::decode_stored(stored(name)).is_ok(), "{name}");
+        }
+        assert!(Footer::decode_from_end(stored("with_footer_of_version_0")).is_err());
+        assert_ne!(stored("with_footer"), stored("with_nonce"));
+    }
+
+    #[test]
+    fn given_the_reconstruction_seeds_when_read_then_both_versions_with_all_and_without_anything_are_among_them() {
+        let seeds = seeds("reconstruction");
+        let v1 = seeds.iter().filter_map(|(_, bytes)| Reconstruction::from_json_v1(bytes).ok());
+        let v2 = seeds.iter().filter_map(|(_, bytes)| Reconstruction::from_json_v2(bytes).ok());
+        let bytes = |answer: &Reconstruction| answer.terms.iter().map(|term| u64::from(term.unpacked_length)).sum();
+        let mut reached = BTreeSet::new();
+        for (version, answers) in [(1, v1.collect::<Vec<_>>()), (2, v2.collect())] {
+            for answer in answers {
+                let is_sound = answer.check_whole_file(bytes(&answer)).is_ok();
+                reached.insert((version, is_sound, answer.terms.len().min(2)));
+            }
+        }
+
+        for version in [1, 2] {
+            for terms in 0..=2 {
+                assert!(reached.contains(&(version, true, terms)), "version {version}, {terms} terms: {reached:?}");
+            }
+        }
+        assert!(reached.contains(&(2, false, 1)));
+    }
+
+    #[test]
+    fn given_the_subtree_seeds_when_read_then_every_place_in_a_list_is_among_them() {
+        let seeds = seeds("subtree");
+        let read: Vec<Option<MerkleHashSubtree>> =
+            seeds.iter().map(|(_, bytes)| serde_json::from_slice(bytes).ok()).collect();
+        let places: BTreeSet<_> =
+            read.iter().flatten().map(|subtree| (subtree.is_at_start(), subtree.is_at_end())).collect();
+
+        assert_eq!(4, places.len());
+        assert!(read.contains(&None));
+        let several_levels = |(_, bytes): &(String, Vec<u8>)| {
+            serde_json::from_slice::<serde_json::Value>(bytes)
+                .is_ok_and(|json| json["levels"].as_array().is_some_and(|levels| levels.len() > 2))
+        };
+        assert!(seeds.iter().any(several_levels));
     }
 
     #[test]

@@ -310,7 +310,7 @@ mod tests {
 
     fn plan(terms: Vec<Term>, chunks: ChunkRange) -> FilePlan {
         let total = terms.iter().map(|term| u64::from(term.unpacked_length)).sum();
-        let entry = FetchEntry { xorb: XORB, chunks, bytes: ByteRange { start: 0, end: 1 }, url: String::new() };
+        let entry = FetchEntry { xorb: XORB, chunks, bytes: ByteRange { start: 0, end: 1 }, url: "".into() };
         let reconstruction = Reconstruction { offset_into_first_term: 0, terms, entries: vec![entry] };
         FilePlan::new(reconstruction, total).unwrap()
     }

@@ -205,7 +205,7 @@ mod tests {
             xorb: *xorb,
             chunks: ChunkRange { start: 0, end: *end },
             bytes: ByteRange { start: 0, end: 1 },
-            url: String::new(),
+            url: "".into(),
         };
         let (terms, entries): (Vec<_>, Vec<_>) = terms.iter().map(|given| (term(given), entry(given))).unzip();
         let bytes = terms.iter().map(|term| u64::from(term.unpacked_length)).sum();

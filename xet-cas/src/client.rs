@@ -18,6 +18,8 @@ pub use tls::CaCertificates;
 
 mod http;
 
+mod payload;
+
 mod retry;
 
 mod hub;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::{CHUNK_BYTES_MAX, CHUNK_BYTES_MIN, Error, XorbHash, xorb};
 
@@ -70,8 +71,9 @@ pub struct FetchEntry {
     pub chunks: ChunkRange,
     /// Bytes of the serialized xorb.
     pub bytes: ByteRange,
-    /// Where to get them. Possession of the URL is permission: it is a secret.
-    pub url: String,
+    /// Where to get them. Possession of the URL is permission: it is a secret. Entries may share one, so an answer cannot
+    /// make its reader copy a long one for each.
+    pub url: Arc<str>,
 }
 
 impl std::fmt::Debug for FetchEntry {
@@ -212,7 +214,7 @@ mod tests {
         let terms: Vec<Term> = terms.iter().map(term).collect();
         let chunks = ChunkRange { start: 0, end: terms.iter().map(|term| term.chunks.end).max().unwrap() };
         let bytes = ByteRange { start: 0, end: xorb::SERIALIZED_BYTES_MAX };
-        let entries = vec![FetchEntry { xorb: XORB, chunks, bytes, url: String::new() }];
+        let entries = vec![FetchEntry { xorb: XORB, chunks, bytes, url: "".into() }];
         let file_bytes = terms.iter().map(|term| u64::from(term.unpacked_length)).sum();
         Reconstruction { offset_into_first_term: 0, terms, entries }.check_whole_file(file_bytes)
     }

@@ -10,6 +10,7 @@ mod formats {
     mod hash;
     mod merkle;
     mod naive;
+    mod reconstruction;
     mod restart;
     mod samples;
     mod shard;

@@ -36,7 +36,7 @@ impl Noise {
     }
 
     fn below(&mut self, end: u64) -> u64 {
-        (self.next() >> 32) * end >> 32
+        ((self.next() >> 32) * end) >> 32
     }
 
     /// A sum of twelve is near enough to a normal distribution.

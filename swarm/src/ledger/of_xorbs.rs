@@ -89,7 +89,7 @@ mod tests {
             let list = leaves(seed);
             let (xorb, chunks) = (Leaf::xorb_hash(&list), ChunkRange { start, end });
             terms.push(Term { xorb, chunks, unpacked_length: bytes(&list[start as usize..end as usize]) });
-            entries.push(FetchEntry { xorb, chunks, bytes: ByteRange { start: 0, end: 1 }, url: String::new() });
+            entries.push(FetchEntry { xorb, chunks, bytes: ByteRange { start: 0, end: 1 }, url: "".into() });
         }
         let total = terms.iter().map(|term| u64::from(term.unpacked_length)).sum();
         let plan = Reconstruction { offset_into_first_term: 0, terms, entries };

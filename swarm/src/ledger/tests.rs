@@ -27,7 +27,7 @@ fn ledger_with(runs: &[(u32, u32)], present: &Present) -> Ledger {
     let terms: Vec<Term> = runs.iter().map(term).collect();
     let bytes = terms.iter().map(|term| u64::from(term.unpacked_length)).sum();
     let chunks = ChunkRange { start: 0, end: runs.iter().map(|run| run.1).max().unwrap() };
-    let entry = FetchEntry { xorb: XORB, chunks, bytes: ByteRange { start: 0, end: 1 }, url: String::new() };
+    let entry = FetchEntry { xorb: XORB, chunks, bytes: ByteRange { start: 0, end: 1 }, url: "".into() };
     let reconstruction = Reconstruction { offset_into_first_term: 0, terms, entries: vec![entry] };
     Ledger::new(&FilePlan::new(reconstruction, bytes).unwrap(), bytes, present)
 }

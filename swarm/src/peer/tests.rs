@@ -42,7 +42,7 @@ fn ledger() -> Ledger {
         xorb: terms()[0].xorb,
         chunks: terms()[0].chunks,
         bytes: ByteRange { start: 0, end: 1 },
-        url: String::new(),
+        url: "".into(),
     };
     let bytes = u64::from(CHUNKS * CHUNK_BYTES);
     let plan = xet_cas::Reconstruction { offset_into_first_term: 0, terms: terms(), entries: vec![entry] };

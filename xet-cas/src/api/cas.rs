@@ -2,6 +2,7 @@
 //! inclusive one.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -111,9 +112,10 @@ impl TryFrom<ReconstructionV2> for Reconstruction {
         for (hash, urls) in answer.xorbs {
             let xorb: XorbHash = hash.parse()?;
             for XorbUrlV2 { url, ranges } in urls {
+                let url = Arc::from(url);
                 for range in ranges {
                     let (chunks, bytes) = (range.chunks.chunks()?, range.bytes.inclusive_bytes()?);
-                    entries.push(FetchEntry { xorb, chunks, bytes, url: url.clone() });
+                    entries.push(FetchEntry { xorb, chunks, bytes, url: Arc::clone(&url) });
                 }
             }
         }
@@ -130,7 +132,12 @@ impl TryFrom<ReconstructionV1> for Reconstruction {
         for (hash, infos) in answer.fetch_info {
             let xorb: XorbHash = hash.parse()?;
             for FetchInfoV1 { range, url, url_range } in infos {
-                entries.push(FetchEntry { xorb, chunks: range.chunks()?, bytes: url_range.inclusive_bytes()?, url });
+                entries.push(FetchEntry {
+                    xorb,
+                    chunks: range.chunks()?,
+                    bytes: url_range.inclusive_bytes()?,
+                    url: url.into(),
+                });
             }
         }
         let terms = answer.terms.iter().map(TermJson::term).collect::<Result<_, _>>()?;
@@ -143,7 +150,7 @@ impl From<&Reconstruction> for ReconstructionV2 {
         let mut xorbs: BTreeMap<String, Vec<XorbUrlV2>> = BTreeMap::new();
         for entry in &reconstruction.entries {
             let range = XorbRangeV2 { chunks: entry.chunks.into(), bytes: entry.bytes.into() };
-            let url = XorbUrlV2 { url: entry.url.clone(), ranges: vec![range] };
+            let url = XorbUrlV2 { url: entry.url.to_string(), ranges: vec![range] };
             xorbs.entry(entry.xorb.to_string()).or_default().push(url);
         }
         let terms = reconstruction.terms.iter().map(TermJson::from).collect();
@@ -156,12 +163,48 @@ impl From<&Reconstruction> for ReconstructionV1 {
         let mut fetch_info: BTreeMap<String, Vec<FetchInfoV1>> = BTreeMap::new();
         for entry in &reconstruction.entries {
             let info =
-                FetchInfoV1 { range: entry.chunks.into(), url: entry.url.clone(), url_range: entry.bytes.into() };
+                FetchInfoV1 { range: entry.chunks.into(), url: entry.url.to_string(), url_range: entry.bytes.into() };
             fetch_info.entry(entry.xorb.to_string()).or_default().push(info);
         }
         let terms = reconstruction.terms.iter().map(TermJson::from).collect();
         Self { offset_into_first_range: reconstruction.offset_into_first_term, terms, fetch_info }
     }
+}
+
+/// The answers of a CAS. With the feature `client` or `server`.
+impl Reconstruction {
+    /// Reads the answer of `GET /v2/reconstructions/{file}`. It is as the CAS says it: see
+    /// [`check_whole_file`](Self::check_whole_file).
+    ///
+    /// # Errors
+    /// [`Error::Reconstruction`] for JSON of another shape; hashes that are none, and ranges that cannot be.
+    pub fn from_json_v2(json: &[u8]) -> Result<Self, Error> {
+        serde_json::from_slice::<ReconstructionV2>(json).map_err(not_an_answer)?.try_into()
+    }
+
+    /// Reads the answer of `GET /v1/reconstructions/{file}`.
+    ///
+    /// # Errors
+    /// As those of [`from_json_v2`](Self::from_json_v2).
+    pub fn from_json_v1(json: &[u8]) -> Result<Self, Error> {
+        serde_json::from_slice::<ReconstructionV1>(json).map_err(not_an_answer)?.try_into()
+    }
+
+    /// The answer of `GET /v2/reconstructions/{file}`. Entries come in the order of their xorbs.
+    pub fn to_json_v2(&self) -> Vec<u8> {
+        serde_json::to_vec(&ReconstructionV2::from(self)).unwrap_or_default()
+    }
+
+    /// The answer of `GET /v1/reconstructions/{file}`. Entries come in the order of their xorbs.
+    pub fn to_json_v1(&self) -> Vec<u8> {
+        serde_json::to_vec(&ReconstructionV1::from(self)).unwrap_or_default()
+    }
+}
+
+/// The reason says where, and does not quote: a URL in the answer is a secret.
+fn not_an_answer(error: serde_json::Error) -> Error {
+    let reason = format!("not the JSON of an answer (line {}, column {})", error.line(), error.column());
+    Error::Reconstruction { reason }
 }
 
 /// Answer of `GET /v1/reconstructions?file_id=..&file_id=..`.

@@ -5,6 +5,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use crate::merkle::{Node, SubtreeLevel};
 use crate::{ChunkHash, Error, MerkleHashSubtree};
 
+/// Levels of a subtree at most. A tree over 2^64 leaves has fewer.
+const LEVELS_MAX: u64 = 64;
+
 /// `nodes` are the left parts of all levels, the leaves' first, then the right parts, the leaves' last.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct SubtreeJson {
@@ -53,6 +56,7 @@ impl TryFrom<SubtreeJson> for MerkleHashSubtree {
             Error::check_equal("nodes of a subtree and of its levels", taken.len() as u64, count)?;
             Ok(taken)
         };
+        Error::check_bounds("levels of a subtree", json.levels.len() as u64, 1, LEVELS_MAX)?;
         let mut levels = Vec::new();
         for (left, _) in &json.levels {
             levels.push(SubtreeLevel { left: take(*left)?, right: vec![] });

@@ -3,12 +3,10 @@
 //! Redirects are followed here, not in the HTTP library, so that a token is dropped the moment a
 //! redirect leaves the origin it is for.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
-use futures::stream;
 use reqwest::header::{
     AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RANGE,
 };
@@ -21,6 +19,7 @@ use url::Url;
 use super::body::later;
 use super::config::PROGRESS_BYTES_MIN;
 use super::error::without_user;
+use super::payload::Payload;
 use super::retry::{Attempts, AttemptsMade, Failure};
 use super::tls::{certificate_trouble, tls};
 use super::{Config, Deadlines, Error, RetryObserver, RetryPolicy, Secret};
@@ -33,9 +32,6 @@ const REDIRECTS_MAX: usize = 5;
 const METADATA_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// How much of an error's body is shown, bytes.
 const ERROR_TEXT_BYTES_MAX: usize = 300;
-/// An upload is handed to the connection in pieces of so many bytes: small enough that a slow uplink takes
-/// one well within a deadline.
-const UPLOAD_PIECE_BYTES: usize = 64 * 1024;
 /// Idle connections kept for one host: as many as fetches run at once.
 const IDLE_CONNECTIONS_MAX: usize = 16;
 /// Idle connections are closed after this long, below the usual server's own limit of 60 s to 75 s.
@@ -51,7 +47,7 @@ pub(super) struct Request {
     pub(super) headers: HeaderMap,
     /// Sent as bearer token, to this URL's origin only.
     pub(super) token: Option<Secret>,
-    pub(super) body: Bytes,
+    pub(super) body: Payload,
     /// Overrides [`Deadlines::answer`].
     pub(super) answer_deadline: Option<Duration>,
 }
@@ -62,7 +58,15 @@ impl Request {
     }
 
     pub(super) fn new(method: Method, what: String, url: Url) -> Self {
-        Self { what, method, url, headers: HeaderMap::new(), token: None, body: Bytes::new(), answer_deadline: None }
+        Self {
+            what,
+            method,
+            url,
+            headers: HeaderMap::new(),
+            token: None,
+            body: Payload::default(),
+            answer_deadline: None,
+        }
     }
 
     pub(super) fn token(mut self, token: Option<&Secret>) -> Self {
@@ -89,11 +93,11 @@ impl Request {
         }
     }
 
-    pub(super) fn body(mut self, content_type: Option<&'static str>, body: Bytes) -> Self {
+    pub(super) fn body(mut self, content_type: Option<&'static str>, body: impl Into<Payload>) -> Self {
         if let Some(content_type) = content_type {
             self.headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         }
-        self.body = body;
+        self.body = body.into();
         self
     }
 }
@@ -206,8 +210,10 @@ impl Http {
         }
         let piece_taken = Arc::new(Notify::new());
         if request.method != Method::GET && request.method != Method::HEAD {
-            let body = in_pieces(request.body.clone(), piece_taken.clone());
-            builder = builder.header(CONTENT_LENGTH, request.body.len()).body(body);
+            if let Some(length) = request.body.length() {
+                builder = builder.header(CONTENT_LENGTH, length);
+            }
+            builder = builder.body(request.body.body(piece_taken.clone()));
         }
         let deadline = request.answer_deadline.unwrap_or(self.deadlines.answer);
         let mut answer = std::pin::pin!(builder.send());
@@ -292,16 +298,6 @@ fn status_error(what: String, status: StatusCode, code: &str, message: String) -
     }
 }
 
-/// An upload's body, which tells whenever the connection has room for the next piece of it.
-fn in_pieces(body: Bytes, piece_taken: Arc<Notify>) -> reqwest::Body {
-    let length = body.len();
-    let starts = (0..length).step_by(UPLOAD_PIECE_BYTES);
-    reqwest::Body::wrap_stream(stream::iter(starts.map(move |start| {
-        piece_taken.notify_one();
-        Ok::<_, Infallible>(body.slice(start..length.min(start + UPLOAD_PIECE_BYTES)))
-    })))
-}
-
 /// Reads a metadata answer as JSON.
 pub(super) fn parse_json<T: DeserializeOwned>(what: &str, body: &[u8]) -> Result<T, Error> {
     serde_json::from_slice(body).map_err(|error| {
@@ -354,10 +350,25 @@ pub(super) fn header_text(headers: &HeaderMap, name: &str) -> String {
 }
 
 pub(super) fn transport(what: &str, error: &reqwest::Error) -> Error {
+    if let Some(own) = own_error(error) {
+        return own;
+    }
     match certificate_trouble(error) {
         Some(reason) => Error::Certificate { what: what.to_owned(), reason },
         None => Error::Transport { what: what.to_owned(), reason: root_cause(error) },
     }
+}
+
+/// What went wrong on this side, while a payload was made.
+fn own_error(error: &reqwest::Error) -> Option<Error> {
+    let mut cause = std::error::Error::source(error);
+    while let Some(source) = cause {
+        if let Some(own) = source.downcast_ref::<Error>() {
+            return Some(own.clone());
+        }
+        cause = source.source();
+    }
+    None
 }
 
 /// The innermost cause, which names the trouble, and never the URL, which may be signed.

@@ -147,7 +147,7 @@ impl Hub {
         let head = target.head().await?;
         let Plan { regular, large, unchanged, .. } =
             Plan::make(&target, files, head.is_some(), &threads, &progress).await?;
-        let large = Arc::new(large);
+        let (regular, large) = (Arc::new(regular), Arc::new(large));
 
         let uploaded = self.store(&target, &large, &threads, &progress).await?;
         published.unchanged_files = unchanged;

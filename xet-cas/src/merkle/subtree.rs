@@ -11,9 +11,6 @@ use super::{GROUP_NODES_MAX, GROUP_NODES_MIN, Groups, Leaf, Node};
 use crate::hash::is_cut_point;
 use crate::{Error, FileHash, XorbHash};
 
-/// Levels of a subtree at most. A tree over 2^64 leaves has fewer.
-const LEVELS_MAX: usize = 64;
-
 /// Summarizes a run of a list of leaves, so that the root of the list can be computed from such summaries of all of it
 /// without the leaves themselves. Usually takes room for some dozens of nodes a level.
 ///
@@ -91,9 +88,8 @@ impl MerkleHashSubtree {
     ///
     /// The deployed client lists both parts of a level as the left one where it appended a short run. The left part ends at
     /// the first boundary that is drawn in any case, so it can be told from the other.
-    #[cfg_attr(not(feature = "api"), expect(dead_code, reason = "what reads them is behind a feature"))]
+    #[cfg(feature = "api")]
     pub(crate) fn from_levels(mut levels: Vec<SubtreeLevel>, at_start: bool, at_end: bool) -> Result<Self, Error> {
-        Error::check_bounds("levels of a subtree", levels.len() as u64, 1, LEVELS_MAX as u64)?;
         trim(&mut levels);
         if let Some((_, below)) = levels.split_last_mut() {
             for level in below {

@@ -150,7 +150,7 @@ pub(crate) fn entries<'t, E: From<Error>>(
                 let reason = format!("a term names chunks {:?} of xorb {xorb}, which has fewer", chunks.indices());
                 return Err(Error::Reconstruction { reason }.into());
             };
-            entries.push(FetchEntry { xorb, chunks, bytes, url: url(xorb, bytes) });
+            entries.push(FetchEntry { xorb, chunks, bytes, url: url(xorb, bytes).into() });
         }
     }
     Ok(entries)

@@ -27,10 +27,17 @@ impl Builder {
     pub fn with_capacity(policy: CompressionPolicy, raw_bytes: usize) -> Self {
         let raw_bytes = raw_bytes.min(RAW_BYTES_MAX as usize);
         let chunks = raw_bytes.div_ceil(CHUNK_BYTES_MIN).min(CHUNKS_MAX);
+        Self::with_buffer(policy, Vec::with_capacity(raw_bytes + chunks * RecordHeader::BYTES))
+    }
+
+    /// Starts an empty xorb whose records replace what is in `records`: those of a xorb that was sent, say. Memory
+    /// that is used again need not be cleared by the system, which takes longer than to store a chunk as it is.
+    pub fn with_buffer(policy: CompressionPolicy, mut records: Vec<u8>) -> Self {
+        records.clear();
         Self {
             schemes: SchemeChooser::new(policy),
             compressor: Compressor::new(),
-            records: Vec::with_capacity(raw_bytes + chunks * RecordHeader::BYTES),
+            records,
             leaves: Vec::new(),
             record_ends: Vec::new(),
             raw_bytes: 0,

@@ -2,7 +2,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use xet_cas::dedup::{Found, Index as DedupIndex};
-use xet_cas::shard::{LookupTables, NEVER_EXPIRES, Shard, ShardFile, StoredShard};
+use xet_cas::shard::{LookupTables, NEVER_EXPIRES, STORED_SHARD_BYTES_MAX, Shard, ShardFile, StoredShard};
 use xet_cas::{ChunkHash, ChunkRange, Error, RangeHash, ShardHash};
 
 use super::samples::config;
@@ -93,6 +93,22 @@ fn given_a_keyed_shard_when_looked_up_with_plain_hashes_then_the_run() {
 }
 
 #[test]
+fn given_a_keyed_shard_when_looked_up_under_another_key_or_none_then_nothing() {
+    let vector = section("shard");
+    let stored = StoredShard::decode(&hex(&vector["keyed"]["with_file_info_xorb_and_chunk_lookup_hex"])).unwrap();
+    let chunks: Vec<ChunkHash> = described().xorbs[0].leaves.iter().map(|leaf| leaf.hash).collect();
+    let mut other = stored.key.unwrap();
+    other[31] ^= 1;
+    let shard = stored.into_shard();
+    for key in [None, Some([0; 32]), Some(other)] {
+        let mut index = DedupIndex::new();
+        index.insert_shard(&shard, key);
+
+        assert_eq!(None, index.find(&chunks), "{key:?}");
+    }
+}
+
+#[test]
 fn given_a_shard_under_a_key_when_keyed_again_then_refused_and_zeros_change_nothing() {
     let mut shard = StoredShard::from(described());
     assert_eq!(Ok(()), shard.apply_key([0; 32]));
@@ -104,6 +120,55 @@ fn given_a_shard_under_a_key_when_keyed_again_then_refused_and_zeros_change_noth
         assert_eq!(Err(Error::Keyed), shard.apply_key(key));
         assert_eq!(keyed, shard);
     }
+}
+
+#[test]
+fn given_each_form_when_cut_anywhere_then_refused() {
+    for (name, bytes, ..) in forms() {
+        for length in 0..bytes.len() {
+            let refused = StoredShard::decode(&bytes[..length]);
+
+            assert!(refused.is_err(), "{name} cut to {length}: {refused:?}");
+        }
+    }
+}
+
+#[test]
+fn given_each_form_when_any_byte_is_changed_then_an_error_or_a_value_that_encodes_and_decodes_to_itself() {
+    for (name, bytes, _, tables) in forms() {
+        for at in 0..bytes.len() {
+            for flip in [0x01, 0x40, 0x80, 0xff] {
+                let mut changed = bytes.clone();
+                changed[at] ^= flip;
+
+                if let Ok(read) = StoredShard::decode(&changed) {
+                    let again = StoredShard::decode(&read.encode(tables));
+                    assert_eq!(Ok(sorted(read)), again, "{name}: byte {at} ^ {flip}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn given_each_form_with_bytes_behind_or_between_when_decoded_then_refused() {
+    for (name, bytes, ..) in forms() {
+        let footer = bytes.len() - FOOTER;
+        for extra in [1, 12, 48, 200] {
+            let behind = [&bytes[..], &vec![0; extra]].concat();
+            let between = [&bytes[..footer], &vec![0; extra], &bytes[footer..]].concat();
+
+            assert!(StoredShard::decode(&behind).is_err(), "{name}");
+            assert!(StoredShard::decode(&between).is_err(), "{name}");
+        }
+    }
+}
+
+#[test]
+fn given_a_shard_above_the_limit_when_decoded_then_refused_unread() {
+    let huge = vec![0; STORED_SHARD_BYTES_MAX + 1];
+
+    assert!(matches!(StoredShard::decode(&huge), Err(Error::OutOfBounds { what: "bytes of a shard", .. })));
 }
 
 // The traps of the footer.
@@ -252,6 +317,25 @@ proptest! {
 
         prop_assert_eq!(Ok(sorted(stored.clone())), decoded);
         prop_assert_eq!(Ok(in_hash_order(stored.into_shard())), Shard::decode_upload(&encoded));
+    }
+
+    #[test]
+    fn given_any_shard_when_damaged_then_an_error_or_a_value_that_encodes_and_decodes_to_itself(
+        stored in stored(), tables in tables(), cut in prop::option::of(any::<Index>()),
+        flips in vec((any::<Index>(), 1..=255_u8), 0..4),
+    ) {
+        let mut encoded = stored.encode(tables);
+        if let Some(cut) = cut {
+            encoded.truncate(cut.index(encoded.len()) + 1);
+        }
+        for (at, flip) in flips {
+            *at.get_mut(&mut encoded) ^= flip;
+        }
+
+        if let Ok(read) = StoredShard::decode(&encoded) {
+            let again = StoredShard::decode(&read.encode(tables));
+            prop_assert_eq!(Ok(sorted(read)), again);
+        }
     }
 
     #[test]

@@ -1,3 +1,6 @@
+use std::io::Write;
+
+use lz4_flex::frame::FrameEncoder;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -333,6 +336,24 @@ fn given_a_header_with_each_field_out_of_bounds_when_decoded_then_refused_with_t
 }
 
 #[test]
+fn given_a_frame_that_decodes_to_far_more_than_announced_when_decoded_then_refused_and_no_room_made_for_it() {
+    let mut encoder = FrameEncoder::new(Vec::new());
+    encoder.write_all(&vec![0; 32 << 20]).unwrap();
+    let frame = encoder.finish().unwrap();
+    assert!(frame.len() < 2 * CHUNK_BYTES_MAX);
+    for raw_length in [1, CHUNK_BYTES_MAX as u32] {
+        let header = RecordHeader { scheme: Scheme::Lz4, stored_length: frame.len() as u32, raw_length };
+        let body = [&header.encode()[..], &frame].concat();
+        let record = Records::new(&body).next().unwrap().unwrap();
+        let mut scratch = Vec::new();
+
+        assert!(matches!(record.decode(&mut scratch), Err(Error::Payload { .. })));
+        assert!(scratch.capacity() <= CHUNK_BYTES_MAX);
+        assert!(matches!(Footer::validate(XorbHash::ZERO, &body), Err(Error::Payload { .. })));
+    }
+}
+
+#[test]
 fn given_a_stored_xorb_when_any_single_byte_is_changed_then_an_error_or_the_same_value() {
     for_each_policy(|policy, case| {
         let name = hash(&case["xorb_hash"]);
@@ -392,6 +413,22 @@ proptest! {
 
         prop_assert_eq!(whole.records, stored.records);
         prop_assert_eq!(whole.footer, stored.footer);
+    }
+
+    #[test]
+    fn given_the_buffer_of_another_xorb_when_built_in_it_then_nothing_of_that_is_left(
+        (policy, chunks) in xorb(),
+        left_over in vec(any::<u8>(), 0..50_000),
+    ) {
+        let mut builder = Builder::with_buffer(policy, left_over);
+        for chunk in &chunks {
+            builder.push(Leaf::of(chunk), chunk).unwrap();
+        }
+
+        let (whole, reused) = (build(policy, &chunks, &[]), builder.finish());
+
+        prop_assert_eq!(whole.records, reused.records);
+        prop_assert_eq!(whole.footer, reused.footer);
     }
 
     #[test]

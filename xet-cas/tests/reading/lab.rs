@@ -102,6 +102,16 @@ impl Lab {
     }
 }
 
+/// Chunks of a xorb.
+pub(crate) type Run = std::ops::Range<usize>;
+/// Something of a xorb, by its number.
+pub(crate) type OfXorb<T> = (usize, T);
+
+/// A single one, which is not meant as all that lies in it.
+pub(crate) fn one(chunks: Run) -> Vec<Run> {
+    vec![chunks]
+}
+
 /// A xorb of chunks of noise.
 pub(crate) struct Xorb {
     pub(crate) hash: XorbHash,
@@ -134,11 +144,11 @@ impl Xorb {
     }
 
     /// The data of these chunks.
-    pub(crate) fn slice(&self, chunks: &std::ops::Range<usize>) -> &[u8] {
+    pub(crate) fn slice(&self, chunks: &Run) -> &[u8] {
         &self.records[self.offsets[chunks.start]..self.offsets[chunks.end]]
     }
 
-    fn range_json(&self, chunks: &std::ops::Range<usize>) -> Value {
+    fn range_json(&self, chunks: &Run) -> Value {
         let (start, end) = (self.offsets[chunks.start], self.offsets[chunks.end] - 1);
         json!({ "chunks": { "start": chunks.start, "end": chunks.end }, "bytes": { "start": start, "end": end } })
     }
@@ -155,17 +165,13 @@ pub(crate) struct Script {
 
 impl Script {
     /// `terms`: xorbs by their number, and chunks of them. `entries`: likewise, with the ranges of one URL together.
-    pub(crate) async fn new(
-        xorbs: &[Xorb],
-        terms: &[(usize, std::ops::Range<usize>)],
-        entries: &[(usize, Vec<std::ops::Range<usize>>)],
-    ) -> Self {
+    pub(crate) async fn new(xorbs: &[Xorb], terms: &[OfXorb<Run>], entries: &[OfXorb<Vec<Run>>]) -> Self {
         let faulty = FaultyOrigin::start("http://127.0.0.1:1").await.unwrap();
         let chunks: Vec<&Vec<u8>> =
             terms.iter().flat_map(|(xorb, chunks)| &xorbs[*xorb].chunks[chunks.clone()]).collect();
         let content = chunks.iter().copied().flatten().copied().collect::<Vec<u8>>();
         let leaves: Vec<Leaf> = chunks.iter().map(|chunk| Leaf::of(chunk)).collect();
-        let term = |(xorb, chunks): &(usize, std::ops::Range<usize>)| {
+        let term = |(xorb, chunks): &(usize, Run)| {
             let bytes: usize = xorbs[*xorb].chunks[chunks.clone()].iter().map(Vec::len).sum();
             let range = json!({ "start": chunks.start, "end": chunks.end });
             json!({ "hash": xorbs[*xorb].hash.to_string(), "unpacked_length": bytes, "range": range })

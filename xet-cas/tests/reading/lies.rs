@@ -4,11 +4,11 @@ use serde_json::{Value, json};
 use testkit::{Fault, Rule};
 use xet_cas::client::{Error, ErrorKind};
 
-use super::lab::{DATA, Lab, Script, Xorb};
+use super::lab::{DATA, Lab, Script, Xorb, one};
 
 async fn script(change: impl FnOnce(&mut Value)) -> (Script, Vec<u8>) {
     let xorb = Xorb::new(1, &[30_000, 9_000, 50_000, 8_192]);
-    let mut script = Script::new(std::slice::from_ref(&xorb), &[(0, 0..3), (0, 1..4)], &[(0, vec![0..4])]).await;
+    let mut script = Script::new(std::slice::from_ref(&xorb), &[(0, 0..3), (0, 1..4)], &[(0, one(0..4))]).await;
     change(&mut script.answer);
     script.give_answer();
     (script, xorb.records)
@@ -59,7 +59,7 @@ async fn given_a_reconstruction_that_is_not_of_the_file_when_read_then_refused_b
 #[tokio::test(flavor = "multi_thread")]
 async fn given_entries_that_overlap_when_read_then_the_file_all_the_same() {
     let xorb = Xorb::new(1, &[30_000, 9_000, 50_000, 8_192]);
-    let entries = [(0, vec![0..3]), (0, vec![1..4]), (0, vec![0..1])];
+    let entries = [(0, one(0..3)), (0, one(1..4)), (0, one(0..1))];
     let script = Script::new(std::slice::from_ref(&xorb), &[(0, 0..3), (0, 1..4), (0, 0..1)], &entries).await;
     script.give_answer();
     entries

@@ -4,7 +4,7 @@ use futures::StreamExt as _;
 use testkit::{Fault, Rule};
 use xet_cas::client::{Content, Error, ReadEvent, ReadOptions};
 
-use super::lab::{DATA, Lab, RECONSTRUCTIONS, Script, Xorb, all, noted, sha256};
+use super::lab::{DATA, Lab, OfXorb, RECONSTRUCTIONS, Run, Script, Xorb, all, noted, one, sha256};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn given_any_range_when_read_then_exactly_those_bytes_and_no_more_chunks_than_hold_them() {
@@ -63,16 +63,16 @@ async fn given_a_large_file_without_xet_when_read_then_verified_by_its_sha256_an
 }
 
 /// The same chunks of the same xorbs again and again, in an order that keeps nothing from being needed later.
-fn tangled() -> (Vec<Xorb>, Vec<(usize, std::ops::Range<usize>)>, Vec<(usize, Vec<std::ops::Range<usize>>)>) {
+fn tangled() -> (Vec<Xorb>, Vec<OfXorb<Run>>) {
     let xorbs: Vec<Xorb> = (0..12).map(|seed| Xorb::new(seed, &[30_000, 9_000, 50_000, 8_192])).collect();
     let terms = (0..60).map(|i| (i * 7 % 12, i % 3..i % 3 + 1 + i % 2)).collect();
-    let entries = (0..12).map(|xorb| (xorb, vec![0..4])).collect();
-    (xorbs, terms, entries)
+    (xorbs, terms)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn given_terms_that_share_entries_when_read_then_each_is_fetched_once_or_as_memory_allows() {
-    let (xorbs, terms, entries) = tangled();
+    let (xorbs, terms) = tangled();
+    let entries: Vec<OfXorb<Vec<Run>>> = (0..12).map(|xorb| (xorb, one(0..4))).collect();
     for (ahead, is_once) in [(256 << 20, true), (0, false), (1 << 20, false)] {
         let script = Script::new(&xorbs, &terms, &entries).await;
         script.give_answer();

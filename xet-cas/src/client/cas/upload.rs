@@ -81,7 +81,7 @@ impl Cas {
         let malformed = |reason: String| Error::Malformed { what: what.clone(), reason };
         let body = serde_json::to_vec(request).map_err(|error| malformed(error.to_string()))?;
         let request = Request::new(Method::POST, what.clone(), self.token_url.clone());
-        let request = request.body(Some("application/json"), body.into());
+        let request = request.body(Some("application/json"), Bytes::from(body));
         let answer = self.authorised_answer(request, &format!("/v1/xorb-grants/default/{xorb}")).await;
         match answer {
             Ok((StatusCode::OK, _)) => Ok(Grant::Known),
@@ -98,7 +98,7 @@ impl Cas {
     /// Sends the records where the grant says. No token goes there.
     async fn put(&self, xorb: XorbHash, grant: &GrantAnswer, records: &Bytes) -> Result<Put, Error> {
         let mut request = self.granted_request(xorb, grant)?;
-        request.body = records.clone();
+        request.body = records.clone().into();
         request.answer_deadline = Some(self.http.deadlines.upload_answer);
         match self.http.send(&request).await {
             Ok(_) | Err(Error::Status { status: 412, .. }) => Ok(Put::Stored),

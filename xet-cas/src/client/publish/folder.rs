@@ -103,8 +103,14 @@ pub(super) async fn read_start(file: &LocalFile, bytes: usize) -> Result<Vec<u8>
 
 /// A file that the Hub wants inside the commit; such files are small by its own rule.
 pub(super) async fn read_whole(file: &LocalFile) -> Result<Vec<u8>, Error> {
-    let content = tokio::fs::read(&file.source).await.map_err(|error| local_file(&file.source, error))?;
-    if content.len() as u64 != file.size {
+    let read = async {
+        let mut reader = tokio::fs::File::open(&file.source).await?;
+        let mut content = Vec::new();
+        (&mut reader).take(file.size.saturating_add(1)).read_to_end(&mut content).await?;
+        Ok((content, FileState::of(&reader.metadata().await?)))
+    };
+    let (content, state) = read.await.map_err(|error| local_file(&file.source, error))?;
+    if content.len() as u64 != file.size || state != file.state {
         return Err(changed(file));
     }
     Ok(content)

@@ -1,17 +1,22 @@
 //! The repository that is published to: the calls to its Hub.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use futures::stream::{self, StreamExt as _};
 use reqwest::{Method, StatusCode};
 
 use super::PublishOptions;
 use super::folder::{self, LocalFile};
 use crate::api::{
-    CommitAnswer, CommitLine, CreateRepoRequest, PreuploadAnswer, PreuploadFile, PreuploadMode, PreuploadRequest,
-    RepoId, RepoType, encode_segment, shown,
+    CommitAnswer, CommitLine, CreateRepoRequest, GitBlobHasher, PreuploadAnswer, PreuploadFile, PreuploadMode,
+    PreuploadRequest, RepoId, RepoType, encode_segment, shown,
 };
 use crate::client::http::Request;
+use crate::client::payload::Payload;
 use crate::client::{Cas, Error, Hub, listing};
 
 /// Files in one preupload request: the Hub's limit.
@@ -41,7 +46,7 @@ pub(super) struct Change<'a> {
     /// The commit that the branch must be at.
     pub(super) parent: &'a str,
     /// Files that stand in the commit itself.
-    pub(super) regular: &'a [LocalFile],
+    pub(super) regular: &'a Arc<Vec<LocalFile>>,
     /// Files that the CAS has: path, SHA-256 and size.
     pub(super) large: Vec<(&'a str, [u8; 32], u64)>,
 }
@@ -145,29 +150,22 @@ impl Target<'_> {
     /// Commits everything at once.
     ///
     /// # Errors
-    /// [`Error::Conflict`] if the branch is not at the parent any more; or what any request can meet.
+    /// [`Error::Conflict`] if the branch is not at the parent any more and has not what was to be committed; or what
+    /// any request can meet.
     pub(super) async fn commit(&self, change: Change<'_>) -> Result<Committed, Error> {
-        let PublishOptions { message, description, .. } = self.options;
-        let summary = if message.is_empty() { "Publish with zest".to_owned() } else { message.clone() };
-        let parent_commit = Some(change.parent.to_owned());
-        let mut body = line(&CommitLine::Header { summary, description: description.clone(), parent_commit });
-        for file in change.regular {
-            let content = BASE64.encode(folder::read_whole(file).await?);
-            body.extend(line(&CommitLine::File { content, path: file.path.clone(), encoding: "base64".into() }));
-        }
-        for (path, sha256, size) in change.large {
-            let oid = hex(&sha256);
-            body.extend(line(&CommitLine::LfsFile { path: path.to_owned(), algo: "sha256".into(), oid, size }));
-        }
         let what = format!("commit to {}", self.repo);
-        let path = self.api_for_change("commit");
-        let mut request = self.post(what.clone(), &path, "application/x-ndjson", body.into())?;
+        let mut request = Request::new(Method::POST, what.clone(), self.hub.url(&self.api_for_change("commit"))?);
+        request = request.token(self.hub.token()).body(Some("application/x-ndjson"), self.lines(&change));
         request.answer_deadline = Some(self.hub.http.deadlines.upload_answer);
         let answer = match self.hub.http.json::<CommitAnswer>(&request).await {
-            Err(Error::Status { status: 409 | 412, message, .. }) => {
-                let (repo, branch) = (self.repo.to_string(), self.branch().to_owned());
-                return Err(Error::Conflict { repo, branch, message });
-            }
+            // Perhaps by this very commit, the answer to which was lost.
+            Err(Error::Status { status: 409 | 412, message, .. }) => match self.head_that_holds(&change).await? {
+                Some(sha) => return Ok(Committed { sha, pull_request: None }),
+                None => {
+                    let (repo, branch) = (self.repo.to_string(), self.branch().to_owned());
+                    return Err(Error::Conflict { repo, branch, message });
+                }
+            },
             answer => answer.map_err(|error| self.named(error))?.0,
         };
         let malformed = |reason: &str| Error::Malformed { what: what.clone(), reason: reason.to_owned() };
@@ -181,6 +179,48 @@ impl Target<'_> {
             _ => None,
         };
         Ok(Committed { sha: answer.commit_oid, pull_request })
+    }
+
+    /// The lines of a commit, made while it is sent, since they hold whole files.
+    fn lines(&self, change: &Change<'_>) -> Payload {
+        let PublishOptions { message, description, .. } = self.options;
+        let summary = if message.is_empty() { "Publish with zest".to_owned() } else { message.clone() };
+        let parent_commit = Some(change.parent.to_owned());
+        let header = line(&CommitLine::Header { summary, description: description.clone(), parent_commit });
+        let mut large = BytesMut::new();
+        for (path, sha256, size) in &change.large {
+            let (path, oid) = ((*path).to_owned(), hex(sha256));
+            large.extend_from_slice(&line(&CommitLine::LfsFile { path, algo: "sha256".into(), oid, size: *size }));
+        }
+        let (large, regular) = (large.freeze(), change.regular.clone());
+        let file_line = async |number: usize, files: Arc<Vec<LocalFile>>| {
+            let file = &files[number];
+            let content = BASE64.encode(folder::read_whole(file).await?);
+            Ok(line(&CommitLine::File { content, path: file.path.clone(), encoding: "base64".into() }))
+        };
+        Payload::Parts(Arc::new(move || {
+            let files = regular.clone();
+            let regular = stream::iter(0..files.len()).then(move |number| file_line(number, files.clone()));
+            stream::iter([Ok(header.clone())]).chain(regular).chain(stream::iter([Ok(large.clone())])).boxed()
+        }))
+    }
+
+    /// The commit that the branch is at, if it has all of these files as they are here.
+    async fn head_that_holds(&self, change: &Change<'_>) -> Result<Option<String>, Error> {
+        if self.options.create_pr {
+            return Ok(None);
+        }
+        let head = self.hub.resolve(self.options.repo_type, self.repo, self.branch()).await?;
+        let listing = self.hub.list(&head).await?;
+        let there: HashMap<&str, &str> = listing.iter().map(|file| (file.path.as_str(), file.etag())).collect();
+        for file in change.regular.iter() {
+            let name = GitBlobHasher::of(&folder::read_whole(file).await?);
+            if there.get(file.path.as_str()) != Some(&name.as_str()) {
+                return Ok(None);
+            }
+        }
+        let has_large = |(path, sha256, _): &(&str, [u8; 32], u64)| there.get(path) == Some(&hex(sha256).as_str());
+        Ok(change.large.iter().all(has_large).then_some(head.sha))
     }
 
     /// The CAS, for uploads.
@@ -222,10 +262,10 @@ pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn line(value: &CommitLine) -> Vec<u8> {
-    let mut line = json(value).to_vec();
+fn line(value: &CommitLine) -> Bytes {
+    let mut line = Vec::from(json(value));
     line.push(b'\n');
-    line
+    line.into()
 }
 
 fn json(value: &impl serde::Serialize) -> Bytes {

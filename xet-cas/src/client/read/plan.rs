@@ -1,6 +1,7 @@
 //! What to fetch for a range of a file, in which order it is needed, and until when. Pure.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::{ByteRange, CHUNK_BYTES_MAX, Error, FetchEntry, Reconstruction, Term, xorb};
 
@@ -72,7 +73,7 @@ impl Plan {
 
 /// Groups entries, and tells where each has come to.
 fn units(entries: Vec<FetchEntry>, multi_range: bool) -> (Vec<Unit>, Vec<(usize, usize)>) {
-    let mut urls: HashMap<String, Vec<usize>> = HashMap::new();
+    let mut urls: HashMap<Arc<str>, Vec<usize>> = HashMap::new();
     for (index, entry) in entries.iter().enumerate() {
         urls.entry(entry.url.clone()).or_default().push(index);
     }
@@ -154,7 +155,7 @@ mod tests {
 
     fn entry(start: u32, end: u32, url: &str) -> FetchEntry {
         let bytes = ByteRange { start: u64::from(start) * 100, end: u64::from(end) * 100 };
-        FetchEntry { xorb: XORB, chunks: ChunkRange { start, end }, bytes, url: url.to_owned() }
+        FetchEntry { xorb: XORB, chunks: ChunkRange { start, end }, bytes, url: url.into() }
     }
 
     fn plan(offset: u64, terms: Vec<Term>, asked: u64, multi_range: bool) -> Result<Plan, crate::Error> {
