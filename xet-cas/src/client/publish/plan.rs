@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
 
 use super::folder::{FileState, LocalFile, changed, local_file};
-use super::target::{LARGE_BYTES_MIN, Target, hex};
+use super::target::{LARGE_BYTES_MIN, SAMPLE_BYTES, Target, hex};
 use super::{PublishProgress, Way};
 use crate::api::{GitBlobHasher, PreuploadMode, UploadMode};
 use crate::client::Error;
@@ -38,7 +38,11 @@ impl Plan {
         pool: &Arc<ThreadPool>,
         progress: &impl Fn(PublishProgress),
     ) -> Result<Self, Error> {
-        let modes = if asks { target.preupload(&files).await? } else { files.iter().map(guessed).collect() };
+        let modes = if asks {
+            target.preupload(&files).await?.into_iter().map(Some).collect()
+        } else {
+            vec![None; files.len()]
+        };
         let candidates: Vec<_> = files.into_iter().zip(modes).collect();
         let pool = Arc::clone(pool);
         let compared = tokio::task::spawn_blocking(move || {
@@ -62,13 +66,18 @@ impl Plan {
     }
 }
 
-/// What a Hub would say that has nothing yet.
-fn guessed(file: &LocalFile) -> PreuploadMode {
-    let upload_mode = if file.size >= LARGE_BYTES_MIN { UploadMode::Lfs } else { UploadMode::Regular };
-    PreuploadMode { path: file.path.clone(), upload_mode, should_ignore: false, oid: None }
+/// What a Hub would say that has nothing yet: text stands in the commit, unless it is long.
+fn guessed(file: &LocalFile) -> Result<PreuploadMode, Error> {
+    let mut start = [0; SAMPLE_BYTES];
+    let mut reader = File::open(&file.source).map_err(|error| local_file(&file.source, error))?;
+    let read = reader.read(&mut start).map_err(|error| local_file(&file.source, error))?;
+    let is_large = file.size >= LARGE_BYTES_MIN || start[..read].contains(&0);
+    let upload_mode = if is_large { UploadMode::Lfs } else { UploadMode::Regular };
+    Ok(PreuploadMode { path: file.path.clone(), upload_mode, should_ignore: false, oid: None })
 }
 
-fn compare((file, mode): (LocalFile, PreuploadMode)) -> Result<(LocalFile, Way), Error> {
+fn compare((file, mode): (LocalFile, Option<PreuploadMode>)) -> Result<(LocalFile, Way), Error> {
+    let mode = mode.map_or_else(|| guessed(&file), Ok)?;
     let is_there = match &mode.oid {
         Some(oid) if oid.len() == SHA256_DIGITS => *oid == sha256(&file)?,
         Some(oid) => *oid == git_name(&file)?,

@@ -22,7 +22,7 @@ use crate::client::{Cas, Error, Hub, listing};
 /// Files in one preupload request: the Hub's limit.
 const PREUPLOAD_FILES_MAX: usize = 256;
 /// Bytes of a file that the Hub looks at to choose its upload mode.
-const SAMPLE_BYTES: usize = 512;
+pub(super) const SAMPLE_BYTES: usize = 512;
 /// Longest `.gitattributes` or `.gitignore` that is sent along, bytes; one that is longer is no such file.
 const RULES_BYTES_MAX: u64 = 1024 * 1024;
 /// Where the Hub puts what is published to no branch in particular.
