@@ -17,7 +17,7 @@ mod corpus {
 
     type Law = fn(&[u8]);
 
-    const TARGETS: [(&str, Law); 12] = [
+    const TARGETS: [(&str, Law); 14] = [
         ("bencode", zest_fuzz::bencode),
         ("bencode_there_and_back", zest_fuzz::bencode_there_and_back),
         ("bt_wire", zest_fuzz::bt_wire),

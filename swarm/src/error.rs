@@ -12,14 +12,6 @@ pub enum Error {
     /// The Hub or the CAS did not give what was asked for.
     #[error(transparent)]
     Client(#[from] client::Error),
-    /// A pattern is no glob.
-    #[error("`{pattern}` is no file pattern: {reason}")]
-    Pattern {
-        /// What was given.
-        pattern: String,
-        /// Why it is refused.
-        reason: String,
-    },
     /// No file of the repository matches.
     #[error("no file of the repository matches {patterns}")]
     NothingSelected {
@@ -125,7 +117,7 @@ impl Error {
     pub fn kind(&self) -> Option<ErrorKind> {
         match self {
             Self::Client(error) => Some(error.kind()),
-            Self::Pattern { .. } | Self::Revision { .. } => Some(ErrorKind::Usage),
+            Self::Revision { .. } => Some(ErrorKind::Usage),
             Self::NothingSelected { .. } => Some(ErrorKind::NotFound),
             Self::NoSpace { .. } | Self::ReadOnly { .. } | Self::Disk { .. } | Self::Index { .. } => {
                 Some(ErrorKind::Disk)

@@ -1,55 +1,31 @@
 //! Which files of a repository are wanted.
 
-use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
-use xet_cas::client::TreeFile;
+use xet_cas::client::{Patterns, TreeFile};
 
 use crate::Error;
 
-/// Glob patterns as `huggingface_hub` reads them: `*` also matches `/`, and a pattern that ends in `/`
-/// means everything below that folder.
+/// The patterns of a pull.
 #[derive(Debug)]
 pub(crate) struct Selection {
-    include: Option<GlobSet>,
-    exclude: GlobSet,
-    patterns: String,
+    patterns: Patterns,
+    /// As they were given, for messages.
+    include: String,
 }
 
 impl Selection {
     pub(crate) fn new(include: &[String], exclude: &[String]) -> Result<Self, Error> {
-        Ok(Self {
-            include: if include.is_empty() { None } else { Some(compile(include)?) },
-            exclude: compile(exclude)?,
-            patterns: include.join(", "),
-        })
+        Ok(Self { patterns: Patterns::new(include, exclude)?, include: include.join(", ") })
     }
 
     /// The wanted files, in their order.
     pub(crate) fn apply(&self, files: Vec<TreeFile>) -> Result<Vec<TreeFile>, Error> {
         let is_empty = files.is_empty();
-        let wanted = |file: &TreeFile| {
-            self.include.as_ref().is_none_or(|include| include.is_match(&file.path))
-                && !self.exclude.is_match(&file.path)
-        };
-        let selected: Vec<TreeFile> = files.into_iter().filter(wanted).collect();
+        let selected: Vec<TreeFile> = files.into_iter().filter(|file| self.patterns.matches(&file.path)).collect();
         if selected.is_empty() && !is_empty {
-            return Err(Error::NothingSelected { patterns: self.patterns.clone() });
+            return Err(Error::NothingSelected { patterns: self.include.clone() });
         }
         Ok(selected)
     }
-}
-
-fn compile(patterns: &[String]) -> Result<GlobSet, Error> {
-    let error = |pattern: &str, error: globset::Error| Error::Pattern {
-        pattern: pattern.to_owned(),
-        reason: error.kind().to_string(),
-    };
-    let mut set = GlobSetBuilder::new();
-    for pattern in patterns {
-        let text = if pattern.ends_with('/') { format!("{pattern}*") } else { pattern.clone() };
-        let glob = GlobBuilder::new(&text).literal_separator(false).backslash_escape(false).build();
-        set.add(glob.map_err(|source| error(pattern, source))?);
-    }
-    set.build().map_err(|source| error("", source))
 }
 
 #[cfg(test)]

@@ -50,6 +50,8 @@ pub(super) struct Request {
     pub(super) body: Payload,
     /// Overrides [`Deadlines::answer`].
     pub(super) answer_deadline: Option<Duration>,
+    /// Whether it is made again if it fails for a reason that may pass.
+    pub(super) is_repeated: bool,
 }
 
 impl Request {
@@ -66,6 +68,7 @@ impl Request {
             token: None,
             body: Payload::default(),
             answer_deadline: None,
+            is_repeated: true,
         }
     }
 
@@ -157,7 +160,8 @@ impl Http {
                     response.extensions_mut().insert(AttemptsMade(attempts.made + 1));
                     return Ok(response);
                 }
-                Err(failure) => attempts.wait_after(failure).await?,
+                Err(failure) if request.is_repeated => attempts.wait_after(failure).await?,
+                Err(failure) => return Err(failure.into_error()),
             }
         }
     }
@@ -174,7 +178,8 @@ impl Http {
         loop {
             match self.bytes_once(request).await {
                 Ok(answer) => return Ok(answer),
-                Err(failure) => attempts.wait_after(failure).await?,
+                Err(failure) if request.is_repeated => attempts.wait_after(failure).await?,
+                Err(failure) => return Err(failure.into_error()),
             }
         }
     }

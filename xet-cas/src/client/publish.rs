@@ -18,7 +18,7 @@ use self::known::Known;
 use self::plan::Plan;
 use self::target::{Change, Target};
 use self::upload::{Uploaded, Uploader};
-use super::{Error, Hub, Patterns};
+use super::{Cas, Error, Hub, Patterns};
 use crate::api::{RepoId, RepoType};
 
 /// Where and how to publish. Start from `default()` and assign.
@@ -39,8 +39,8 @@ pub struct PublishOptions {
     pub private: bool,
     /// Whether to open a pull request with the commit, and leave the branch alone.
     pub create_pr: bool,
-    /// Whether to send nothing, and only say what would be. Files are read and packed all the same; the CAS is not
-    /// asked what it has.
+    /// Whether to send nothing, and only say what would be. Files are read and packed all the same, and the CAS is
+    /// asked what it has if the repository exists.
     pub dry_run: bool,
     /// Folder in which is kept what was stored before, so that it is not sent again: `HF_XET_CACHE`, which hf-xet
     /// uses too. Default: none, nothing is kept.
@@ -149,7 +149,8 @@ impl Hub {
             Plan::make(&target, files, head.is_some(), &threads, &progress).await?;
         let (regular, large) = (Arc::new(regular), Arc::new(large));
 
-        let uploaded = self.store(&target, &large, &threads, &progress).await?;
+        let cas = if head.is_some() && !large.is_empty() { Some(target.write_cas()?) } else { None };
+        let uploaded = store(cas, options, &large, &threads, &progress).await?;
         published.unchanged_files = unchanged;
         (published.unique_bytes, published.sent_bytes) = (uploaded.new_bytes, uploaded.sent_bytes);
         published.commit_bytes = regular.iter().map(|file| file.size).sum();
@@ -163,34 +164,35 @@ impl Hub {
         (published.commit, published.pull_request) = (committed.sha, committed.pull_request);
         Ok(published)
     }
+}
 
-    /// Stores the files, without sending again what is known to be stored. If it turns out not to be (the server has
-    /// lost it, or is another one at the same address), everything is sent.
-    async fn store(
-        &self,
-        target: &Target<'_>,
-        files: &Arc<Vec<LocalFile>>,
-        threads: &Arc<rayon::ThreadPool>,
-        progress: &impl Fn(PublishProgress),
-    ) -> Result<Uploaded, Error> {
-        let cas = if target.options.dry_run || files.is_empty() { None } else { Some(target.write_cas()?) };
-        let mut known = match (&target.options.cache, &cas) {
-            (Some(cache), Some(cas)) => Known::load(cache, &cas.base_url().await?).await,
-            _ => Known::nothing(),
-        };
-        let mut uploader = Uploader { cas: cas.clone(), known: &mut known, progress };
-        let first = uploader.upload(Arc::clone(files), Arc::clone(threads)).await;
-        let uploaded = match first {
-            Err(Error::Refused { .. } | Error::Status { status: 400 | 422, .. }) if known.was_used() => {
-                tracing::warn!("what was stored before is not there any more; everything is sent again");
-                known.forget().await;
-                Uploader { cas, known: &mut known, progress }.upload(Arc::clone(files), Arc::clone(threads)).await?
-            }
-            first => first?,
-        };
+/// Stores the files, without sending again what is known to be stored. If it turns out not to be (the server has
+/// lost it, or is another one at the same address), everything is sent.
+async fn store(
+    cas: Option<Cas>,
+    options: &PublishOptions,
+    files: &Arc<Vec<LocalFile>>,
+    threads: &Arc<rayon::ThreadPool>,
+    progress: &impl Fn(PublishProgress),
+) -> Result<Uploaded, Error> {
+    let mut known = match (&options.cache, &cas) {
+        (Some(cache), Some(cas)) => Known::load(cache, &cas.base_url().await?).await,
+        _ => Known::nothing(),
+    };
+    let mut uploader = Uploader { cas, sends: !options.dry_run, known: &mut known, progress };
+    let first = uploader.upload(Arc::clone(files), Arc::clone(threads)).await;
+    let uploaded = match first {
+        Err(Error::Refused { .. } | Error::Status { status: 400 | 422, .. }) if uploader.known.was_used() => {
+            tracing::warn!("what was stored before is not there any more; everything is sent again");
+            uploader.known.forget().await;
+            uploader.upload(Arc::clone(files), Arc::clone(threads)).await?
+        }
+        first => first?,
+    };
+    if !options.dry_run {
         known.finish().await;
-        Ok(uploaded)
     }
+    Ok(uploaded)
 }
 
 async fn read_folder(folder: PathBuf, patterns: Patterns) -> Result<Vec<LocalFile>, Error> {

@@ -89,6 +89,11 @@ impl Failure {
         Self { error, asked: None, is_worth_another: true }
     }
 
+    /// What went wrong.
+    pub(super) fn into_error(self) -> Error {
+        self.error
+    }
+
     /// An answer that is no success.
     pub(super) fn status(error: Error, status: StatusCode, headers: &HeaderMap) -> Self {
         let asked = asked_wait(status, headers).filter(|_| is_transient_status(status.as_u16()));

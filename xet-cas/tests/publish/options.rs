@@ -73,7 +73,9 @@ async fn given_a_dry_run_when_published_then_nothing_is_changed_and_the_bytes_ar
     let real = lab.publish(&lab.options()).await.unwrap();
     assert_eq!((real.unique_bytes, real.sent_bytes), (without_repo.unique_bytes, without_repo.sent_bytes));
 
-    lab.write("more.bin", noise(2, 20_000_000));
+    let mut longer = noise(1, 30_000_000);
+    longer.extend(noise(2, 5_000_000));
+    lab.write("more.bin", longer);
     lab.progress.lock().unwrap().clear();
     let would = lab.publish(&dry).await.unwrap();
     let written: Vec<_> = lab.faulty.requests().into_iter().filter(|seen| seen.target.contains("/commit/")).collect();
@@ -81,6 +83,7 @@ async fn given_a_dry_run_when_published_then_nothing_is_changed_and_the_bytes_ar
     let said = lab.progress.lock().unwrap().clone();
     let is_new = |event: &PublishProgress| matches!(event, PublishProgress::File { path, way: Way::Xet, .. } if path == "more.bin");
     assert!(said.iter().any(is_new), "{said:?}");
+    assert!((5_000_000..8_000_000).contains(&would.sent_bytes), "what is stored counts: {}", would.sent_bytes);
     let does = lab.publish(&lab.options()).await.unwrap();
     assert_eq!((does.unchanged_files, does.sent_bytes), (would.unchanged_files, would.sent_bytes));
 }

@@ -208,11 +208,12 @@ impl Cas {
         }
     }
 
-    /// Asks who has a chunk: a shard with a xorb that holds it, or nothing. Fails for what makes it useless to go on
-    /// asking; "no" in any form is no failure.
+    /// Asks who has a chunk: a shard with a xorb that holds it, or nothing. Asked once: packing waits for the answer, and
+    /// not to know costs some bytes.
     pub(in crate::client) async fn find_chunk(&self, chunk: ChunkHash) -> Result<Option<Bytes>, Error> {
         let what = format!("question about chunk {chunk}");
-        let request = Request::get(what, self.token_url.clone());
+        let mut request = Request::get(what, self.token_url.clone());
+        request.is_repeated = false;
         match self.authorised_answer(request, &format!("/v1/chunks/default/{chunk}")).await {
             Ok((_, shard)) => Ok(Some(shard).filter(|shard| shard.len() <= FOUND_SHARD_BYTES_MAX)),
             Err(Error::NotFound { .. }) => Ok(None),

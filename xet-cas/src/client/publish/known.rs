@@ -11,7 +11,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -30,12 +30,11 @@ const SHARD_FILE_BYTES_MAX: u64 = 32 * 1024 * 1024;
 const JOURNAL_ENTRY_BYTES_MAX: u32 = 512 * 1024;
 /// Journals that are read at most, the newest; each comes from a publication that was cut short.
 const JOURNALS_MAX: usize = 16;
-/// How long a shard is used, seconds: three weeks, as the deployed client does.
+/// How long a shard or a journal is used, seconds: three weeks, as the deployed client does. By then the server may have
+/// collected what it names.
 const SHARD_LIFETIME_SECONDS: u64 = 21 * 24 * 60 * 60;
 /// How long it is kept after that, seconds: a week, as the deployed client does.
 const SHARD_GRACE_SECONDS: u64 = 7 * 24 * 60 * 60;
-/// Older journals are removed unread: what they name may have been collected by the server.
-const JOURNAL_LIFETIME: Duration = Duration::from_secs(SHARD_LIFETIME_SECONDS);
 /// Characters of a CAS's URL, and of the hash of it, in the name of its folder.
 const FOLDER_PART_CHARACTERS: usize = 16;
 
@@ -114,7 +113,7 @@ impl Known {
     fn load_journals(&mut self, folder: &Path) {
         let now = system_now();
         for (number, (path, modified)) in newest_first(folder, "xorbs").into_iter().enumerate() {
-            let is_old = now.duration_since(modified).is_ok_and(|age| age > JOURNAL_LIFETIME);
+            let is_old = now.duration_since(modified).is_ok_and(|age| age.as_secs() > SHARD_LIFETIME_SECONDS);
             if is_old || number >= JOURNALS_MAX {
                 remove_unless_in_use(&path);
                 continue;

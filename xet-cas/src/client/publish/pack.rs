@@ -261,3 +261,150 @@ impl OpenFile {
         EndedFile { packed: PackedFile { number, shard_file }, unnamed: self.unnamed }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::{Index, PackedFile, Packer, Step};
+    use crate::shard::ShardXorb;
+    use crate::{ChunkHash, Leaf, RangeHash, XorbHash};
+
+    /// Raw bytes of a xorb in these tests: a dozen chunks.
+    const XORB_BYTES: u64 = 1_000;
+
+    /// A chunk by its number; equal numbers are equal chunks.
+    fn leaf(number: u16) -> Leaf {
+        let length = 50 + u32::from(number % 67);
+        Leaf { hash: ChunkHash::of(&number.to_le_bytes()), length }
+    }
+
+    struct Packed {
+        files: Vec<PackedFile>,
+        xorbs: HashMap<XorbHash, Vec<Leaf>>,
+    }
+
+    /// Packs files, passing the chunks in batches of this many, as if each batch were numbered from 0.
+    fn pack(files: &[Vec<u16>], batch: usize, known: &[ShardXorb]) -> Packed {
+        let mut index = Index::new();
+        known.iter().for_each(|xorb| index.insert_xorb(xorb));
+        let mut packer = Packer::new(index, XORB_BYTES);
+        let mut packed = Packed { files: vec![], xorbs: HashMap::new() };
+        packed.xorbs.extend(known.iter().map(|xorb| (xorb.hash, xorb.leaves.clone())));
+        let mut open = Vec::new();
+        for (number, file) in files.iter().enumerate() {
+            let leaves: Vec<Leaf> = file.iter().map(|chunk| leaf(*chunk)).collect();
+            for batch in leaves.chunks(batch) {
+                let mut steps = Vec::new();
+                packer.push(7, batch, &mut steps);
+                packed.take(steps, |number| batch[number - 7], &mut open);
+            }
+            let mut steps = Vec::new();
+            packer.end_file(number, &mut steps);
+            packed.take(steps, |_| unreachable!("ending a file stores nothing"), &mut open);
+        }
+        let mut steps = Vec::new();
+        packer.finish(&mut steps);
+        packed.take(steps, |_| unreachable!("nothing is stored at the end"), &mut open);
+        assert!(open.is_empty());
+        packed
+    }
+
+    impl Packed {
+        /// Does what the steps say. `open` are the chunks that were stored since the last cut.
+        fn take(&mut self, steps: Vec<Step>, chunk: impl Fn(usize) -> Leaf, open: &mut Vec<Leaf>) {
+            for step in steps {
+                match step {
+                    Step::Store(number) => open.push(chunk(number)),
+                    Step::Cut(xorb) => {
+                        let stored = std::mem::take(open);
+                        assert_eq!(stored, xorb.leaves, "what was stored is not what the xorb is said to hold");
+                        assert_eq!(Leaf::xorb_hash(&stored), xorb.hash);
+                        assert!(stored.iter().map(|leaf| u64::from(leaf.length)).sum::<u64>() <= XORB_BYTES);
+                        self.xorbs.insert(xorb.hash, stored);
+                    }
+                    Step::File(file) => {
+                        self.check(&file);
+                        self.files.push(file);
+                    }
+                }
+            }
+        }
+
+        /// When a file comes, all of its xorbs have come, and its terms are true.
+        fn check(&self, file: &PackedFile) {
+            let verification = file.shard_file.verification.as_ref().unwrap();
+            assert_eq!(file.shard_file.terms.len(), verification.len());
+            for (term, range_hash) in file.shard_file.terms.iter().zip(verification) {
+                let leaves = &self.xorbs[&term.xorb][term.chunks.start as usize..term.chunks.end as usize];
+                assert_eq!(term.unpacked_length, leaves.iter().map(|leaf| leaf.length).sum::<u32>());
+                assert_eq!(*range_hash, RangeHash::of(leaves.iter().map(|leaf| &leaf.hash)));
+            }
+        }
+
+        fn leaves(&self, file: &PackedFile) -> Vec<Leaf> {
+            let terms = file.shard_file.terms.iter();
+            let of_term = |term: &crate::Term| {
+                self.xorbs[&term.xorb][term.chunks.start as usize..term.chunks.end as usize].to_vec()
+            };
+            terms.flat_map(of_term).collect()
+        }
+    }
+
+    proptest! {
+        /// Few numbers, so that chunks recur within files, between them, and in what is known.
+        #[test]
+        fn any_files_are_put_together_from_their_terms(
+            files in prop::collection::vec(prop::collection::vec(0..60_u16, 0..80), 0..6),
+            batch in 1..40_usize,
+            known in prop::collection::vec(prop::collection::vec(0..60_u16, 1..12), 0..3),
+        ) {
+            let known: Vec<ShardXorb> = known.iter().map(|chunks| {
+                let leaves: Vec<Leaf> = chunks.iter().map(|chunk| leaf(*chunk)).collect();
+                ShardXorb { hash: Leaf::xorb_hash(&leaves), leaves }
+            }).collect();
+
+            let packed = pack(&files, batch, &known);
+
+            prop_assert_eq!(files.len(), packed.files.len());
+            for file in &packed.files {
+                let expected: Vec<Leaf> = files[file.number].iter().map(|chunk| leaf(*chunk)).collect();
+                prop_assert_eq!(Leaf::file_hash(&expected), file.shard_file.hash);
+                prop_assert_eq!(expected, packed.leaves(file));
+            }
+        }
+    }
+
+    #[test]
+    fn given_chunks_that_recur_when_packed_then_stored_once_and_in_long_terms() {
+        let file: Vec<u16> = (0..100).chain(0..100).collect();
+
+        let packed = pack(&[file.clone(), file], 16, &[]);
+
+        let stored: usize = packed.xorbs.values().map(Vec::len).sum();
+        assert_eq!(100, stored);
+        assert!(packed.files[1].shard_file.terms.len() <= 40, "{}", packed.files[1].shard_file.terms.len());
+    }
+
+    #[test]
+    fn given_single_chunks_scattered_over_what_is_known_when_packed_then_stored_again_in_long_terms() {
+        // Runs of three chunks of the file, then every chunk in a xorb of its own beside others that are not in it.
+        let runs = (0..200_u16).map(|n| vec![3 * n, 3 * n + 1, 3 * n + 2]);
+        let singles = (600..3_000).map(|n| vec![10_000 + n, n, 20_000 + n]);
+        let known: Vec<ShardXorb> = runs
+            .chain(singles)
+            .map(|chunks| {
+                let leaves: Vec<Leaf> = chunks.into_iter().map(leaf).collect();
+                ShardXorb { hash: Leaf::xorb_hash(&leaves), leaves }
+            })
+            .collect();
+        let file: Vec<u16> = (0..3_000).collect();
+
+        let packed = pack(&[file], 64, &known);
+
+        let terms = packed.files[0].shard_file.terms.len();
+        assert!((200..600).contains(&terms), "{terms}");
+    }
+}

@@ -17,7 +17,7 @@ use super::known::{self, Known};
 use super::pack::{PackedFile, Packer};
 use super::pipeline::{Ask, Output, PackedXorb, Pipeline};
 use crate::client::{Cas, Error};
-use crate::shard::{Shard, ShardXorb};
+use crate::shard::{SHARD_BYTES_MAX, Shard, ShardXorb};
 use crate::{ChunkHash, xorb};
 
 /// Raw bytes of the xorbs that are made. The format allows four times as many; smaller ones need less memory while
@@ -55,9 +55,12 @@ pub(super) struct UploadedFile {
     pub(super) size: u64,
 }
 
-/// Uploads files. Without a CAS nothing is sent, and what would be is counted.
+/// Uploads files.
 pub(super) struct Uploader<'a, P> {
+    /// `None`: there is nobody to ask, so everything is new.
     pub(super) cas: Option<Cas>,
+    /// False: nothing is sent, and what would be is counted.
+    pub(super) sends: bool,
     pub(super) known: &'a mut Known,
     pub(super) progress: &'a P,
 }
@@ -97,7 +100,9 @@ impl<P: Fn(PublishProgress)> Uploader<'_, P> {
                     uploaded.sent_bytes += sent_bytes;
                     let raw_bytes = xorb.leaves.iter().map(|leaf| u64::from(leaf.length)).sum();
                     (self.progress)(PublishProgress::XorbStored { raw_bytes, sent_bytes });
-                    self.known.stage(&xorb);
+                    if self.sends {
+                        self.known.stage(&xorb);
+                    }
                     pending.push_xorb(xorb);
                 }
                 output = outputs.recv(), if packing.is_some() && !is_full && uploads.len() < UPLOADS_MAX => {
@@ -105,7 +110,7 @@ impl<P: Fn(PublishProgress)> Uploader<'_, P> {
                         (Some(output), still_packing) => {
                             packing = still_packing;
                             match output {
-                                Output::Xorb(xorb) => uploads.push(store(self.cas.clone(), xorb)),
+                                Output::Xorb(xorb) => uploads.push(store(self.receiver(), xorb)),
                                 Output::File(file) => pending.push_file(file),
                             }
                         }
@@ -117,6 +122,11 @@ impl<P: Fn(PublishProgress)> Uploader<'_, P> {
         }
         self.register(&mut pending, &mut uploaded).await?;
         Ok(uploaded)
+    }
+
+    /// Who is sent something.
+    fn receiver(&self) -> Option<Cas> {
+        self.cas.clone().filter(|_| self.sends)
     }
 
     /// Says to the CAS what the files are made of.
@@ -132,7 +142,11 @@ impl<P: Fn(PublishProgress)> Uploader<'_, P> {
         self.known.complete(&mut shard);
         let body = Bytes::from(shard.encode_upload());
         uploaded.sent_bytes += body.len() as u64;
-        if let Some(cas) = &self.cas {
+        if body.len() > SHARD_BYTES_MAX {
+            let reason = "a file of it is made of more pieces than one shard can describe".to_owned();
+            return Err(Error::Unpublishable { path: "the folder".into(), reason });
+        }
+        if let Some(cas) = self.receiver() {
             cas.upload_shard(&body).await?;
             self.known.registered(shard).await;
         }
