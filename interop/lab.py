@@ -261,7 +261,7 @@ class LocalServer:
 
 
 class LocalHandler(BaseHTTPRequestHandler):
-    """Requests and answers with a length."""
+    """Takes bodies whole, and answers with a length."""
 
     protocol_version = "HTTP/1.1"
     # Answers are written in one go; waiting for more to send only delays them.
@@ -270,7 +270,16 @@ class LocalHandler(BaseHTTPRequestHandler):
 
     def received(self):
         """The body of the request."""
+        if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
+            return b"".join(self.chunks())
         return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+
+    def chunks(self):
+        while length := int(self.rfile.readline().partition(b";")[0], 16):
+            yield self.rfile.read(length)
+            self.rfile.readline()
+        while self.rfile.readline().strip():
+            pass
 
     def answer(self, status, body, headers):
         self.send_response(status)

@@ -232,6 +232,8 @@ class HubHandler(LocalHandler):
 
     def commit(self, _kind, name, repo, sha):
         lines = [json.loads(line) for line in self.body.splitlines() if line.strip()]
+        if not lines:
+            raise Refused(400, "BadRequest", "a commit has a header")
         with self.hub.changing:
             if sha != repo.head:
                 raise Refused(412, "PreconditionFailed", "only the newest commit can be built on")
