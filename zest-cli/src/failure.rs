@@ -116,6 +116,12 @@ fn usual_hint(error: &swarm::Error, exit: Exit) -> Option<&'static str> {
     if let swarm::Error::Client(client::Error::RateLimited { .. }) = error {
         return Some("wait, or log in with a token: HF_TOKEN");
     }
+    if let swarm::Error::Client(client::Error::Conflict { .. }) = error {
+        return Some("look at what changed, and run the same command again: what was uploaded is not sent again");
+    }
+    if let swarm::Error::Client(client::Error::Refused { .. }) = error {
+        return Some("run the same command again; if it is refused again, the server says why");
+    }
     if let swarm::Error::Client(client::Error::Certificate { .. }) = error {
         return Some(
             "if the network has an authority of its own (a proxy that looks inside), name its PEM file with \

@@ -215,10 +215,8 @@ impl Http {
         }
         let piece_taken = Arc::new(Notify::new());
         if request.method != Method::GET && request.method != Method::HEAD {
-            if let Some(length) = request.body.length() {
-                builder = builder.header(CONTENT_LENGTH, length);
-            }
-            builder = builder.body(request.body.body(piece_taken.clone()));
+            let body = request.body.body(piece_taken.clone());
+            builder = builder.header(CONTENT_LENGTH, request.body.length()).body(body);
         }
         let deadline = request.answer_deadline.unwrap_or(self.deadlines.answer);
         let mut answer = std::pin::pin!(builder.send());

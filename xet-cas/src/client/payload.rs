@@ -17,16 +17,22 @@ const PIECE_BYTES: usize = 64 * 1024;
 #[derive(Clone)]
 pub(super) enum Payload {
     Bytes(Bytes),
-    /// Begins anew each time it is called. What fails in it is what the request fails with.
-    Parts(Arc<dyn Fn() -> BoxStream<'static, Result<Bytes, Error>> + Send + Sync>),
+    /// So many bytes in parts.
+    Parts {
+        length: u64,
+        parts: Parts,
+    },
 }
 
+/// Makes the parts, each time anew. What fails in it is what the request fails with.
+pub(super) type Parts = Arc<dyn Fn() -> BoxStream<'static, Result<Bytes, Error>> + Send + Sync>;
+
 impl Payload {
-    /// How long it is, bytes, where that is known.
-    pub(super) fn length(&self) -> Option<usize> {
+    /// How long it is, bytes.
+    pub(super) fn length(&self) -> u64 {
         match self {
-            Self::Bytes(bytes) => Some(bytes.len()),
-            Self::Parts(_) => None,
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::Parts { length, .. } => *length,
         }
     }
 
@@ -34,7 +40,7 @@ impl Payload {
     pub(super) fn body(&self, piece_taken: Arc<Notify>) -> reqwest::Body {
         let parts = match self {
             Self::Bytes(bytes) => stream::iter([Ok(bytes.clone())]).boxed(),
-            Self::Parts(parts) => parts(),
+            Self::Parts { parts, .. } => parts(),
         };
         let pieces = parts.flat_map(|part| match part {
             Ok(part) => stream::iter(in_pieces(part).map(Ok)).left_stream(),
@@ -58,7 +64,7 @@ impl From<Bytes> for Payload {
 
 impl fmt::Debug for Payload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Payload({:?} bytes)", self.length())
+        write!(f, "Payload({} bytes)", self.length())
     }
 }
 

@@ -100,3 +100,18 @@ async fn given_an_origin_open_to_all_when_published_privately_then_refused_befor
     assert!(matches!(error, Error::Forbidden { .. }), "{error}");
     assert!(lab.seen("xorb").is_empty());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_small_files_in_the_commit_when_sent_then_its_length_is_told_and_right() {
+    let lab = Lab::new().await;
+    for length in 0..7 {
+        lab.write(&format!("{length} \"quoted\" \u{fc}.txt"), "x".repeat(length));
+    }
+    lab.write("megabytes.txt", "text ".repeat(1_000_000));
+
+    lab.publish(&lab.options()).await.unwrap();
+
+    let commit = lab.seen("/commit/").pop().unwrap();
+    assert!(commit.header("content-length").is_some() && commit.header("transfer-encoding").is_none());
+    assert!(lab.sources() == lab.contents("main").await);
+}

@@ -17,6 +17,7 @@ mod listing;
 mod network;
 mod peers;
 mod privacy;
+mod publishing;
 mod pull;
 mod repos;
 mod reuse;

@@ -176,8 +176,11 @@ mod tests {
         LocalFile { path: name.into(), size: content.len() as u64, source, state }
     }
 
+    /// The number of a file, and its chunks.
+    type Cut = (usize, Vec<Vec<u8>>);
+
     /// The chunks of every file that ends, in order.
-    fn read(files: Vec<LocalFile>) -> Result<Vec<(usize, Vec<Vec<u8>>)>, Error> {
+    fn read(files: Vec<LocalFile>) -> Result<Vec<Cut>, Error> {
         let (mut reader, mut batch) = (Reader::new(Arc::new(files)), Batch::default());
         let (mut ended, mut open) = (Vec::new(), Vec::new());
         while reader.read(&mut batch)? {
@@ -205,7 +208,7 @@ mod tests {
 
         let read = read(files.collect()).unwrap();
 
-        let expected: Vec<(usize, Vec<Vec<u8>>)> =
+        let expected: Vec<Cut> =
             contents.iter().map(|content| crate::chunks(content).map(<[u8]>::to_vec).collect()).enumerate().collect();
         assert!(expected == read);
     }

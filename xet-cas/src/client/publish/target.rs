@@ -16,7 +16,7 @@ use crate::api::{
     PreuploadRequest, RepoId, RepoType, encode_segment, shown,
 };
 use crate::client::http::Request;
-use crate::client::payload::Payload;
+use crate::client::payload::{Parts, Payload};
 use crate::client::{Cas, Error, Hub, listing};
 
 /// Files in one preupload request: the Hub's limit.
@@ -193,16 +193,19 @@ impl Target<'_> {
             large.extend_from_slice(&line(&CommitLine::LfsFile { path, algo: "sha256".into(), oid, size: *size }));
         }
         let (large, regular) = (large.freeze(), change.regular.clone());
-        let file_line = async |number: usize, files: Arc<Vec<LocalFile>>| {
+        // What stands around the content does not depend on it, and base64 needs no escapes.
+        let file_bytes = |file: &LocalFile| file_line(file, &[]).len() as u64 + file.size.div_ceil(3) * 4;
+        let length = (header.len() + large.len()) as u64 + regular.iter().map(file_bytes).sum::<u64>();
+        let read_line = async |number: usize, files: Arc<Vec<LocalFile>>| {
             let file = &files[number];
-            let content = BASE64.encode(folder::read_whole(file).await?);
-            Ok(line(&CommitLine::File { content, path: file.path.clone(), encoding: "base64".into() }))
+            Ok(file_line(file, &folder::read_whole(file).await?))
         };
-        Payload::Parts(Arc::new(move || {
+        let parts: Parts = Arc::new(move || {
             let files = regular.clone();
-            let regular = stream::iter(0..files.len()).then(move |number| file_line(number, files.clone()));
+            let regular = stream::iter(0..files.len()).then(move |number| read_line(number, files.clone()));
             stream::iter([Ok(header.clone())]).chain(regular).chain(stream::iter([Ok(large.clone())])).boxed()
-        }))
+        });
+        Payload::Parts { length, parts }
     }
 
     /// The commit that the branch is at, if it has all of these files as they are here.
@@ -260,6 +263,12 @@ async fn rules(files: &[LocalFile], path: &str) -> Result<Option<String>, Error>
 
 pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A file that stands in the commit.
+fn file_line(file: &LocalFile, content: &[u8]) -> Bytes {
+    let content = BASE64.encode(content);
+    line(&CommitLine::File { content, path: file.path.clone(), encoding: "base64".into() })
 }
 
 fn line(value: &CommitLine) -> Bytes {
