@@ -28,6 +28,7 @@ pub fn table(only: &str) {
         bytes += input.bytes.len();
         std::fs::write(folder.join("files").join(input.name), input.bytes).expect("room for temporary files");
     }
+    rustls::crypto::ring::default_provider().install_default().expect("nobody else does");
     let ours = Ours::start(&folder.join("ours"));
     // Unmeasured, so that both find the files in memory.
     ours.publish(&folder.join("files"));
