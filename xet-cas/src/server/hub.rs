@@ -113,7 +113,12 @@ struct Located {
 
 async fn locate(app: &App, repo: RepoKey, revision: String) -> Result<Located, Refusal> {
     let store = Arc::clone(&app.store);
+    // A private repository was made under a token. Without one nobody can show that it is theirs.
+    let is_open = app.config.token.is_none();
     let located = app.workers.disk(move || {
+        if is_open && store.is_private(&repo) {
+            return Ok(Err((false, repo, revision)));
+        }
         let Some(sha) = store.resolve(&repo, &revision)? else {
             return Ok(Err((store.repo_exists(&repo)?, repo, revision)));
         };

@@ -19,7 +19,10 @@ impl Job {
 
     pub(super) async fn fall_back(&mut self, number: usize, error: &client::Error) {
         let Some(open) = self.drop_file(number) else { return };
-        self.cas_failures_in_a_row += 1;
+        // One that does not know a file may know the others, and has said so at once.
+        if !matches!(error, client::Error::NotFound { .. }) {
+            self.cas_failures_in_a_row += 1;
+        }
         if self.has_fallen_back {
             let what = format!("{}, as it is", open.group.file().path);
             self.shared.tell(Event::Retry { what, reason: error.to_string() }).await;

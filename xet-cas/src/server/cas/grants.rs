@@ -114,16 +114,17 @@ pub(super) async fn commit(
 ) -> Result<(), Refusal> {
     authorize(&app, &headers, Scope::Write)?;
     let xorb: XorbHash = parse_hash(&xorb)?;
-    match id.parse().ok().and_then(|id| app.staging.take(id, xorb)) {
-        Some(upload) => {
-            let store = Arc::clone(&app.store);
-            app.workers.heavy(move || store.put_xorb_records(xorb, upload)).await?;
-        }
+    let (store, holder) = (Arc::clone(&app.store), Arc::clone(&app));
+    // It is taken out when its turn has come: a client that goes away before leaves it where it was.
+    let committed = app.workers.heavy(move || match id.parse().ok().and_then(|id| holder.staging.take(id, xorb)) {
+        Some(upload) => store.put_xorb_records(xorb, upload).map(|_| true),
         // The answer to an earlier try may have been lost.
-        None if is_stored(&app, xorb).await? => {}
-        None => return Err(Refusal::not_found("nothing has arrived by this grant for this xorb")),
+        None => Ok(store.has_xorb(xorb)),
+    });
+    if committed.await? {
+        return Ok(());
     }
-    Ok(())
+    Err(Refusal::not_found("nothing has arrived by this grant for this xorb"))
 }
 
 async fn is_stored(app: &App, xorb: XorbHash) -> Result<bool, Refusal> {

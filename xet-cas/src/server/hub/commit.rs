@@ -69,12 +69,15 @@ fn read_change(store: &Store, lines: &mut File, branch: String) -> Result<Change
     let mut lines = BufReader::new(lines);
     let mut objects = store.new_objects();
     let mut text = Vec::new();
-    for number in 1..=LINES_MAX {
+    for number in 1..=LINES_MAX + 1 {
         text.clear();
         lines.by_ref().take(LINE_BYTES_MAX + 1).read_until(b'\n', &mut text).map_err(in_upload)?;
         if text.is_empty() {
             objects.finish()?;
             return Ok(change);
+        }
+        if number > LINES_MAX {
+            break;
         }
         if text.len() as u64 > LINE_BYTES_MAX {
             return Err(Refusal::too_large("a line of the commit", LINE_BYTES_MAX));

@@ -55,15 +55,15 @@ impl Route {
     fn api(kind: RepoType, segments: &[&str]) -> Result<Self, Refusal> {
         const WORDS: &[&str] =
             &["revision", "tree", "xet-read-token", "xet-write-token", "preupload", "commit", "branch"];
-        if let [name @ .., "discussions"] = segments {
-            return Ok(Self::Discussions { repo: repo(kind, name)? });
-        }
-        if let [name @ .., "discussions", number] = segments {
-            let number = number.parse().map_err(|_| unknown())?;
-            return Ok(Self::Discussion { repo: repo(kind, name)?, number });
-        }
         let Some((name, word, [revision, rest @ ..])) = split(segments, WORDS) else {
             return match segments {
+                [name @ .., "discussions"] if (1..=2).contains(&name.len()) => {
+                    Ok(Self::Discussions { repo: repo(kind, name)? })
+                }
+                [name @ .., "discussions", number] if (1..=2).contains(&name.len()) => {
+                    let number = number.parse().map_err(|_| unknown())?;
+                    Ok(Self::Discussion { repo: repo(kind, name)?, number })
+                }
                 [_] | [_, _] => Ok(Self::Info { repo: repo(kind, segments)?, revision: None }),
                 _ => Err(unknown()),
             };
@@ -158,6 +158,22 @@ mod tests {
         }
         let named_tree = Route::Info { repo: bare, revision: Some("tree".into()) };
         assert_eq!(named_tree, Route::parse("/api/models/gpt2/revision/tree").unwrap());
+    }
+
+    #[test]
+    fn given_anything_called_discussions_when_parsed_then_only_those_of_a_repository_are_meant() {
+        let (owned, bare) = (key(RepoType::Model, "lab/tiny"), key(RepoType::Model, "gpt2"));
+        for (path, repo) in [("/api/models/lab/tiny", owned), ("/api/models/gpt2", bare)] {
+            let (revision, folder) = ("main".to_owned(), "discussions".to_owned());
+            let tree = Route::Tree { repo: repo.clone(), revision, folder };
+            assert_eq!(tree, Route::parse(&format!("{path}/tree/main/discussions")).unwrap());
+            let branch = Route::Branch { repo: repo.clone(), branch: "discussions".into() };
+            assert_eq!(branch, Route::parse(&format!("{path}/branch/discussions")).unwrap());
+            let discussions = Route::Discussions { repo: repo.clone() };
+            assert_eq!(discussions, Route::parse(&format!("{path}/discussions")).unwrap());
+            let discussion = Route::Discussion { repo: repo.clone(), number: 5 };
+            assert_eq!(discussion, Route::parse(&format!("{path}/discussions/5")).unwrap());
+        }
     }
 
     #[test]

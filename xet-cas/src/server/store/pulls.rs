@@ -43,9 +43,10 @@ impl Store {
             unix_seconds: change.unix_seconds,
         };
         let text = serde_json::to_vec(&opened).map_err(|error| StoreError::Commit { reason: error.to_string() })?;
-        self.replace(&self.pull_request_path(repo, number), &text)?;
         let branch = format!("{PULL_REQUESTS}{number}");
+        // What cannot be committed leaves nothing behind.
         let commit = self.build(repo, base, &branch, change)?;
+        self.replace(&self.pull_request_path(repo, number), &text)?;
         self.set_head(repo, &branch, &commit)?;
         Ok((commit, number))
     }
