@@ -22,6 +22,8 @@ mod payload;
 
 mod retry;
 
+mod blocking;
+
 mod hub;
 pub use hub::{Commit, Content, Hub, TreeFile};
 

@@ -48,6 +48,8 @@ struct Shared {
     no_grants: AtomicBool,
     /// The server knows only the first version of uploading shards.
     only_shards_v1: AtomicBool,
+    /// What serves the data gives one range at a time.
+    only_single_ranges: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -180,6 +182,16 @@ impl Cas {
         let ranges: Vec<ByteRange> = entries.iter().map(|entry| entry.bytes).collect();
         let response = self.send_signed(&what, &first.url, &ranges).await?;
         RangesBody::new(what, response, ranges, &self.http)
+    }
+
+    /// Whether several ranges are to be asked for at once: see [`Config::multi_range`](super::Config::multi_range).
+    pub(super) fn multi_range(&self) -> bool {
+        self.http.multi_range && !self.shared.only_single_ranges.load(Ordering::Relaxed)
+    }
+
+    /// Asks for one range at a time from here on.
+    pub(super) fn forgo_multi_range(&self) {
+        self.shared.only_single_ranges.store(true, Ordering::Relaxed);
     }
 
     /// Sends a request for ranges of what has a signed URL.

@@ -18,6 +18,7 @@ use self::known::Known;
 use self::plan::Plan;
 use self::target::{Change, Target};
 use self::upload::{Uploaded, Uploader};
+use super::blocking::blocking;
 use super::{Cas, Error, Hub, Patterns};
 use crate::api::{RepoId, RepoType};
 
@@ -196,8 +197,5 @@ async fn store(
 }
 
 async fn read_folder(folder: PathBuf, patterns: Patterns) -> Result<Vec<LocalFile>, Error> {
-    match tokio::task::spawn_blocking(move || folder::walk(&folder, &patterns)).await {
-        Ok(files) => files,
-        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-    }
+    blocking(move || folder::walk(&folder, &patterns)).await
 }

@@ -130,6 +130,19 @@ async fn given_a_body_that_breaks_or_stalls_when_read_then_what_came_is_not_hand
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn given_connections_that_break_each_a_little_later_when_read_then_every_one_brings_it_further() {
+    let lab = Lab::new().await;
+    // Each by more than a chunk, all of them within the first batch.
+    for bytes in [150_000, 290_000, 430_000] {
+        lab.faulty.add(Rule::path_contains(DATA, Fault::TruncateAfter(bytes)).times(1));
+    }
+
+    assert!(lab.read(..).await.unwrap() == lab.large.1);
+
+    assert_eq!(4, lab.seen(DATA).len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn given_a_source_that_never_gets_better_when_read_then_it_ends_with_an_error() {
     let lab = Lab::new().await;
     for fault in [Fault::StallAfter(0), Fault::TruncateAfter(16), Fault::FlipBit { offset: 4 }, Fault::Html] {

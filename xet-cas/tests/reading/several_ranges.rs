@@ -1,6 +1,6 @@
 //! Several ranges in one request.
 
-use testkit::SeenRequest;
+use testkit::{Fault, Rule, SeenRequest};
 use xet_cas::client::{Error, ReadOptions};
 
 use super::lab::{Script, Xorb, all};
@@ -69,7 +69,8 @@ async fn given_ranges_of_one_url_when_not_told_otherwise_then_one_request_each()
     // The script answers all of them with the first.
     assert!(script.read().await.is_err());
 
-    assert!(ranges(&script).iter().all(|range| !range.contains(',')), "{:?}", ranges(&script));
+    let asked = ranges(&script);
+    assert!(asked.len() == 3 && asked.iter().all(|range| !range.contains(',')), "{asked:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -94,5 +95,24 @@ async fn given_parts_that_are_not_those_when_read_then_refused() {
         let error = read(&script).await.unwrap_err();
 
         assert!(matches!(error, Error::Malformed { .. }), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_a_server_that_gives_no_several_ranges_when_read_then_asked_for_one_by_one() {
+    let xorb = xorb();
+    let slices = [0..1, 2..3, 4..5].map(|chunks| xorb.slice(&chunks).to_vec());
+    for (code, body) in [(200, xorb.records.clone()), (206, slices[0].clone())] {
+        let script = script(&xorb).await;
+        for (code, body) in [(code, body), (206, slices[0].clone()), (206, slices[1].clone()), (206, slices[2].clone())]
+        {
+            let fault = Fault::Status { code, headers: Vec::new(), body: body.into() };
+            script.faulty.add(Rule::path_starts_with("/data/0?", fault).times(1));
+        }
+
+        assert!(read(&script).await.unwrap() == script.content);
+
+        let commas: Vec<usize> = ranges(&script).iter().map(|range| range.matches(',').count()).collect();
+        assert_eq!([2, 0, 0, 0], commas[..]);
     }
 }

@@ -12,6 +12,7 @@ use super::Cas;
 use super::frames::Frames;
 use crate::api::{GRANT_CHECKSUM, GrantAnswer, GrantChecksum, GrantRequest, ShardAnswer, XorbAnswer, encode_segment};
 use crate::client::Error;
+use crate::client::blocking::blocking;
 use crate::client::http::Request;
 use crate::client::retry::Failure;
 use crate::{ChunkHash, XorbHash};
@@ -235,13 +236,10 @@ fn upload_of(xorb: XorbHash) -> String {
 /// Off the threads that serve connections: 16 MiB take some milliseconds.
 async fn checksum(records: &Bytes) -> u64 {
     let records = records.clone();
-    let sum = move || {
+    blocking(move || {
         let mut digest = crc64fast_nvme::Digest::new();
         digest.write(&records);
         digest.sum64()
-    };
-    match tokio::task::spawn_blocking(sum).await {
-        Ok(checksum) => checksum,
-        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-    }
+    })
+    .await
 }

@@ -16,6 +16,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use crate::client::blocking::blocking;
 use crate::client::http::system_now;
 use crate::dedup::Index;
 use crate::shard::{LookupTables, Shard, ShardXorb, StoredShard};
@@ -320,13 +321,6 @@ fn unix_now() -> u64 {
 
 fn log(verb: &str, error: &io::Error) {
     tracing::info!(%error, "cannot {verb} what is remembered of uploads");
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-    }
 }
 
 #[cfg(test)]

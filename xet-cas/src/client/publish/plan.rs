@@ -13,6 +13,7 @@ use super::target::{LARGE_BYTES_MIN, SAMPLE_BYTES, Target, hex};
 use super::{PublishProgress, Way};
 use crate::api::{GitBlobHasher, PreuploadMode, UploadMode};
 use crate::client::Error;
+use crate::client::blocking::blocking;
 
 /// Bytes read from a file at once.
 const READ_BYTES: usize = 256 * 1024;
@@ -45,13 +46,10 @@ impl Plan {
         };
         let candidates: Vec<_> = files.into_iter().zip(modes).collect();
         let pool = Arc::clone(pool);
-        let compared = tokio::task::spawn_blocking(move || {
+        let compared = blocking(move || {
             pool.install(|| candidates.into_par_iter().map(compare).collect::<Result<Vec<_>, Error>>())
         });
-        let compared = match compared.await {
-            Ok(compared) => compared?,
-            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-        };
+        let compared = compared.await?;
         let mut plan = Self::default();
         for (file, way) in compared {
             progress(PublishProgress::File { path: file.path.clone(), bytes: file.size, way });

@@ -8,7 +8,6 @@ use futures::stream::FuturesUnordered;
 use rayon::ThreadPool;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 
 use super::PublishProgress;
 use super::buffers::Buffers;
@@ -16,6 +15,7 @@ use super::folder::LocalFile;
 use super::known::{self, Known};
 use super::pack::{PackedFile, Packer};
 use super::pipeline::{Ask, Output, PackedXorb, Pipeline};
+use crate::client::blocking::outcome;
 use crate::client::{Cas, Error};
 use crate::shard::{SHARD_BYTES_MAX, Shard, ShardXorb};
 use crate::{ChunkHash, xorb};
@@ -114,7 +114,7 @@ impl<P: Fn(PublishProgress)> Uploader<'_, P> {
                                 Output::File(file) => pending.push_file(file),
                             }
                         }
-                        (None, Some(over)) => uploaded.new_bytes = result_of(over).await?,
+                        (None, Some(over)) => uploaded.new_bytes = outcome(over).await?,
                         (None, None) => {}
                     }
                 }
@@ -161,13 +161,6 @@ async fn store(cas: Option<Cas>, xorb: PackedXorb) -> Result<(ShardXorb, u64), E
         None => records.len() as u64,
     };
     Ok((content, sent_bytes))
-}
-
-async fn result_of<T>(task: JoinHandle<Result<T, Error>>) -> Result<T, Error> {
-    match task.await {
-        Ok(result) => result,
-        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-    }
 }
 
 /// What is stored and not registered.

@@ -69,7 +69,7 @@ impl ChunkReader {
         wire_bytes: Arc<AtomicU64>,
     ) -> Result<Self, Error> {
         let answer = cas.reconstruct_range(hash, range).await?;
-        let plan = Plan::new(answer, range, cas.http.multi_range).map_err(|error| Error::Malformed {
+        let plan = Plan::new(answer, range, cas.multi_range()).map_err(|error| Error::Malformed {
             what: format!("reconstruction of {hash}"),
             reason: error.to_string(),
         })?;

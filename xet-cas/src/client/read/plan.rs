@@ -1,14 +1,12 @@
 //! What to fetch for a range of a file, in which order it is needed, and until when. Pure.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::{ByteRange, CHUNK_BYTES_MAX, Error, FetchEntry, Reconstruction, Term, xorb};
 
 /// Ranges in one request at most: signed URLs get too long beyond.
 const RANGES_MAX: usize = 500;
-/// A chunk that no term names.
-const NEVER: u32 = u32::MAX;
 
 /// How a range of a file is put together.
 #[derive(Debug, Default)]
@@ -31,8 +29,8 @@ pub(super) struct PlannedTerm {
 #[derive(Debug, Clone)]
 pub(super) struct Unit {
     pub(super) entries: Vec<FetchEntry>,
-    /// Of each entry, for each of its chunks: the last term that names it.
-    last_uses: Vec<Vec<u32>>,
+    /// The last term that names a chunk, by entry and chunk. There may be far more chunks that no term names.
+    last_uses: HashMap<(usize, u32), u32>,
     /// The terms that need it, ascending.
     uses: Vec<u32>,
 }
@@ -77,26 +75,27 @@ fn units(entries: Vec<FetchEntry>, multi_range: bool) -> (Vec<Unit>, Vec<(usize,
     for (index, entry) in entries.iter().enumerate() {
         urls.entry(entry.url.clone()).or_default().push(index);
     }
-    let is_shared = |entry: &FetchEntry| {
-        let sharing = &urls[&entry.url];
-        // Only what can be one request: ranges of one xorb, ascending, none touching another.
-        let are_apart = sharing.windows(2).all(|pair| {
+    // Only what can be one request: ranges of one xorb, ascending, none overlapping another.
+    let are_apart = |sharing: &[usize]| {
+        sharing.windows(2).all(|pair| {
             let (one, two) = (&entries[pair[0]], &entries[pair[1]]);
-            one.xorb == two.xorb && one.bytes.end <= two.bytes.start
-        });
-        multi_range && are_apart && (2..=RANGES_MAX).contains(&sharing.len())
+            one.xorb == two.xorb && one.bytes.end <= two.bytes.start && one.chunks.end <= two.chunks.start
+        })
     };
+    let is_shared = |sharing: &[usize]| multi_range && (2..=RANGES_MAX).contains(&sharing.len()) && are_apart(sharing);
+    // Once for each URL: an answer may have a million entries, all with the same.
+    let shared: HashSet<&str> =
+        urls.iter().filter(|(_, sharing)| is_shared(sharing)).map(|(url, _)| url.as_ref()).collect();
     let (mut units, mut places) = (Vec::<Unit>::new(), Vec::with_capacity(entries.len()));
     let mut unit_of_url: HashMap<&str, usize> = HashMap::new();
     for entry in &entries {
         let new = units.len();
-        let unit = if is_shared(entry) { *unit_of_url.entry(&entry.url).or_insert(new) } else { new };
+        let unit = if shared.contains(&*entry.url) { *unit_of_url.entry(&entry.url).or_insert(new) } else { new };
         if unit == new {
-            units.push(Unit { entries: Vec::new(), last_uses: Vec::new(), uses: Vec::new() });
+            units.push(Unit { entries: Vec::new(), last_uses: HashMap::new(), uses: Vec::new() });
         }
         let unit_entries = &mut units[unit];
         places.push((unit, unit_entries.entries.len()));
-        unit_entries.last_uses.push(vec![NEVER; entry.chunks.count() as usize]);
         unit_entries.entries.push(entry.clone());
     }
     (units, places)
@@ -104,9 +103,7 @@ fn units(entries: Vec<FetchEntry>, multi_range: bool) -> (Vec<Unit>, Vec<(usize,
 
 impl Unit {
     fn add_use(&mut self, index: u32, entry: usize, term: &Term) {
-        let first = self.entries[entry].chunks.start;
-        let named = (term.chunks.start - first) as usize..(term.chunks.end - first) as usize;
-        self.last_uses[entry][named].fill(index);
+        self.last_uses.extend(term.chunks.indices().map(|chunk| ((entry, chunk), index)));
         if self.uses.last() != Some(&index) {
             self.uses.push(index);
         }
@@ -114,9 +111,7 @@ impl Unit {
 
     /// Whether a chunk of an entry is needed for this term or a later one.
     pub(super) fn is_needed(&self, entry: usize, chunk: u32, term: usize) -> bool {
-        let Some(first) = self.entries.get(entry).map(|entry| entry.chunks.start) else { return false };
-        let last_use = self.last_uses[entry].get(chunk.wrapping_sub(first) as usize);
-        last_use.is_some_and(|last| *last != NEVER && *last as usize >= term)
+        self.last_uses.get(&(entry, chunk)).is_some_and(|last| *last as usize >= term)
     }
 
     /// The first term from this one on that needs it.
@@ -130,9 +125,9 @@ impl Unit {
         self.entries.iter().map(|entry| entry.chunks.count() as usize).sum()
     }
 
-    /// Uncompressed bytes of its chunks at most.
+    /// Uncompressed bytes of its chunks at most: they are of one xorb, and each is in one entry only.
     pub(super) fn raw_bytes_max(&self) -> u64 {
-        (self.chunk_count() as u64 * CHUNK_BYTES_MAX as u64).min(self.entries.len() as u64 * xorb::RAW_BYTES_MAX)
+        (self.chunk_count() as u64 * CHUNK_BYTES_MAX as u64).min(xorb::RAW_BYTES_MAX)
     }
 
     /// For messages.
@@ -198,5 +193,65 @@ mod tests {
 
         assert_eq!([(0, 0), (1, 0), (2, 0)], places(false)[..]);
         assert_eq!([(0, 0), (1, 0), (0, 1)], places(true)[..]);
+    }
+
+    #[test]
+    fn given_entries_that_no_term_uses_when_planned_then_nothing_is_remembered_of_them() {
+        let mut entries = vec![entry(0, 8_192, "a"); 10_000];
+        entries.push(FetchEntry { xorb: XorbHash::from_bytes([8; 32]), ..entry(0, 8_192, "b") });
+        let terms = vec![Term { xorb: XorbHash::from_bytes([8; 32]), ..term(4, 6, 20) }];
+        let answer = Reconstruction { offset_into_first_term: 0, terms, entries };
+
+        let plan = Plan::new(answer, ByteRange { start: 0, end: 20 }, true).unwrap();
+
+        assert_eq!(2, plan.units.iter().map(|unit| unit.last_uses.len()).sum::<usize>());
+    }
+
+    #[test]
+    fn given_very_many_entries_of_one_url_when_planned_then_soon() {
+        let entry = |at: u64| {
+            let bytes = ByteRange { start: at, end: at + 1 };
+            FetchEntry { xorb: XORB, chunks: ChunkRange { start: 0, end: 1 }, bytes, url: "a".into() }
+        };
+        for multi_range in [false, true] {
+            let entries = (0..200_000).map(entry).collect();
+            let answer = Reconstruction { offset_into_first_term: 0, terms: vec![term(0, 1, 10)], entries };
+            let (sender, planned) = std::sync::mpsc::channel();
+            std::thread::spawn(move || {
+                let plan = Plan::new(answer, ByteRange { start: 0, end: 10 }, multi_range).unwrap();
+                sender.send(plan.units.len()).unwrap();
+            });
+
+            assert_eq!(Ok(200_000), planned.recv_timeout(std::time::Duration::from_secs(60)), "it takes too long");
+        }
+    }
+
+    #[test]
+    fn given_entries_that_share_chunks_when_planned_then_not_one_request() {
+        let range = |start, end, at| {
+            let bytes = ByteRange { start: at, end: at + 100 };
+            FetchEntry { xorb: XORB, chunks: ChunkRange { start, end }, bytes, url: "a".into() }
+        };
+        for (second, expected) in [(range(3, 8, 100), 2), (range(4, 8, 100), 1), (range(4, 8, 99), 2)] {
+            let entries = vec![range(0, 4, 0), second];
+            let answer = Reconstruction { offset_into_first_term: 0, terms: vec![term(0, 1, 10)], entries };
+
+            let plan = Plan::new(answer, ByteRange { start: 0, end: 10 }, true).unwrap();
+
+            assert_eq!(expected, plan.units.len());
+        }
+    }
+
+    #[test]
+    fn given_several_entries_when_their_memory_is_told_then_no_more_than_a_xorb_holds() {
+        let answer = Reconstruction {
+            offset_into_first_term: 0,
+            terms: vec![term(0, 1, 10)],
+            entries: vec![entry(0, 4_000, "a"), entry(4_000, 8_000, "a")],
+        };
+
+        let plan = Plan::new(answer, ByteRange { start: 0, end: 10 }, true).unwrap();
+
+        assert_eq!((1, crate::xorb::RAW_BYTES_MAX), (plan.units.len(), plan.units[0].raw_bytes_max()));
     }
 }
