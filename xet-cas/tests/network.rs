@@ -33,7 +33,7 @@ async fn given_an_http_proxy_when_asked_then_everything_goes_through_it_and_what
     let asked = proxy.asked();
     assert!(asked[0].starts_with("GET http://hub.invalid/api/models/lab/files/revision/main "), "{asked:?}");
     assert!(asked[0].to_lowercase().contains("proxy-authorization: basic bwu6chc="), "{asked:?}");
-    for except in ["127.0.0.1", "10.0.0.0/8, 127.0.0.0/8", "*"] {
+    for except in ["127.0.0.1", "10.0.0.0/8, 127.0.0.0/8", "127.0.0.1:8080", "*"] {
         let direct = |config: &mut Config| {
             config.network.proxies = proxies.clone();
             config.network.proxies.except = except.to_owned();
@@ -41,7 +41,7 @@ async fn given_an_http_proxy_when_asked_then_everything_goes_through_it_and_what
         assert!(is_reached(&ask(&sink.url(), direct).await), "{except}");
     }
     assert_eq!(1, proxy.asked().len());
-    assert_eq!(4, sink.requests().len());
+    assert_eq!(5, sink.requests().len());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -112,6 +112,22 @@ async fn given_an_authority_of_ones_own_when_named_then_trusted_and_else_said_so
     let error = error.await;
     assert!(matches!(error, Error::Certificate { .. }) && error.kind() == ErrorKind::Network, "{error:?}");
     assert_eq!(0, told.load(std::sync::atomic::Ordering::Relaxed), "it was tried again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_a_certificate_that_cannot_be_used_when_named_with_a_good_one_then_passed_over() {
+    let sink = Sink::start().await.unwrap();
+    let front = TlsFront::start(sink.address(), &[]).await.unwrap();
+    let bundle = format!("-----BEGIN CERTIFICATE-----\nMAAA\n-----END CERTIFICATE-----\n{}", front.authority());
+    for is_system_trusted in [true, false] {
+        let url = front.url();
+        let error = ask(&url, |config| {
+            config.network.system_certificates = is_system_trusted;
+            config.network.ca_certificates = CaCertificates::from_pem(bundle.as_bytes()).unwrap();
+        });
+        let error = error.await;
+        assert!(is_reached(&error), "{error}");
+    }
 }
 
 /// Run by the test below, in a process whose environment names proxies that are not there.

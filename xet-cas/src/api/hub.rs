@@ -154,8 +154,9 @@ pub(crate) struct CreateRepoRequest {
     pub(crate) organization: Option<String>,
     #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
     pub(crate) kind: Option<String>,
-    #[serde(default)]
-    pub(crate) private: bool,
+    /// Not said: as the owner has it by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) private: Option<bool>,
     /// The newer form of `private`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) visibility: Option<String>,

@@ -3,8 +3,9 @@
 mod frames;
 mod upload;
 
-use std::sync::Arc;
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::UNIX_EPOCH;
 
 use bytes::Bytes;
@@ -26,6 +27,9 @@ use crate::{ByteRange, FetchEntry, FileHash, Reconstruction, XorbHash};
 /// connection, so that it does not expire on the way.
 const TOKEN_MARGIN_SECONDS: u64 = 60;
 
+/// CAS that a Hub remembers the tokens of: each is of one commit, and few are read at a time.
+const KNOWN_CAS_MAX: usize = 16;
+
 /// Client for the CAS of one repository. Cheap to clone; clones share the token.
 #[derive(Debug, Clone)]
 pub struct Cas {
@@ -36,8 +40,9 @@ pub struct Cas {
     shared: Arc<Shared>,
 }
 
+/// What all clients for one CAS of a repository know of it.
 #[derive(Debug, Default)]
-struct Shared {
+pub(super) struct Shared {
     token: Mutex<TokenSlot>,
     /// How often a token was asked for and an answer came, good or bad. Changes only while the slot is
     /// locked.
@@ -69,9 +74,33 @@ struct Token {
     expires: u64,
 }
 
+/// What is known of the CAS that were used last. Clones are one.
+#[derive(Debug, Clone, Default)]
+pub(super) struct KnownCas(Arc<std::sync::Mutex<VecDeque<(Url, Arc<Shared>)>>>);
+
+impl KnownCas {
+    fn shared(&self, token_url: &Url) -> Arc<Shared> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = known.iter().position(|(url, _)| url == token_url);
+        let newest = at.and_then(|at| known.remove(at)).unwrap_or_else(|| (token_url.clone(), Arc::default()));
+        let shared = newest.1.clone();
+        known.push_back(newest);
+        if known.len() > KNOWN_CAS_MAX {
+            known.pop_front();
+        }
+        shared
+    }
+}
+
 impl Cas {
     pub(super) fn new(http: Http, token_url: Url, hub_token: Option<Secret>, repo: RepoAddress) -> Self {
         Self { http, token_url, hub_token, repo, shared: Arc::default() }
+    }
+
+    /// The same, with what `known` remembers of it.
+    pub(super) fn remembered(mut self, known: &KnownCas) -> Self {
+        self.shared = known.shared(&self.token_url);
+        self
     }
 
     /// Asks how a whole file is put together: version 2, or version 1 where the server has only that.
@@ -327,4 +356,27 @@ fn token_from_headers(headers: &HeaderMap) -> Option<TokenAnswer> {
         exp: header_text(headers, TOKEN_EXPIRATION_HEADER).parse().ok()?,
         access_token: header_text(headers, ACCESS_TOKEN_HEADER),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use url::Url;
+
+    use super::{KNOWN_CAS_MAX, KnownCas};
+
+    #[test]
+    fn given_more_cas_than_are_remembered_when_used_then_the_one_used_longest_ago_is_forgotten() {
+        let known = KnownCas::default();
+        let shared = |number: usize| known.shared(&Url::parse(&format!("http://hub/{number}")).unwrap());
+        let (first, second) = (shared(0), shared(1));
+        (2..KNOWN_CAS_MAX).for_each(|number| drop(shared(number)));
+        assert!(Arc::ptr_eq(&first, &shared(0)));
+
+        shared(KNOWN_CAS_MAX);
+
+        assert!(Arc::ptr_eq(&first, &shared(0)));
+        assert!(!Arc::ptr_eq(&second, &shared(1)));
+    }
 }

@@ -52,6 +52,8 @@ pub(super) struct Request {
     pub(super) answer_deadline: Option<Duration>,
     /// Whether it is made again if it fails for a reason that may pass.
     pub(super) is_repeated: bool,
+    /// Longest metadata answer, bytes.
+    pub(super) answer_bytes_max: usize,
 }
 
 impl Request {
@@ -69,6 +71,7 @@ impl Request {
             body: Payload::default(),
             answer_deadline: None,
             is_repeated: true,
+            answer_bytes_max: METADATA_BYTES_MAX,
         }
     }
 
@@ -187,7 +190,7 @@ impl Http {
     async fn bytes_once(&self, request: &Request) -> Result<Answer, Failure> {
         let response = self.send_once(request).await?;
         let (status, headers) = (response.status(), response.headers().clone());
-        Ok(Answer { status, headers, body: self.read_metadata(&request.what, response).await? })
+        Ok(Answer { status, headers, body: self.read_metadata(request, response).await? })
     }
 
     /// One attempt: connection, head of the answer, redirects.
@@ -248,7 +251,8 @@ impl Http {
     }
 
     /// A metadata answer's whole body, bounded in bytes and time.
-    async fn read_metadata(&self, what: &str, mut response: Response) -> Result<Bytes, Failure> {
+    async fn read_metadata(&self, request: &Request, mut response: Response) -> Result<Bytes, Failure> {
+        let (what, bytes_max) = (request.what.as_str(), request.answer_bytes_max);
         let Deadlines { stall, metadata_body, .. } = self.deadlines;
         let late = |waited_for, deadline| Error::Deadline { what: what.to_owned(), waited_for, deadline };
         let read = async {
@@ -257,8 +261,8 @@ impl Http {
                 let next = timeout_at(later(begun, stall), response.chunk()).await;
                 let next = next.map_err(|_| late("more of the body", stall))?;
                 let Some(piece) = next.map_err(|error| transport(what, &error))? else { return Ok(body.freeze()) };
-                if body.len() + piece.len() > METADATA_BYTES_MAX {
-                    let reason = format!("it is longer than {METADATA_BYTES_MAX} bytes");
+                if body.len() + piece.len() > bytes_max {
+                    let reason = format!("it is longer than {bytes_max} bytes");
                     return Err(Failure::final_(Error::Malformed { what: what.to_owned(), reason }));
                 }
                 body.extend_from_slice(&piece);

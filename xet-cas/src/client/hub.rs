@@ -5,6 +5,7 @@ use reqwest::header::{ACCEPT_ENCODING, HeaderValue};
 use serde::de::DeserializeOwned;
 use url::Url;
 
+use super::cas::KnownCas;
 use super::http::{Answer, Http, Request, parse_json};
 use super::{Body, Cas, Config, Error, Network, Secret, listing};
 use crate::api::{RepoId, RepoType, RevisionAnswer, TreeEntryJson, encode_path, encode_segment, shown};
@@ -17,6 +18,7 @@ pub struct Hub {
     endpoint: Url,
     token: Option<Secret>,
     network: Network,
+    known_cas: KnownCas,
 }
 
 /// A revision of a repository, pinned to its commit.
@@ -84,7 +86,7 @@ impl Hub {
     /// cannot be set up.
     pub fn new(config: &Config) -> Result<Self, Error> {
         let (endpoint, token, network) = (config.endpoint.clone(), config.token.clone(), config.network.clone());
-        Ok(Self { http: Http::new(config)?, endpoint, token, network })
+        Ok(Self { http: Http::new(config)?, endpoint, token, network, known_cas: KnownCas::default() })
     }
 
     /// The base URL, without a trailing slash.
@@ -203,14 +205,16 @@ impl Hub {
         Ok((body, comes.start))
     }
 
-    /// The CAS of a commit, for downloads. Its token is asked for on first use and again before it expires.
+    /// The CAS of a commit, for downloads. Its token is asked for on first use and again before it expires; it
+    /// is that of the clients that were made for this commit before.
     ///
     /// # Errors
     /// [`Error::Endpoint`] if no URL can be made of the commit.
     pub fn cas(&self, commit: &Commit) -> Result<Cas, Error> {
         let Commit { repo_type, repo, sha, .. } = commit;
         let path = format!("/api/{}/{repo}/xet-read-token/{sha}", repo_type.plural());
-        Ok(Cas::new(self.http.clone(), self.url(&path)?, self.token.clone(), self.address(*repo_type, repo)))
+        let cas = Cas::new(self.http.clone(), self.url(&path)?, self.token.clone(), self.address(*repo_type, repo));
+        Ok(cas.remembered(&self.known_cas))
     }
 
     /// How hosts are reached.

@@ -42,8 +42,9 @@ pub struct Proxies {
     pub http: Option<Secret>,
     /// For `https` URLs.
     pub https: Option<Secret>,
-    /// Hosts that are reached directly: names, with all names that end in them, addresses and networks
-    /// (`10.0.0.0/8`), with commas between; `*`: all.
+    /// Hosts that are reached directly: names, with all names that end in them (`corp.example`, and the same with `.`
+    /// or `*.` before it), addresses and networks (`10.0.0.0/8`), with commas between; `*`: all. A port behind one is
+    /// passed over.
     pub except: String,
 }
 
@@ -55,10 +56,11 @@ impl Proxies {
     }
 
     pub(super) fn build(&self) -> Result<Vec<Proxy>, Error> {
+        let except = self.except.split(',').map(matched).collect::<Vec<_>>().join(",");
         let build = |proxy: &Option<Secret>, make: fn(Url) -> reqwest::Result<Proxy>| {
             let Some(proxy) = proxy else { return Ok(None) };
             let made = make(parse(proxy)?).map_err(|_| unusable(proxy, "it is no URL of a proxy"))?;
-            Ok(Some(made.no_proxy(NoProxy::from_string(&self.except))))
+            Ok(Some(made.no_proxy(NoProxy::from_string(&except))))
         };
         // The HTTP library would let addresses through the proxy all the same.
         if self.except.split(',').any(|host| host.trim() == "*") {
@@ -66,6 +68,17 @@ impl Proxies {
         }
         let proxies = [build(&self.http, Proxy::http)?, build(&self.https, Proxy::https)?];
         Ok(proxies.into_iter().flatten().collect())
+    }
+}
+
+/// What is excepted, as the HTTP library matches it: it knows neither `*.corp.example` nor `localhost:8080`.
+fn matched(host: &str) -> &str {
+    let host = host.trim();
+    let host = host.strip_prefix('*').filter(|rest| rest.starts_with('.')).unwrap_or(host);
+    match host.split_once(':') {
+        // More colons are an IPv6 address.
+        Some((name, port)) if !port.is_empty() && port.bytes().all(|c| c.is_ascii_digit()) => name,
+        _ => host,
     }
 }
 
@@ -85,7 +98,7 @@ fn unusable(proxy: &Secret, reason: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use super::Proxies;
+    use super::{Proxies, matched};
 
     #[test]
     fn given_a_proxy_in_any_form_when_built_then_taken_or_refused_without_its_password() {
@@ -97,5 +110,22 @@ mod tests {
             assert!(!format!("{error} {error:?}").contains("hidden"), "{error}");
         }
         assert!(Proxies::default().build().unwrap().is_empty());
+    }
+
+    #[test]
+    fn given_hosts_in_forms_that_others_know_when_excepted_then_matched_by_their_names() {
+        for (host, expected) in [
+            ("*.corp.example", ".corp.example"),
+            (" localhost:8080 ", "localhost"),
+            ("*.corp.example:80", ".corp.example"),
+            (".corp.example", ".corp.example"),
+            ("10.0.0.0/8", "10.0.0.0/8"),
+            ("::1", "::1"),
+            ("fe80::1:8080", "fe80::1:8080"),
+            ("*example", "*example"),
+            ("host:", "host:"),
+        ] {
+            assert_eq!(expected, matched(host), "{host}");
+        }
     }
 }

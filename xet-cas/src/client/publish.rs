@@ -180,12 +180,14 @@ async fn store(
         (Some(cache), Some(cas)) => Known::load(cache, &cas.base_url().await?).await,
         _ => Known::nothing(),
     };
-    let mut uploader = Uploader { cas, sends: !options.dry_run, known: &mut known, progress };
+    let mut uploader = Uploader { cas, sends: !options.dry_run, asks: true, known: &mut known, progress };
     let first = uploader.upload(Arc::clone(files), Arc::clone(threads)).await;
     let uploaded = match first {
         Err(Error::Refused { .. } | Error::Status { status: 400 | 422, .. }) if uploader.known.was_used() => {
             tracing::warn!("what was stored before is not there any more; everything is sent again");
             uploader.known.forget().await;
+            // It may be the CAS itself that told of it.
+            uploader.asks = false;
             uploader.upload(Arc::clone(files), Arc::clone(threads)).await?
         }
         first => first?,

@@ -21,10 +21,11 @@ const CA_CERTIFICATES_MAX: usize = 10_000;
 pub struct CaCertificates(Vec<CertificateDer<'static>>);
 
 impl CaCertificates {
-    /// Reads certificates in PEM form, one after the other. What else the text holds is passed over.
+    /// Reads certificates in PEM form, one after the other. What else the text holds is passed over, and so are
+    /// certificates that cannot be used.
     ///
     /// # Errors
-    /// [`Error::CaCertificates`] if there is none, or one of them is broken.
+    /// [`Error::CaCertificates`] if none can be used, or the PEM form of one is broken.
     pub fn from_pem(pem: &[u8]) -> Result<Self, Error> {
         let unusable = |reason: String| Error::CaCertificates { reason };
         let certificates = CertificateDer::pem_slice_iter(pem).take(CA_CERTIFICATES_MAX + 1);
@@ -35,7 +36,19 @@ impl CaCertificates {
         if certificates.len() > CA_CERTIFICATES_MAX {
             return Err(unusable(format!("there are more than {CA_CERTIFICATES_MAX}")));
         }
-        Ok(Self(certificates))
+        // As the bundles of systems, which name one now and then that cannot be used.
+        let is_usable = |certificate: &CertificateDer<'static>| RootCertStore::empty().add(certificate.clone()).is_ok();
+        let (usable, unusable_ones): (Vec<_>, Vec<_>) = certificates.into_iter().partition(is_usable);
+        if usable.is_empty() {
+            return Err(unusable("none of them can be used".to_owned()));
+        }
+        if !unusable_ones.is_empty() {
+            tracing::warn!(
+                count = unusable_ones.len(),
+                "certificates of authorities cannot be used and are passed over"
+            );
+        }
+        Ok(Self(usable))
     }
 }
 
@@ -86,7 +99,8 @@ mod tests {
 
     #[test]
     fn given_no_certificate_when_read_then_refused() {
-        for pem in ["", "not PEM", "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n"] {
+        let block = |base64: &str| format!("-----BEGIN CERTIFICATE-----\n{base64}\n-----END CERTIFICATE-----\n");
+        for pem in [String::new(), "not PEM".to_owned(), block("!"), block("AAAA")] {
             assert!(CaCertificates::from_pem(pem.as_bytes()).is_err(), "{pem:?}");
         }
     }

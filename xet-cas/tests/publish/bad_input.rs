@@ -166,3 +166,29 @@ async fn given_a_token_that_goes_elsewhere_when_published_then_it_never_leaves_i
     assert!(matches!(error, Error::Redirect { .. }), "{error}");
     assert!(elsewhere.0.requests().is_empty());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_a_pull_request_whose_answer_is_lost_when_published_then_no_second_one_is_opened() {
+    let lab = Lab::new().await;
+    lab.write("small.json", "{}");
+    lab.publish(&lab.options()).await.unwrap();
+    lab.write("small.json", "[]");
+    let mut options = lab.options();
+    options.create_pr = true;
+    lab.faulty.add(Rule::path_contains("create_pr=1", Fault::Reset).method(Method::POST).skip(1));
+
+    lab.publish(&options).await.unwrap_err();
+
+    assert_eq!(2, lab.seen("/commit/").len(), "one to the branch, one for the request");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_a_server_that_takes_no_shards_when_published_then_tried_as_often_as_the_policy_says() {
+    let lab = Lab::new().await;
+    lab.write("large.bin", noise(1, 100_000));
+    lab.faulty.add(Rule::path_contains("/v2/shards", Fault::status(503)));
+
+    lab.publish(&lab.options()).await.unwrap_err();
+
+    assert_eq!(3, lab.seen("/v2/shards").len());
+}

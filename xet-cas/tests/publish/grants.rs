@@ -46,6 +46,12 @@ async fn given_a_place_that_cannot_be_used_when_put_then_sent_directly_at_once()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn given_an_earlier_put_that_is_still_being_stored_when_put_then_waited_for() {
+    assert_eq!([1, 3, 0], put_fails(Fault::status(409), 2).await);
+    assert_eq!([2, 4, 0], put_fails(Fault::status(409), 3).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn given_bytes_that_do_not_arrive_when_committed_then_another_grant() {
     // 412: an earlier attempt has stored them, it says; but it has not.
     assert_eq!([2, 2, 0], put_fails(Fault::status(412), 1).await);

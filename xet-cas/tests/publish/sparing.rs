@@ -2,6 +2,8 @@
 
 use testkit::{Fault, Rule};
 use xet_cas::client::{Error, PublishProgress, Way};
+use xet_cas::shard::{LookupTables, Shard, ShardXorb, StoredShard};
+use xet_cas::{Leaf, chunks};
 
 use super::lab::{Lab, noise, origin};
 
@@ -110,14 +112,49 @@ async fn given_content_that_another_client_stored_when_published_then_the_cas_te
 #[tokio::test(flavor = "multi_thread")]
 async fn given_questions_that_fail_when_published_then_published_all_the_same_and_soon_without_questions() {
     let lab = Lab::new().await;
-    lab.write("large.bin", noise(1, 2_000_000));
-    for n in 0..30 {
+    for n in 0..200 {
         lab.write(&format!("{n}.bin"), noise(100 + n, 70_000));
     }
     lab.faulty.add(Rule::path_contains("/v1/chunks/", Fault::status(403)));
 
     lab.publish(&lab.options()).await.unwrap();
 
+    let questions = lab.seen("/v1/chunks/").len();
+    assert!((1..40).contains(&questions), "{questions}");
+    assert!(lab.sources() == lab.contents("main").await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_a_cas_that_tells_of_a_xorb_it_has_not_when_published_then_sent_without_asking_again() {
+    let lab = Lab::new().await;
+    let content = noise(1, 300_000);
+    lab.write("large.bin", &content);
+    let leaves: Vec<Leaf> = chunks(&content).map(Leaf::of).chain([Leaf::of(b"another")]).collect();
+    let xorb = ShardXorb { hash: Leaf::xorb_hash(&leaves), leaves };
+    let told = StoredShard::from(Shard { files: vec![], xorbs: vec![xorb] }).encode(LookupTables::NONE);
+    let answer = Fault::Body { bytes: told.into(), content_type: "application/octet-stream".into() };
+    lab.faulty.add(Rule::path_contains("/v1/chunks/", answer));
+
+    let published = lab.publish(&lab.options()).await.unwrap();
+
+    assert!(published.sent_bytes > 300_000, "{}", published.sent_bytes);
+    assert!(lab.sources() == lab.contents("main").await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_files_that_begin_alike_when_published_then_asked_about_once() {
+    let lab = Lab::new().await;
+    for n in 0..40 {
+        lab.write(&format!("{n}.bin"), noise(1, 70_000));
+    }
+
+    lab.publish(&lab.options()).await.unwrap();
+
+    let mut asked: Vec<_> = lab.seen("/v1/chunks/").into_iter().map(|seen| seen.target).collect();
+    let all = asked.len();
+    asked.sort();
+    asked.dedup();
+    assert_eq!(all, asked.len());
     assert!(lab.sources() == lab.contents("main").await);
 }
 
@@ -152,7 +189,7 @@ async fn given_what_the_hub_has_when_planned_then_each_file_goes_its_way() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn given_a_repetitive_file_when_published_then_its_chunks_are_stored_once_and_it_is_not_fragmented() {
+async fn given_a_repetitive_file_when_published_then_its_chunks_are_stored_once() {
     let lab = Lab::new().await;
     let block = noise(1, 1_000_000);
     lab.write("repeated.bin", block.repeat(40));

@@ -9,11 +9,14 @@ use xet_cas::client::{Patterns, PublishOptions, PublishProgress, Way};
 use super::interrupt;
 use crate::args::PublishArgs;
 use crate::display::Output;
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::settings::Settings;
 
 pub(crate) async fn run(args: PublishArgs, output: &Output) -> Result<(), Failure> {
     let settings = Settings::read();
+    if settings.environment.offline {
+        return Err(Failure::new(Exit::Network, "HF_HUB_OFFLINE is set, so nothing can be published").hint("unset it"));
+    }
     let hub = settings.hub(&args.hub)?;
     let mut options = PublishOptions::default();
     options.patterns = Patterns::new(&args.include, &args.exclude)?;
@@ -51,7 +54,7 @@ pub(crate) async fn run(args: PublishArgs, output: &Output) -> Result<(), Failur
     let published = tokio::select! {
         published = hub.publish(&args.dir, &args.repo, &options, progress) => published?,
         () = interrupt() => {
-            return Err(Failure::interrupted("nothing was committed; run the same command again"));
+            return Err(Failure::interrupted("run the same command again: what was uploaded is not sent again"));
         }
     };
     output.json(&json!({

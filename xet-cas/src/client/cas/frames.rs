@@ -4,8 +4,8 @@ use serde::Deserialize;
 
 /// Longest line, bytes: the deployed client's limit.
 const LINE_BYTES_MAX: usize = 1024 * 1024;
-/// Lines at most. A server repeats itself every twenty seconds or so: weeks.
-const LINES_MAX: usize = 100_000;
+/// Lines at most, empty ones too. A server repeats itself every twenty seconds or so: two days.
+const LINES_MAX: usize = 10_000;
 
 /// Reads the answer as it arrives.
 #[derive(Debug, Default)]
@@ -70,12 +70,12 @@ impl Frames {
 
     fn take_line(&mut self) -> Result<Option<Result<(), ShardRefusal>>, String> {
         let line = std::mem::take(&mut self.line);
-        if line.trim_ascii().is_empty() {
-            return Ok(None);
-        }
         self.lines += 1;
         if self.lines > LINES_MAX {
             return Err(format!("it has more than {LINES_MAX} lines"));
+        }
+        if line.trim_ascii().is_empty() {
+            return Ok(None);
         }
         match serde_json::from_slice(&line).map_err(|error| format!("a line of it: {error}"))? {
             Frame::Result => Ok(Some(Ok(()))),

@@ -3,13 +3,14 @@
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use reqwest::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING};
+use reqwest::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use reqwest::{Method, StatusCode};
 use serde::de::DeserializeOwned;
 use url::Url;
 
 use super::Cas;
 use super::frames::Frames;
+use crate::api::shown;
 use crate::api::{GRANT_CHECKSUM, GrantAnswer, GrantChecksum, GrantRequest, ShardAnswer, XorbAnswer, encode_segment};
 use crate::client::Error;
 use crate::client::blocking::blocking;
@@ -21,10 +22,11 @@ use crate::{ChunkHash, XorbHash};
 const GRANTS_MAX: usize = 3;
 /// Headers that a grant names at most; signed uploads need one or two.
 const GRANT_HEADERS_MAX: usize = 32;
-/// The longest shard that an answer to a question about a chunk may be, bytes: the format's own limit.
-const FOUND_SHARD_BYTES_MAX: usize = crate::shard::SHARD_BYTES_MAX;
-/// Headers that say whose request it is and where it ends. A grant does not decide that.
-const OWN_HEADERS: [HeaderName; 5] = [AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING];
+/// The longest answer to a question about a chunk, bytes: a shard of 170,000 chunks, 10 GB of average ones. Several are
+/// under way at once.
+const FOUND_SHARD_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Headers that say where a request goes and where it ends. A grant does not decide that.
+const OWN_HEADERS: [HeaderName; 4] = [CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING];
 
 /// How a try to use a grant ended.
 enum Put {
@@ -101,12 +103,21 @@ impl Cas {
         let mut request = self.granted_request(xorb, grant)?;
         request.body = records.clone().into();
         request.answer_deadline = Some(self.http.deadlines.upload_answer);
-        match self.http.send(&request).await {
-            Ok(_) | Err(Error::Status { status: 412, .. }) => Ok(Put::Stored),
-            Err(Error::Status { status: 400 | 409, .. } | Error::Forbidden { .. }) => Ok(Put::NewGrant),
-            Err(error) => {
-                tracing::info!(%error, "uploading without a grant");
-                Ok(Put::Unusable)
+        let mut attempts = self.http.attempts(&request.what);
+        loop {
+            match self.http.send(&request).await {
+                Ok(_) | Err(Error::Status { status: 412, .. }) => return Ok(Put::Stored),
+                // An earlier attempt is still being stored.
+                Err(error @ Error::Status { status: 409, .. }) => {
+                    if attempts.wait_after(Failure::damaged(error)).await.is_err() {
+                        return Ok(Put::NewGrant);
+                    }
+                }
+                Err(Error::Status { status: 400, .. } | Error::Forbidden { .. }) => return Ok(Put::NewGrant),
+                Err(error) => {
+                    tracing::info!(%error, "uploading without a grant");
+                    return Ok(Put::Unusable);
+                }
             }
         }
     }
@@ -187,7 +198,9 @@ impl Cas {
     /// Sends the shard, and reads what the server says until it says how it ended.
     async fn shard_once(&self, mut request: Request) -> Result<(), Failure> {
         request.answer_deadline = Some(self.http.deadlines.upload_answer);
-        let mut response = self.authorised_response(&mut request, "/v2/shards").await?;
+        // What failed before the answer began has been tried as often as it may be.
+        let response = self.authorised_response(&mut request, "/v2/shards").await;
+        let mut response = response.map_err(Failure::final_)?;
         let mut frames = Frames::default();
         loop {
             let deadline = self.http.deadlines.upload_answer;
@@ -200,7 +213,7 @@ impl Cas {
             match end.map_err(|reason| Error::Malformed { what: request.what.clone(), reason })? {
                 Some(Ok(())) => return Ok(()),
                 Some(Err(refusal)) => {
-                    let (what, message) = (request.what, refusal.message);
+                    let (what, message) = (request.what, shown(&refusal.message));
                     let error = Error::Refused { what, message };
                     return Err(if refusal.is_retryable { Failure::damaged(error) } else { Failure::final_(error) });
                 }
@@ -215,8 +228,9 @@ impl Cas {
         let what = format!("question about chunk {chunk}");
         let mut request = Request::get(what, self.token_url.clone());
         request.is_repeated = false;
+        request.answer_bytes_max = FOUND_SHARD_BYTES_MAX;
         match self.authorised_answer(request, &format!("/v1/chunks/default/{chunk}")).await {
-            Ok((_, shard)) => Ok(Some(shard).filter(|shard| shard.len() <= FOUND_SHARD_BYTES_MAX)),
+            Ok((_, shard)) => Ok(Some(shard)),
             Err(Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(error),
         }

@@ -2,13 +2,17 @@
 //! one waits until an upload has given one back, which is what holds reading back to the pace of the uplink.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
+
+use crate::client::Error;
 
 pub(super) struct Buffers {
     state: Mutex<State>,
     returned: Condvar,
     capacity: usize,
+    patience: Duration,
 }
 
 struct State {
@@ -18,23 +22,31 @@ struct State {
 }
 
 impl Buffers {
-    pub(super) fn new(count: usize, capacity: usize) -> Arc<Self> {
+    pub(super) fn new(count: usize, capacity: usize, patience: Duration) -> Arc<Self> {
         let state = Mutex::new(State { free: Vec::new(), unmade: count });
-        Arc::new(Self { state, returned: Condvar::new(), capacity })
+        Arc::new(Self { state, returned: Condvar::new(), capacity, patience })
     }
 
     /// An empty buffer. Blocks until there is one.
-    pub(super) fn take(&self) -> Vec<u8> {
+    ///
+    /// # Errors
+    /// [`Error::Deadline`] if none comes back: a server that stops reading holds what it was sent.
+    pub(super) fn take(&self) -> Result<Vec<u8>, Error> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             if let Some(buffer) = state.free.pop() {
-                return buffer;
+                return Ok(buffer);
             }
             if state.unmade > 0 {
                 state.unmade -= 1;
-                return Vec::with_capacity(self.capacity);
+                return Ok(Vec::with_capacity(self.capacity));
             }
-            state = self.returned.wait(state).unwrap_or_else(PoisonError::into_inner);
+            let waited = self.returned.wait_timeout(state, self.patience).unwrap_or_else(PoisonError::into_inner);
+            if waited.1.timed_out() {
+                let (what, waited_for) = ("upload".to_owned(), "one of the xorbs on its way");
+                return Err(Error::Deadline { what, waited_for, deadline: self.patience });
+            }
+            state = waited.0;
         }
     }
 
@@ -69,17 +81,20 @@ impl Drop for Lent {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::Buffers;
+    use crate::client::Error;
 
     #[test]
     fn given_all_buffers_lent_when_one_comes_back_then_whoever_waits_gets_it() {
-        let buffers = Buffers::new(1, 16);
-        let mut buffer = buffers.take();
+        let buffers = Buffers::new(1, 16, Duration::from_secs(60));
+        let mut buffer = buffers.take().unwrap();
         buffer.extend_from_slice(b"xorb");
         let lent = buffers.lend(buffer);
         let waiting = std::thread::spawn({
             let buffers = buffers.clone();
-            move || buffers.take()
+            move || buffers.take().unwrap()
         });
 
         assert_eq!(b"xorb", &lent[..]);
@@ -87,5 +102,13 @@ mod tests {
 
         let again = waiting.join().unwrap();
         assert!(again.is_empty() && again.capacity() >= 16);
+    }
+
+    #[test]
+    fn given_a_buffer_that_never_comes_back_when_waited_for_then_the_deadline_passes() {
+        let buffers = Buffers::new(1, 16, Duration::from_millis(1));
+        let _lent = buffers.lend(buffers.take().unwrap());
+
+        assert!(matches!(buffers.take(), Err(Error::Deadline { .. })));
     }
 }

@@ -72,9 +72,9 @@ pub(super) fn walk(root: &Path, patterns: &Patterns) -> Result<Vec<LocalFile>, E
                     return Err(unpublishable(&source, "it lies too deep"));
                 }
                 folders.push((source, path, depth + 1));
-            } else {
+            } else if patterns.matches(&path) {
                 let metadata = std::fs::metadata(&source).map_err(|error| local_file(&source, error))?;
-                if metadata.is_file() && patterns.matches(&path) {
+                if metadata.is_file() {
                     check_path(&path).map_err(|reason| unpublishable(&source, &reason))?;
                     files.push(LocalFile { path, source, size: metadata.len(), state: FileState::of(&metadata) });
                 }

@@ -29,6 +29,8 @@ const KNOWN_CHUNKS_MAX: usize = 1 << 19;
 const SHARD_FILE_BYTES_MAX: u64 = 32 * 1024 * 1024;
 /// Largest entry of a journal, bytes: a xorb with as many chunks as there may be.
 const JOURNAL_ENTRY_BYTES_MAX: u32 = 512 * 1024;
+/// Kept shards that are read at most, bytes: the newest, a second's work.
+const SHARDS_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// Journals that are read at most, the newest; each comes from a publication that was cut short.
 const JOURNALS_MAX: usize = 16;
 /// How long a shard or a journal is used, seconds: three weeks, as the deployed client does. By then the server may have
@@ -47,8 +49,8 @@ pub(super) struct Known {
     folder: Option<Folder>,
     /// Shards that the index knows, and the xorbs they describe.
     shards: Vec<(PathBuf, Vec<XorbHash>)>,
-    /// Journals that the index knows.
-    journals: Vec<PathBuf>,
+    /// Journals that the index knows, and the xorbs they name.
+    journals: Vec<(PathBuf, Vec<XorbHash>)>,
     /// Xorbs that no shard has named yet.
     staged: HashMap<XorbHash, ShardXorb>,
     /// Xorbs of this publication.
@@ -87,12 +89,17 @@ impl Known {
     fn load_shards(&mut self, folder: &Path) {
         let now = unix_now();
         let mut loaded = Vec::new();
-        let mut chunks = 0;
+        let (mut chunks, mut bytes) = (0, 0);
         for (path, _) in newest_first(folder, "mdb") {
             // Half of the index is for this publication.
-            if chunks >= KNOWN_CHUNKS_MAX / 2 {
+            if chunks >= KNOWN_CHUNKS_MAX / 4 || bytes >= SHARDS_BYTES_MAX {
                 break;
             }
+            let length = path.metadata().map_or(u64::MAX, |metadata| metadata.len());
+            if length > SHARD_FILE_BYTES_MAX {
+                continue;
+            }
+            bytes += length;
             let Some(stored) = read_shard(&path) else { continue };
             if stored.is_expired(now) {
                 if now > stored.key_expiry.saturating_add(SHARD_GRACE_SECONDS) {
@@ -113,17 +120,24 @@ impl Known {
 
     fn load_journals(&mut self, folder: &Path) {
         let now = system_now();
+        let (mut loaded, mut chunks) = (Vec::new(), 0);
         for (number, (path, modified)) in newest_first(folder, "xorbs").into_iter().enumerate() {
             let is_old = now.duration_since(modified).is_ok_and(|age| age.as_secs() > SHARD_LIFETIME_SECONDS);
             if is_old || number >= JOURNALS_MAX {
                 remove_unless_in_use(&path);
-                continue;
+            } else if chunks < KNOWN_CHUNKS_MAX / 4 {
+                let xorbs = read_journal(&path).unwrap_or_default();
+                chunks += xorbs.iter().map(|xorb| xorb.leaves.len()).sum::<usize>();
+                loaded.push((path, xorbs));
             }
-            for xorb in read_journal(&path).unwrap_or_default() {
+        }
+        // The newest last: it is forgotten last.
+        for (path, xorbs) in loaded.into_iter().rev() {
+            self.journals.push((path, xorbs.iter().map(|xorb| xorb.hash).collect()));
+            for xorb in xorbs {
                 self.index.insert_xorb(&xorb);
                 self.staged.insert(xorb.hash, xorb);
             }
-            self.journals.push(path);
         }
     }
 
@@ -187,7 +201,8 @@ impl Known {
         let used = std::mem::take(&mut self.used);
         let is_used = |xorbs: &[XorbHash]| xorbs.iter().any(|xorb| used.contains(xorb));
         let wrong: Vec<_> = self.shards.drain(..).filter(|(_, xorbs)| is_used(xorbs)).map(|(path, _)| path).collect();
-        let journals = std::mem::take(&mut self.journals);
+        let journals: Vec<_> =
+            self.journals.drain(..).filter(|(_, xorbs)| is_used(xorbs)).map(|(path, _)| path).collect();
         (self.index, self.staged, self.own) = (Self::nothing().index, HashMap::new(), HashSet::new());
         blocking(move || {
             wrong.iter().for_each(|path| remove(path));
@@ -196,10 +211,12 @@ impl Known {
         .await;
     }
 
-    /// Everything is registered: the journals have served.
+    /// Everything is registered: this journal has served, and so have others whose every xorb a shard names by now.
     pub(super) async fn finish(mut self) {
         let journal = self.journal.take();
-        let journals = std::mem::take(&mut self.journals);
+        let is_waiting = |xorb: &XorbHash| self.staged.contains_key(xorb);
+        let journals: Vec<PathBuf> =
+            self.journals.drain(..).filter(|(_, xorbs)| !xorbs.iter().any(is_waiting)).map(|(path, _)| path).collect();
         blocking(move || {
             journals.iter().for_each(|path| remove_unless_in_use(path));
             if let Some(journal) = journal {
@@ -263,7 +280,7 @@ fn read_journal(path: &Path) -> io::Result<Vec<ShardXorb>> {
         for xorb in shard.xorbs {
             chunks += xorb.leaves.len();
             // The name is not taken on trust: a xorb that is wrongly described would spoil a file.
-            if crate::Leaf::xorb_hash(&xorb.leaves) != xorb.hash || chunks > KNOWN_CHUNKS_MAX / 2 {
+            if crate::Leaf::xorb_hash(&xorb.leaves) != xorb.hash || chunks > KNOWN_CHUNKS_MAX / 4 {
                 return Ok(xorbs);
             }
             xorbs.push(xorb);
@@ -406,6 +423,30 @@ mod tests {
         Known::load(cache.path(), CAS).await.finish().await;
 
         assert_eq!(1, files(&cache.path().join(folder_name(CAS)).join("zest-staging")));
+    }
+
+    #[tokio::test]
+    async fn given_a_publication_cut_short_when_another_of_other_files_finishes_then_it_is_still_remembered() {
+        let cache = tempfile::tempdir().unwrap();
+        let mut cut_short = Known::load(cache.path(), CAS).await;
+        cut_short.stage(&xorb(1));
+        drop(cut_short);
+
+        let mut other = Known::load(cache.path(), CAS).await;
+        other.stage(&xorb(2));
+        let mut shard = Shard { files: vec![file(&xorb(2))], xorbs: vec![xorb(2)] };
+        other.complete(&mut shard);
+        other.registered(shard).await;
+        other.finish().await;
+        let journals = cache.path().join(folder_name(CAS)).join("zest-staging");
+        assert_eq!(1, files(&journals));
+
+        let mut again = Known::load(cache.path(), CAS).await;
+        let mut shard = Shard { files: vec![file(&xorb(1))], xorbs: vec![] };
+        again.complete(&mut shard);
+        again.registered(shard).await;
+        again.finish().await;
+        assert_eq!(0, files(&journals));
     }
 
     #[tokio::test]

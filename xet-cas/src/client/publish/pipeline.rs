@@ -1,6 +1,6 @@
 //! Files to xorbs, on all cores: while one batch is read, the batch before it is hashed and compressed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -43,6 +43,15 @@ pub(super) struct PackedXorb {
 /// Asks elsewhere who has these chunks, and makes them known to the packer's index. Blocks.
 pub(super) trait Ask: Send {
     fn ask(&mut self, chunks: &[ChunkHash], packer: &mut Packer);
+}
+
+/// Takes what comes out.
+pub(super) trait Receiver {
+    /// Whether nobody wants any more.
+    fn is_gone(&self) -> bool;
+
+    /// Blocks until there is room for it.
+    fn take(&self, output: Output);
 }
 
 /// The threads that hash and compress; no others are used.
@@ -97,26 +106,25 @@ impl<A: Ask> Pipeline<A> {
         Self { packer, ask, buffers, records: None, open: OpenFile::default(), digests: HashMap::new() }
     }
 
-    /// Reads all files and hands what comes out of them to `emit`, which returns false if nobody wants any more.
-    /// Returns the bytes of the chunks that were stored.
+    /// Reads all files and hands on what comes out of them. Returns the bytes of the chunks that were stored.
     pub(super) fn run(
         mut self,
         pool: &ThreadPool,
         files: Arc<Vec<LocalFile>>,
-        mut emit: impl FnMut(Output) -> bool,
+        receiver: &impl Receiver,
     ) -> Result<u64, Error> {
         let mut reader = Reader::new(files);
         let (mut current, mut next) = (Batch::default(), Batch::default());
         let mut is_more = reader.read(&mut current)?;
         while is_more {
             let (read, worked) = pool.join(|| reader.read(&mut next), || self.work(&current));
-            self.hand_out(worked, &mut emit)?;
+            self.hand_out(worked, receiver)?;
             is_more = read?;
             std::mem::swap(&mut current, &mut next);
         }
         let mut steps = Vec::new();
         self.packer.finish(&mut steps);
-        self.hand_out(Worked { steps, stored: Vec::new() }, &mut emit)?;
+        self.hand_out(Worked { steps, stored: Vec::new() }, receiver)?;
         Ok(self.packer.unique_bytes())
     }
 
@@ -141,12 +149,16 @@ impl<A: Ask> Pipeline<A> {
         worked
     }
 
-    fn hand_out(&mut self, worked: Worked, emit: &mut impl FnMut(Output) -> bool) -> Result<(), Error> {
+    fn hand_out(&mut self, worked: Worked, receiver: &impl Receiver) -> Result<(), Error> {
+        let given_up = || Error::Transport { what: "upload".into(), reason: "it was given up".into() };
         let mut stored = worked.stored.iter().flat_map(StoredRun::records);
         for step in worked.steps {
             let output = match step {
                 Step::Store(_) => {
-                    let records = self.records.get_or_insert_with(|| self.buffers.take());
+                    let records = match &mut self.records {
+                        Some(records) => records,
+                        empty => empty.insert(self.buffers.take()?),
+                    };
                     // As many are stored as there are steps that say so.
                     if let Some((header, payload)) = stored.next() {
                         records.extend_from_slice(&header.encode());
@@ -163,11 +175,9 @@ impl<A: Ask> Pipeline<A> {
                     Output::File(file)
                 }
             };
-            if !emit(output) {
-                return Err(Error::Transport { what: "upload".into(), reason: "it was given up".into() });
-            }
+            receiver.take(output);
         }
-        Ok(())
+        if receiver.is_gone() { Err(given_up()) } else { Ok(()) }
     }
 }
 
@@ -194,10 +204,11 @@ fn pack(packer: &mut Packer, ask: &mut impl Ask, questions: &mut Questions, batc
 
 /// Asks for the chunks that stand for their surroundings and are not known.
 fn ask_for_unknown(packer: &mut Packer, ask: &mut impl Ask, open: &mut Questions, batch: &Batch, leaves: &[Leaf]) {
-    let (mut unknown, mut at) = (Vec::new(), 0);
+    let (mut unknown, mut seen, mut at) = (Vec::new(), HashSet::new(), 0);
     for part in &batch.parts {
         for leaf in &leaves[at..at + part.chunks.len()] {
-            if !packer.knows(leaf.hash) && open.rule.asks(open.chunks, &leaf.hash) {
+            // Files that begin alike ask the same.
+            if !packer.knows(leaf.hash) && open.rule.asks(open.chunks, &leaf.hash) && seen.insert(leaf.hash) {
                 unknown.push(leaf.hash);
             }
             open.chunks += 1;

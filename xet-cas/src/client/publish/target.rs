@@ -94,7 +94,7 @@ impl Target<'_> {
             name: self.repo.name().to_owned(),
             organization: self.repo.owner().map(str::to_owned),
             kind: Some(self.options.repo_type.to_string()),
-            private: false,
+            private: self.options.private.then_some(true),
             visibility: self.options.private.then(|| "private".to_owned()),
             sdk: (self.options.repo_type == RepoType::Space).then(|| SPACE_SDK.to_owned()),
         };
@@ -157,6 +157,8 @@ impl Target<'_> {
         let mut request = Request::new(Method::POST, what.clone(), self.hub.url(&self.api_for_change("commit"))?);
         request = request.token(self.hub.token()).body(Some("application/x-ndjson"), self.lines(&change));
         request.answer_deadline = Some(self.hub.http.deadlines.upload_answer);
+        // The parent tells a repetition, but a pull request leaves the branch where it is: each would open another.
+        request.is_repeated = !self.options.create_pr;
         let answer = match self.hub.http.json::<CommitAnswer>(&request).await {
             // Perhaps by this very commit, the answer to which was lost.
             Err(Error::Status { status: 409 | 412, message, .. }) => match self.head_that_holds(&change).await? {

@@ -1,6 +1,9 @@
 //! Stores xorbs while others are being packed, and registers the files that lie in them.
 
+use std::collections::HashSet;
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt as _;
@@ -14,11 +17,11 @@ use super::buffers::Buffers;
 use super::folder::LocalFile;
 use super::known::{self, Known};
 use super::pack::{PackedFile, Packer};
-use super::pipeline::{Ask, Output, PackedXorb, Pipeline};
+use super::pipeline::{Ask, Output, PackedXorb, Pipeline, Receiver};
 use crate::client::blocking::outcome;
 use crate::client::{Cas, Error};
 use crate::shard::{SHARD_BYTES_MAX, Shard, ShardXorb};
-use crate::{ChunkHash, xorb};
+use crate::{ChunkHash, FileHash, xorb};
 
 /// Raw bytes of the xorbs that are made. The format allows four times as many; smaller ones need less memory while
 /// they wait, and several can be on the way at once.
@@ -30,10 +33,13 @@ const XORB_HEADER_BYTES: usize = 2_048 * xorb::RecordHeader::BYTES;
 const UPLOADS_MAX: usize = 3;
 /// Buffers for xorbs: those on the way and one that is filled, 64 MiB.
 const BUFFERS: usize = UPLOADS_MAX + 1;
+/// For one of the xorbs on the way to arrive, or to be given up by what it waits for itself: at 15 KB/s three take an
+/// hour.
+const BUFFER_DEADLINE: Duration = Duration::from_secs(3_600);
 /// A shard is sent when it has grown to this, bytes, far below what a shard may have.
 const SHARD_BYTES: usize = 8 * 1024 * 1024;
 /// Questions about chunks that are under way at once.
-const QUESTIONS_MAX: usize = 16;
+const QUESTIONS_MAX: usize = 8;
 /// Questions that may fail before no more are asked: it only costs bytes, and each failure costs time.
 const FAILED_QUESTIONS_MAX: u32 = 3;
 
@@ -61,6 +67,8 @@ pub(super) struct Uploader<'a, P> {
     pub(super) cas: Option<Cas>,
     /// False: nothing is sent, and what would be is counted.
     pub(super) sends: bool,
+    /// Whether the CAS is asked what it has.
+    pub(super) asks: bool,
     pub(super) known: &'a mut Known,
     pub(super) progress: &'a P,
 }
@@ -77,11 +85,12 @@ impl<P: Fn(PublishProgress)> Uploader<'_, P> {
         }
         let (sender, mut outputs) = mpsc::channel(1);
         let packer = Packer::new(self.known.take_index(), XORB_RAW_BYTES_MAX);
-        let buffers = Buffers::new(BUFFERS, XORB_RAW_BYTES_MAX as usize + XORB_HEADER_BYTES);
-        let questions = Questions { cas: self.cas.clone(), runtime: Handle::current(), failed: 0 };
+        let buffers = Buffers::new(BUFFERS, XORB_RAW_BYTES_MAX as usize + XORB_HEADER_BYTES, BUFFER_DEADLINE);
+        let cas = self.cas.clone().filter(|_| self.asks);
+        let questions = Questions { cas, runtime: Handle::current(), wanted: sender.clone(), failed: 0 };
         let packing = tokio::task::spawn_blocking(move || {
             let pipeline = Pipeline::new(packer, questions, buffers);
-            pipeline.run(&pool, files, |output| sender.blocking_send(output).is_ok())
+            pipeline.run(&pool, files, &ToUploader(sender))
         });
 
         let mut packing = Some(packing);
@@ -131,11 +140,8 @@ impl<P: Fn(PublishProgress)> Uploader<'_, P> {
 
     /// Says to the CAS what the files are made of.
     async fn register(&mut self, pending: &mut Pending, uploaded: &mut Uploaded) -> Result<(), Error> {
-        let Pending { mut shard, numbers } = std::mem::take(pending);
-        for (file, number) in shard.files.iter().zip(numbers) {
-            let size = file.terms.iter().map(|term| u64::from(term.unpacked_length)).sum();
-            uploaded.files.push(UploadedFile { number, sha256: file.sha256.unwrap_or_default(), size });
-        }
+        let Pending { mut shard, files, .. } = std::mem::take(pending);
+        uploaded.files.extend(files);
         if shard.files.is_empty() && shard.xorbs.is_empty() {
             return Ok(());
         }
@@ -167,8 +173,9 @@ async fn store(cas: Option<Cas>, xorb: PackedXorb) -> Result<(ShardXorb, u64), E
 #[derive(Default)]
 struct Pending {
     shard: Shard,
-    /// The number of each file.
-    numbers: Vec<usize>,
+    files: Vec<UploadedFile>,
+    /// Which the shard describes: files of the same content are described once.
+    described: HashSet<FileHash>,
 }
 
 impl Pending {
@@ -177,8 +184,26 @@ impl Pending {
     }
 
     fn push_file(&mut self, file: PackedFile) {
-        self.shard.files.push(file.shard_file);
-        self.numbers.push(file.number);
+        let PackedFile { number, shard_file } = file;
+        let size = shard_file.terms.iter().map(|term| u64::from(term.unpacked_length)).sum();
+        self.files.push(UploadedFile { number, sha256: shard_file.sha256.unwrap_or_default(), size });
+        if self.described.insert(shard_file.hash) {
+            self.shard.files.push(shard_file);
+        }
+    }
+}
+
+/// What is packed goes to the uploader, for as long as it wants any.
+struct ToUploader(mpsc::Sender<Output>);
+
+impl Receiver for ToUploader {
+    fn is_gone(&self) -> bool {
+        self.0.is_closed()
+    }
+
+    fn take(&self, output: Output) {
+        // Nobody there: that is asked after every batch.
+        drop(self.0.blocking_send(output));
     }
 }
 
@@ -186,6 +211,8 @@ impl Pending {
 struct Questions {
     cas: Option<Cas>,
     runtime: Handle,
+    /// Closed once nobody waits for the answers.
+    wanted: mpsc::Sender<Output>,
     failed: u32,
 }
 
@@ -193,13 +220,17 @@ impl Ask for Questions {
     fn ask(&mut self, chunks: &[ChunkHash], packer: &mut Packer) {
         let Some(cas) = self.cas.as_ref().filter(|_| self.failed < FAILED_QUESTIONS_MAX) else { return };
         let answers = futures::stream::iter(chunks).map(|chunk| cas.find_chunk(*chunk)).buffer_unordered(QUESTIONS_MAX);
-        for answer in self.runtime.block_on(answers.collect::<Vec<_>>()) {
+        let mut answers = pin!(answers.take_until(self.wanted.closed()));
+        while let Some(answer) = self.runtime.block_on(answers.next()) {
             match answer {
                 Ok(Some(shard)) => known::insert_answer(packer.index_mut(), &shard),
                 Ok(None) => {}
                 Err(error) => {
                     tracing::info!(%error, "a chunk is taken for unknown");
                     self.failed += 1;
+                    if self.failed >= FAILED_QUESTIONS_MAX {
+                        return;
+                    }
                 }
             }
         }

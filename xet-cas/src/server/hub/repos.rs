@@ -22,7 +22,7 @@ const YAML: Limit = Limit { what: "the README", bytes_max: 24 * 1024 * 1024 };
 pub(super) async fn create(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<Response, Refusal> {
     authorize(&app, &headers)?;
     let repo: CreateRepoRequest = bodies::json(&app, &headers, body, CREATE).await?;
-    let is_private = repo.private || repo.visibility.as_deref() == Some("private");
+    let is_private = repo.private == Some(true) || repo.visibility.as_deref() == Some("private");
     if is_private && app.config.token.is_none() {
         return Err(Refusal::forbidden(
             "this origin is open to everyone; start it with a token to keep repositories private",
