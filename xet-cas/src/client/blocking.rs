@@ -37,9 +37,9 @@ mod tests {
 
     #[tokio::test]
     async fn given_work_that_panics_when_waited_for_then_so_does_who_waits() {
-        let work = tokio::spawn(blocking(|| panic!("of the work")));
+        let work = std::panic::AssertUnwindSafe(blocking(|| panic!("of the work"))).catch_unwind();
 
-        let panic = work.await.unwrap_err().into_panic();
+        let panic = work.await.unwrap_err();
 
         assert_eq!(Some(&"of the work"), panic.downcast_ref::<&str>());
     }

@@ -42,7 +42,7 @@ pub struct Cas {
 
 /// What all clients for one CAS of a repository know of it.
 #[derive(Debug, Default)]
-pub(super) struct Shared {
+struct Shared {
     token: Mutex<TokenSlot>,
     /// How often a token was asked for and an answer came, good or bad. Changes only while the slot is
     /// locked.
@@ -76,7 +76,10 @@ struct Token {
 
 /// What is known of the CAS that were used last. Clones are one.
 #[derive(Debug, Clone, Default)]
-pub(super) struct KnownCas(Arc<std::sync::Mutex<VecDeque<(Url, Arc<Shared>)>>>);
+pub(super) struct KnownCas(Arc<std::sync::Mutex<VecDeque<Known>>>);
+
+/// By the URL of its tokens.
+type Known = (Url, Arc<Shared>);
 
 impl KnownCas {
     fn shared(&self, token_url: &Url) -> Arc<Shared> {
