@@ -119,6 +119,9 @@ fn usual_hint(error: &swarm::Error, exit: Exit) -> Option<&'static str> {
     if let swarm::Error::Client(client::Error::Conflict { .. }) = error {
         return Some("look at what changed, and run the same command again: what was uploaded is not sent again");
     }
+    if let swarm::Error::Client(client::Error::Pattern { .. }) = error {
+        return Some("patterns are like '*.json' or 'onnx/*'");
+    }
     if let swarm::Error::Client(client::Error::Refused { .. }) = error {
         return Some("run the same command again; if it is refused again, the server says why");
     }
