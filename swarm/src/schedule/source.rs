@@ -9,7 +9,7 @@ use super::book::Entry;
 use super::pace::Pace;
 use super::{FileNumber, REST, REST_MAX, RequestNumber, SourceNumber, What};
 
-/// A whole xorb is asked for only if at least one in so many of its bytes is missing.
+/// A whole xorb is asked for only if at least one in so many of its bytes is missing, while the origin has it too.
 const XORB_BYTES_PER_MISSING_MAX: u64 = 2;
 /// Times in a row that a source may be late before nothing more is waited for from it.
 const LATE_IN_A_ROW_MAX: u32 = 5;
@@ -89,10 +89,11 @@ impl Source {
         self.tried.retain(|(tried, _)| *tried != file);
     }
 
-    /// Whether the xorb of an entry is worth asking it for.
+    /// Whether the xorb of an entry is worth asking it for: if much of it is missing, or the origin does not give it.
     pub(super) fn wants_whole(&self, file: FileNumber, entry: &Entry) -> bool {
+        let is_worth_it = entry.missing_bytes * XORB_BYTES_PER_MISSING_MAX >= entry.xorb_bytes;
         entry.missing_bytes > 0
-            && entry.missing_bytes * XORB_BYTES_PER_MISSING_MAX >= entry.xorb_bytes
+            && (is_worth_it || entry.refusal.since.is_some())
             && !self.tried.contains(&(file, entry.xorb))
     }
 
