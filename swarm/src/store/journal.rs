@@ -104,8 +104,10 @@ impl Journal {
     pub(crate) fn remove(&self) {
         let mut state = self.state();
         state.waiting.clear();
-        if state.file.take().is_some()
-            && let Err(error) = std::fs::remove_file(&self.path)
+        state.file = None;
+        // One that could not be read, and was not written over since, is there all the same.
+        if let Err(error) = std::fs::remove_file(&self.path)
+            && error.kind() != std::io::ErrorKind::NotFound
         {
             tracing::debug!(path = %self.path.display(), %error, "cannot remove a journal");
         }
@@ -128,6 +130,18 @@ mod tests {
 
     fn leaf(index: u64) -> Leaf {
         Leaf::of(&index.to_le_bytes())
+    }
+
+    #[test]
+    fn given_a_journal_that_cannot_be_read_when_removed_though_nothing_was_noted_then_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        std::fs::write(&path, "damaged").unwrap();
+        assert!(Journal::open(path.clone()).is_none());
+
+        Journal::new(path.clone()).remove();
+
+        assert!(!path.exists());
     }
 
     #[test]
