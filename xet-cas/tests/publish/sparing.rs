@@ -211,3 +211,19 @@ async fn given_a_refusal_that_has_nothing_to_do_with_what_is_remembered_when_pub
     assert!(matches!(error, Error::Status { status: 400, .. }), "{error}");
     assert_eq!(1, lab.seen("/shards").len());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_the_same_folder_when_published_to_two_repositories_then_their_commits_differ() {
+    let lab = Lab::new().await;
+    lab.write("small.json", "{}");
+    let publish = async |repo: &str| {
+        let repo = repo.parse().unwrap();
+        lab.hub.publish(&lab.source(), &repo, &lab.options(), |_| {}).await.unwrap().commit
+    };
+
+    // In the same second, most times: the time is part of a commit too.
+    for pair in 0..3 {
+        let (one, two) = (publish(&format!("lab/one-{pair}")).await, publish(&format!("lab/two-{pair}")).await);
+        assert_ne!(one, two);
+    }
+}

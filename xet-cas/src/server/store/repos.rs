@@ -146,8 +146,10 @@ impl Store {
 
     fn put_commit(&self, repo: &RepoKey, branch: &str, commit: Commit) -> Result<String, StoreError> {
         let text = serde_json::to_vec(&commit).map_err(|error| StoreError::Commit { reason: error.to_string() })?;
-        // Git hashes other text, but clients only want forty digits that differ whenever anything does.
-        let sha = GitBlobHasher::of(&text);
+        // Git hashes other text, but clients only want forty digits that differ whenever anything does. Two repositories
+        // with the same content are two: `hf cache rm` finds by the commit what to remove.
+        let named = [repo.to_string().as_bytes(), b"\n", &text].concat();
+        let sha = GitBlobHasher::of(&named);
         self.write(&self.commit_path(repo, &sha), &text)?;
         self.set_head(repo, branch, &sha)?;
         Ok(sha)
