@@ -172,7 +172,7 @@ impl Proxy {
 
     fn fault_for(&self, request: &Request<Incoming>) -> Option<Fault> {
         let mut rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
-        rules.iter_mut().find_map(|rule| rule.apply(request.method(), target(request)))
+        rules.iter_mut().find_map(|rule| rule.apply(request.method(), target(request), request.headers()))
     }
 
     async fn misbehave(

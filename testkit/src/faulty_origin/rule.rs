@@ -1,7 +1,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use hyper::Method;
+use hyper::{HeaderMap, Method};
 
 use crate::Dice;
 
@@ -123,6 +123,7 @@ impl fmt::Debug for Rewrite {
 pub struct Rule {
     target: Target,
     method: Option<Method>,
+    header: Option<(String, String)>,
     skip: u64,
     times: u64,
     /// The rule begins anew after so many matching requests, with these numbers.
@@ -151,7 +152,16 @@ impl Rule {
     /// Every request, for ever.
     #[must_use]
     pub const fn any(fault: Fault) -> Self {
-        Self { target: Target::Any, method: None, skip: 0, times: u64::MAX, burst: None, chance: None, fault }
+        Self {
+            target: Target::Any,
+            method: None,
+            header: None,
+            skip: 0,
+            times: u64::MAX,
+            burst: None,
+            chance: None,
+            fault,
+        }
     }
 
     /// Requests whose path and query contain `part`.
@@ -170,6 +180,12 @@ impl Rule {
     #[must_use]
     pub fn method(self, method: Method) -> Self {
         Self { method: Some(method), ..self }
+    }
+
+    /// Only requests with this header.
+    #[must_use]
+    pub fn header(self, name: &str, value: impl Into<String>) -> Self {
+        Self { header: Some((name.to_owned(), value.into())), ..self }
     }
 
     /// Lets this many matching requests pass first.
@@ -199,8 +215,9 @@ impl Rule {
     }
 
     /// Counts the request if it matches, and says what happens to it.
-    pub(super) fn apply(&mut self, method: &Method, target: &str) -> Option<Fault> {
+    pub(super) fn apply(&mut self, method: &Method, target: &str, headers: &HeaderMap) -> Option<Fault> {
         let matches = self.method.as_ref().is_none_or(|only| only == method)
+            && self.header.as_ref().is_none_or(|(name, value)| headers.get(name).is_some_and(|given| given == value))
             && match &self.target {
                 Target::Any => true,
                 Target::Contains(part) => target.contains(part.as_str()),
