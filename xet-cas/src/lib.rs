@@ -20,6 +20,9 @@ pub mod shard;
 
 pub mod dedup;
 
+#[cfg(any(feature = "client", feature = "server"))]
+mod pack;
+
 mod reconstruction;
 pub use reconstruction::{ByteRange, ChunkRange, FetchEntry, Reconstruction, Term};
 

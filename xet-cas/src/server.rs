@@ -41,6 +41,7 @@ mod workers;
 // What is common to routes.
 mod bodies;
 mod delivery;
+mod ingest;
 mod keys;
 mod range;
 mod request;

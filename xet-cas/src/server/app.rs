@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Config;
+use super::ingest::Ingests;
 use super::keys::Keys;
 use super::staging::Staging;
 use super::store::Store;
@@ -17,6 +18,7 @@ pub(super) struct App {
     pub(super) keys: Keys,
     pub(super) staging: Staging,
     pub(super) workers: Workers,
+    pub(super) ingests: Ingests,
     pub(super) traffic: Traffic,
 }
 
@@ -27,6 +29,7 @@ impl App {
             keys: Keys::random(),
             staging: Staging::default(),
             workers: Workers::new(),
+            ingests: Ingests::new(),
             traffic: Traffic::new(config.limit_rate),
             config,
         }

@@ -23,6 +23,7 @@ mod branches;
 mod commit;
 mod discussions;
 mod info;
+mod lfs;
 mod preupload;
 mod repos;
 mod resolve;
@@ -86,6 +87,10 @@ async fn dispatch(State(app): State<Arc<App>>, request: Request) -> Result<Respo
             authorize(&app, &head.headers)?;
             discussions::details(app, repo, number).await
         }
+        Route::LfsBatch { repo } if is_post => lfs::batch(app, head, body, repo).await,
+        // The URL is all that is needed.
+        Route::LfsObject { oid } => lfs::object(app, head, body, oid).await,
+        Route::LfsVerify { repo } if is_post => lfs::verify(app, head, body, repo).await,
         Route::Commit { repo, branch } if is_post => {
             authorize(&app, &head.headers)?;
             commit::commit(app, head, body, repo, branch).await

@@ -42,6 +42,20 @@ pub(super) enum Resource {
     File(FileHash),
     /// One upload.
     Grant(Grant),
+    /// An object of git-lfs.
+    Object {
+        sha256: [u8; 32],
+        /// Bytes.
+        size: u64,
+        way: Way,
+    },
+}
+
+/// Where an object goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    Upload,
+    Download,
 }
 
 /// Permission to upload one xorb, once.
@@ -86,6 +100,10 @@ impl fmt::Display for Resource {
             Self::XorbRange(xorb, ByteRange { start, end }) => write!(f, "xorb {xorb} {start} {end}"),
             Self::File(file) => write!(f, "file {file}"),
             Self::Grant(Grant { id, xorb, length, checksum }) => write!(f, "grant {id} {xorb} {length} {checksum}"),
+            Self::Object { sha256, size, way } => {
+                let sha256 = blake3::Hash::from_bytes(*sha256);
+                write!(f, "object {way:?} {} {size}", sha256.to_hex())
+            }
         }
     }
 }

@@ -92,6 +92,11 @@ impl Refusal {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "NoData", "this origin sends no file data")
     }
 
+    /// There is no room now.
+    pub(super) fn busy(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "Busy", message)
+    }
+
     fn internal(error: &StoreError) -> Self {
         tracing::error!(%error, "the store failed");
         let full = matches!(error, StoreError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull);
@@ -107,7 +112,7 @@ impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
         let message = error.to_string();
         match &error {
-            StoreError::Io { .. } | StoreError::Corrupt { .. } => Self::internal(&error),
+            StoreError::Io { .. } | StoreError::Corrupt { .. } | StoreError::GivenUp => Self::internal(&error),
             StoreError::ParentMoved { .. } => Self::precondition_failed(message),
             StoreError::NoSuchEntry { .. } => Self::new(StatusCode::NOT_FOUND, error_code::ENTRY_NOT_FOUND, message),
             StoreError::NoSuchBranch { .. } => {

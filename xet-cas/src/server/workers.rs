@@ -10,6 +10,7 @@ const DISK_JOBS_MAX: usize = 64;
 /// (64 MiB) and what is decoded from it.
 const HEAVY_JOBS_MAX: usize = 4;
 
+#[derive(Clone)]
 pub(super) struct Workers {
     disk: Arc<Semaphore>,
     heavy: Arc<Semaphore>,

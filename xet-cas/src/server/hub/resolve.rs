@@ -77,7 +77,14 @@ async fn regular(app: Arc<App>, head: &Head, located: &Located, entry: &Entry) -
     Ok(delivery::response(&head.method, extent, headers, body))
 }
 
-async fn plain(app: Arc<App>, head: &Head, headers: HeaderMap, file: FileHash, size: u64) -> Result<Response, Refusal> {
+/// The bytes of a file in xorbs.
+pub(super) async fn plain(
+    app: Arc<App>,
+    head: &Head,
+    headers: HeaderMap,
+    file: FileHash,
+    size: u64,
+) -> Result<Response, Refusal> {
     if app.config.no_data && head.method != Method::HEAD {
         return Err(Refusal::no_data());
     }

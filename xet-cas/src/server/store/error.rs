@@ -15,6 +15,10 @@ pub(in super::super) enum StoreError {
     #[error("{path} is damaged: {reason}")]
     Corrupt { path: PathBuf, reason: String },
 
+    /// What went before it failed, and was reported then.
+    #[error("it was given up")]
+    GivenUp,
+
     // From here on, the client's fault.
     #[error("{source}")]
     Format { source: crate::Error },
@@ -37,7 +41,7 @@ pub(in super::super) enum StoreError {
 impl StoreError {
     /// Whether the same request may succeed later.
     pub(in super::super) fn is_ours(&self) -> bool {
-        matches!(self, Self::Io { .. } | Self::Corrupt { .. })
+        matches!(self, Self::Io { .. } | Self::Corrupt { .. } | Self::GivenUp)
     }
 }
 

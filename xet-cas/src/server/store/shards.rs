@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Store, StoreError};
-use crate::shard::{Shard, ShardXorb};
+use crate::shard::{Shard, ShardFile, ShardXorb};
 use crate::xorb::Footer;
 use crate::{Error, Leaf, XorbHash};
 
@@ -50,6 +50,18 @@ impl Store {
         }
         drop(check);
         self.put_files(shard.files)
+    }
+}
+
+impl Store {
+    /// Keeps a file that was packed here, so that there is nothing to check: its xorbs are stored.
+    pub(in super::super) fn put_packed_file(&self, file: ShardFile) -> Result<(), StoreError> {
+        let mut check = Check { store: self, footers: HashMap::new(), cached_chunks: 0 };
+        let files = vec![file];
+        if let Err(error) = self.index_chunks(&mut check, &files) {
+            tracing::warn!(%error, "clients will not be told of the chunks of this file");
+        }
+        self.put_files(files).map(drop)
     }
 }
 

@@ -9,7 +9,7 @@ use tempfile::NamedTempFile;
 
 use super::folder::{in_path, open};
 use super::{Store, StoreError};
-use crate::xorb::{CHUNKS_MAX, Footer, SERIALIZED_BYTES_MAX};
+use crate::xorb::{CHUNKS_MAX, Footer, SERIALIZED_BYTES_MAX, Serialized};
 use crate::{Error, XorbHash};
 
 /// Largest footer in a file, bytes, its length included: 92 and 40 a chunk.
@@ -59,6 +59,17 @@ impl Store {
         file.seek(SeekFrom::Start(end)).map_err(in_upload())?;
         file.write_all(&footer.encode()).map_err(in_upload())?;
         self.publish(upload, &target)
+    }
+
+    /// Keeps a xorb that was built here, so that there is nothing to check. False: it was there already.
+    pub(in super::super) fn put_built_xorb(&self, xorb: &Serialized) -> Result<bool, StoreError> {
+        let target = self.xorb_path(xorb.hash());
+        if target.exists() {
+            return Ok(false);
+        }
+        let mut file = self.filled(&xorb.records)?;
+        file.write_all(&xorb.footer.encode()).map_err(in_path("write a xorb", &target))?;
+        self.publish(file, &target)
     }
 
     /// The footer of a xorb that a client names.
