@@ -20,7 +20,7 @@
 //! write everything. TLS is the business of a proxy in front.
 
 mod config;
-pub use config::Config;
+pub use config::{Config, Mirror};
 
 mod origin;
 pub use origin::Origin;
@@ -41,6 +41,7 @@ mod workers;
 // What is common to routes.
 mod bodies;
 mod delivery;
+mod follow;
 mod ingest;
 mod keys;
 mod range;
@@ -50,6 +51,11 @@ mod staging;
 // Routes.
 mod cas;
 mod hub;
+
+// What is elsewhere.
+mod mirror;
+#[cfg(feature = "client")]
+mod upstream;
 
 // What is on disk.
 mod plain;

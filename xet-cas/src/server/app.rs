@@ -1,15 +1,17 @@
 //! What every request has at hand.
 
+use std::io;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::Config;
 use super::ingest::Ingests;
 use super::keys::Keys;
+use super::mirror::Mirror;
 use super::staging::Staging;
-use super::store::Store;
+use super::store::{Store, StoreError};
 use super::traffic::Traffic;
 use super::workers::Workers;
+use super::{Config, Error};
 
 /// The origin behind the router.
 pub(super) struct App {
@@ -19,20 +21,27 @@ pub(super) struct App {
     pub(super) staging: Staging,
     pub(super) workers: Workers,
     pub(super) ingests: Ingests,
+    pub(super) mirror: Mirror,
     pub(super) traffic: Traffic,
 }
 
 impl App {
-    pub(super) fn new(config: Config, store: Store) -> Self {
-        Self {
-            store: Arc::new(store),
-            keys: Keys::random(),
+    pub(super) fn new(config: Config, store: Store) -> Result<Self, Error> {
+        let unusable =
+            |error: StoreError| Error::Data { path: config.data.clone(), source: io::Error::other(error.to_string()) };
+        let keys = Keys::new(store.signing_key().map_err(unusable)?);
+        let (store, workers) = (Arc::new(store), Workers::new());
+        let mirror = Mirror::new(&config, &store, &workers)?;
+        Ok(Self {
+            keys,
+            store,
             staging: Staging::default(),
-            workers: Workers::new(),
+            workers,
+            mirror,
             ingests: Ingests::new(),
             traffic: Traffic::new(config.limit_rate),
             config,
-        }
+        })
     }
 }
 

@@ -19,6 +19,8 @@ pub struct Config {
     pub limit_rate: Option<u64>,
     /// Entries on one page of a listing. Default 1,000, as on the Hub.
     pub tree_page_entries: usize,
+    /// Another Hub, whose repositories are fetched when they are first asked for. Default: none.
+    pub mirror: Option<Mirror>,
     /// How long a CAS token is good for. Default 1 h; clients renew it about 30 s before the end.
     pub token_lifetime: Duration,
     /// How long a URL for data or for an upload is good. Default 1 h; clients ask for new ones on 403. An upload
@@ -26,6 +28,8 @@ pub struct Config {
     pub url_lifetime: Duration,
     /// A client that for this long neither sends a byte of a body nor takes one is dropped. Default 60 s.
     pub stall: Duration,
+    /// Bytes of xorbs and regular files that may be kept; uploads beyond are refused. Default: as many as the disk takes.
+    pub quota: Option<u64>,
     /// How long answers under way may take to finish at shutdown. Default 10 s.
     pub drain: Duration,
 }
@@ -39,11 +43,49 @@ impl Config {
             no_data: false,
             limit_rate: None,
             tree_page_entries: 1_000,
+            mirror: None,
             token_lifetime: Duration::from_secs(3_600),
             url_lifetime: Duration::from_secs(3_600),
             stall: Duration::from_secs(60),
+            quota: None,
             drain: Duration::from_secs(10),
         }
+    }
+}
+
+/// Another Hub, whose repositories are fetched on first use and kept.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Mirror {
+    /// Base URL of the Hub.
+    pub endpoint: String,
+    /// What this origin shows there. Default: none. Repositories that are private or gated there are mirrored with a
+    /// token only, and are private or gated here.
+    pub token: Option<String>,
+    /// How long a branch is taken to be where it was when last compared. Default 60 s.
+    pub refresh: Duration,
+    /// How the Hub is reached. Default: directly.
+    #[cfg(feature = "client")]
+    pub network: crate::client::Network,
+}
+
+impl Mirror {
+    /// The Hub at this URL, without a token.
+    pub fn of(endpoint: impl Into<String>) -> Self {
+        Self {
+            endpoint: endpoint.into(),
+            token: None,
+            refresh: Duration::from_secs(60),
+            #[cfg(feature = "client")]
+            network: crate::client::Network::default(),
+        }
+    }
+}
+
+impl fmt::Debug for Mirror {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let token = self.token.as_ref().map(|_| "redacted");
+        f.debug_struct("Mirror").field("endpoint", &self.endpoint).field("token", &token).finish_non_exhaustive()
     }
 }
 
@@ -52,6 +94,7 @@ impl fmt::Debug for Config {
         f.debug_struct("Config")
             .field("data", &self.data)
             .field("token", &self.token.as_ref().map(|_| "redacted"))
+            .field("mirror", &self.mirror)
             .field("no_data", &self.no_data)
             .field("limit_rate", &self.limit_rate)
             .finish_non_exhaustive()

@@ -46,6 +46,12 @@ pub enum Error {
         /// The folder.
         path: PathBuf,
     },
+    /// No Hub can be mirrored with these settings.
+    #[error("cannot be a mirror: {reason}")]
+    Mirror {
+        /// Why.
+        reason: String,
+    },
     /// A setting makes no sense.
     #[error("{setting} is {value}, it must be at least 1")]
     Setting {

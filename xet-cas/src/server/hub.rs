@@ -68,19 +68,19 @@ async fn dispatch(State(app): State<Arc<App>>, request: Request) -> Result<Respo
             token::token(app, head, repo, Some(revision), Scope::Read).await
         }
         Route::WriteToken { repo } if is_get => {
-            authorize(&app, &head.headers)?;
+            authorize_change(&app, &head.headers, &repo).await?;
             token::token(app, head, repo, None, Scope::Write).await
         }
         Route::Preupload { repo, revision } if is_post => {
-            authorize(&app, &head.headers)?;
+            authorize_change(&app, &head.headers, &repo).await?;
             preupload::preupload(app, head, body, repo, revision).await
         }
         Route::Branch { repo, branch } if is_post => {
-            authorize(&app, &head.headers)?;
+            authorize_change(&app, &head.headers, &repo).await?;
             branches::create(app, head, body, repo, branch).await
         }
         Route::Discussions { repo } if is_post => {
-            authorize(&app, &head.headers)?;
+            authorize_change(&app, &head.headers, &repo).await?;
             discussions::open(app, head, body, repo).await
         }
         Route::Discussion { repo, number } if is_get => {
@@ -92,7 +92,7 @@ async fn dispatch(State(app): State<Arc<App>>, request: Request) -> Result<Respo
         Route::LfsObject { oid } => lfs::object(app, head, body, oid).await,
         Route::LfsVerify { repo } if is_post => lfs::verify(app, head, body, repo).await,
         Route::Commit { repo, branch } if is_post => {
-            authorize(&app, &head.headers)?;
+            authorize_change(&app, &head.headers, &repo).await?;
             commit::commit(app, head, body, repo, branch).await
         }
         _ => Err(Refusal::method_not_allowed()),
@@ -117,23 +117,36 @@ struct Located {
 }
 
 async fn locate(app: &App, repo: RepoKey, revision: String) -> Result<Located, Refusal> {
+    app.mirror.look_up(&repo, &revision).await?;
     let store = Arc::clone(&app.store);
     // A private repository was made under a token. Without one nobody can show that it is theirs.
     let is_open = app.config.token.is_none();
     let located = app.workers.disk(move || {
-        if is_open && store.is_private(&repo) {
-            return Ok(Err((false, repo, revision)));
-        }
-        let Some(sha) = store.resolve(&repo, &revision)? else {
-            return Ok(Err((store.repo_exists(&repo)?, repo, revision)));
+        let repo = store.current_name(repo)?;
+        let record = store.repo(&repo)?.filter(|record| !(is_open && record.private));
+        let Some(sha) = record.as_ref().map_or(Ok(None), |_| store.resolve(&repo, &revision))? else {
+            return Ok(Err((record.is_some(), repo, revision)));
         };
         let commit = store.commit(&repo, &sha)?;
         Ok::<_, StoreError>(Ok(Located { repo, sha, commit }))
     });
-    located.await?.map_err(|(repo_exists, repo, revision)| match repo_exists {
+    let located = located.await?.map_err(|(repo_exists, repo, revision)| match repo_exists {
         true => Refusal::revision_not_found(&repo.id, &revision),
         false => Refusal::repo_not_found(repo.id.as_str()),
-    })
+    })?;
+    app.mirror.note(&located.repo, &located.sha);
+    Ok(located)
+}
+
+/// Lets a change pass of a repository that is not another Hub's.
+async fn authorize_change(app: &App, headers: &HeaderMap, repo: &RepoKey) -> Result<(), Refusal> {
+    authorize(app, headers)?;
+    let (store, repo) = (Arc::clone(&app.store), repo.clone());
+    let record = app.workers.disk(move || store.repo(&repo)).await?;
+    if record.is_some_and(|record| record.mirrored.is_some()) {
+        return Err(Refusal::forbidden("this is a mirror of a repository of another Hub; change it there"));
+    }
+    Ok(())
 }
 
 /// Whether a commit is to open a pull request. Other calls have the parameter too, and need not know.

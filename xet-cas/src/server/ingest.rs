@@ -4,9 +4,8 @@
 //! Every xorb is stored as soon as it is full, so memory does not depend on the size of the file. What was stored of a
 //! file that never became whole is named by nothing.
 
-#[allow(dead_code, reason = "only a mirror is read from while a file comes in")]
 mod arrival;
-pub(super) use arrival::Arrival;
+pub(super) use arrival::{Arrival, Failure, Part, Terms};
 
 mod packing;
 use packing::Packing;
@@ -159,6 +158,6 @@ impl TakenIn {
     /// Makes it known by its hash and its SHA-256.
     pub(super) async fn keep(self) -> Result<(), StoreError> {
         let Self { store, workers, file, .. } = self;
-        workers.heavy(move || store.put_packed_file(file)).await
+        workers.heavy(move || store.put_ingested(&[file]).map(drop)).await
     }
 }

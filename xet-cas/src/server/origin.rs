@@ -49,13 +49,13 @@ impl Origin {
                 return Err(Error::Setting { setting, value });
             }
         }
-        let data = config.data.clone();
-        let opened = tokio::task::spawn_blocking(move || Store::open(&data)).await;
+        let settings = config.clone();
+        let opened = tokio::task::spawn_blocking(move || Store::open(&settings)).await;
         let store = opened.map_err(|stopped| Error::Data { path: config.data.clone(), source: stopped.into() })??;
         let in_listen = |source| Error::Listen { address: listen, source };
         let listener = TcpListener::bind(listen).await.map_err(in_listen)?;
         let address = listener.local_addr().map_err(in_listen)?;
-        Ok(Self { listener, address, app: Arc::new(App::new(config, store)) })
+        Ok(Self { listener, address, app: Arc::new(App::new(config, store)?) })
     }
 
     /// Where it listens.
@@ -88,6 +88,7 @@ impl Origin {
     /// Dropping the future ends every connection at once. What is stored is complete at any moment.
     pub async fn serve(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), Error> {
         let Self { listener, app, .. } = self;
+        let _fetching = AbortOnDrop(Arc::clone(&app));
         let (stall, drain) = (app.config.stall, app.config.drain);
         let router = router(Arc::clone(&app));
         let graceful = GracefulShutdown::new();
@@ -134,7 +135,17 @@ impl Origin {
             tracing::info!(connections = connections.len(), "answers did not finish in time and were cut");
         }
         connections.shutdown().await;
+        app.mirror.stop().await;
         Ok(())
+    }
+}
+
+/// Ends what is fetched from elsewhere also if nobody waits for the end.
+struct AbortOnDrop(Arc<App>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.mirror.abort();
     }
 }
 

@@ -261,7 +261,7 @@ fn object_of(size: u64) -> Limit {
 }
 
 /// The bytes of a SHA-256 in lowercase hexadecimal.
-fn digest(oid: &str) -> Option<[u8; 32]> {
+pub(super) fn digest(oid: &str) -> Option<[u8; 32]> {
     if oid.len() != 64 || !oid.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f')) {
         return None;
     }

@@ -54,7 +54,7 @@ fn mode(located: &Located, attributes: &Attributes, file: PreuploadFile) -> Resu
     let is_large = size > 0 && (size > REGULAR_BYTES_MAX || attributes.is_lfs(&path) || sample.contains(&0));
     let oid = located.commit.files.get(&path).map(|entry| match &entry.content {
         Content::Regular => entry.oid.clone(),
-        Content::Xet { sha256, .. } => sha256.clone(),
+        Content::Xet { sha256, .. } | Content::Lfs { sha256 } => sha256.clone(),
     });
     let upload_mode = if is_large { UploadMode::Lfs } else { UploadMode::Regular };
     Ok(PreuploadMode { path, upload_mode, should_ignore: false, oid })
@@ -66,7 +66,7 @@ fn repo_attributes(store: &Store, located: &Located) -> Result<String, StoreErro
         return Ok(String::new());
     };
     let mut text = Vec::new();
-    let read = store.open_object(&entry.oid)?.take(ATTRIBUTES_BYTES_MAX).read_to_end(&mut text);
+    let read = store.open_object(&entry.oid)?.reader(0).take(ATTRIBUTES_BYTES_MAX).read_to_end(&mut text);
     read.map_err(|source| StoreError::Io { what: "read a regular file", path: entry.oid.clone().into(), source })?;
     Ok(String::from_utf8_lossy(&text).into_owned())
 }

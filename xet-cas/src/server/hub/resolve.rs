@@ -7,16 +7,21 @@
 use std::io;
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::extract::Query;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 
+use super::lfs::digest;
 use super::{App, Head, Located, Refusal, RepoKey, authorize, locate};
 use crate::api::{REPO_COMMIT_HEADER, encode_path};
 use crate::server::app::unix_now;
 use crate::server::delivery::{self, Extent, Kind};
-use crate::server::keys::Resource;
+use crate::server::follow;
+use crate::server::ingest::Arrival;
+use crate::server::keys::{Resource, Way};
+use crate::server::mirror::{Place, Source, patiently};
 use crate::server::plain::PlainReader;
 use crate::server::request::base_url;
 use crate::server::store::{Content, Entry, StoreError};
@@ -44,36 +49,76 @@ pub(super) async fn resolve(
     let Some(entry) = located.commit.files.get(&path) else {
         return Err(Refusal::entry_not_found(&located.repo.id, &path));
     };
-    match (&entry.content, signed) {
-        (Content::Regular, None) => regular(app, &head, &located, entry).await,
-        (Content::Regular, Some(_)) => Err(Refusal::forbidden("the signature is for another file")),
-        (Content::Xet { sha256, hash }, None) => {
-            let url = plain_url(&app, &head, &located, &path, *hash)?;
-            let mut headers = xet_headers(&head, &located, entry, sha256, *hash)?;
-            headers.insert(header::LOCATION, url);
-            Ok((StatusCode::FOUND, headers).into_response())
-        }
-        (Content::Xet { sha256, hash }, Some(Signed { expires, signature })) => {
-            if !app.keys.is_signed(Resource::File(*hash), expires, &signature, unix_now()) {
-                return Err(Refusal::forbidden("the signature is wrong or has expired; ask for the file again"));
-            }
-            let headers = xet_headers(&head, &located, entry, sha256, *hash)?;
-            plain(app, &head, headers, *hash, entry.size).await
-        }
+    let Some((sha256, hash)) = large(&entry.content) else {
+        return match signed {
+            None => regular(app, &head, &located, &path, entry).await,
+            Some(_) => Err(Refusal::forbidden("the signature is for another file")),
+        };
+    };
+    let headers = large_headers(&head, &located, entry, sha256, hash)?;
+    let resource = match (hash, digest(sha256)) {
+        (Some(hash), _) => Resource::File(hash),
+        (None, Some(sha256)) => Resource::Object { sha256, size: entry.size, way: Way::Download },
+        (None, None) => return Err(Refusal::not_found("this file has no name")),
+    };
+    let Some(Signed { expires, signature }) = signed else {
+        let url = plain_url(&app, &head, &located, &path, resource)?;
+        let mut headers = headers;
+        headers.insert(header::LOCATION, url);
+        return Ok((StatusCode::FOUND, headers).into_response());
+    };
+    if !app.keys.is_signed(resource, expires, &signature, unix_now()) {
+        return Err(Refusal::forbidden("the signature is wrong or has expired; ask for the file again"));
+    }
+    // Nothing is fetched for who asks how long it is.
+    if head.method == Method::HEAD {
+        return plain(app, &head, headers, hash.unwrap_or_default(), entry.size).await;
+    }
+    let entry = entry.clone();
+    match app.mirror.source(place(&located, &path, &entry)).await? {
+        None => plain(app, &head, headers, hash.unwrap_or_default(), entry.size).await,
+        Some(Source::Kept(file)) => plain(app, &head, headers, file, entry.size).await,
+        Some(Source::Arriving(arrival)) => following(app, &head, headers, arrival),
     }
 }
 
-async fn regular(app: Arc<App>, head: &Head, located: &Located, entry: &Entry) -> Result<Response, Refusal> {
+/// SHA-256 of a large file, and its hash, if it is known how it is put together.
+fn large(content: &Content) -> Option<(&str, Option<FileHash>)> {
+    match content {
+        Content::Regular => None,
+        Content::Xet { sha256, hash } => Some((sha256, Some(*hash))),
+        Content::Lfs { sha256 } => Some((sha256, None)),
+    }
+}
+
+fn place(located: &Located, path: &str, entry: &Entry) -> Place {
+    let Located { repo, sha, .. } = located;
+    Place { repo: repo.clone(), sha: sha.clone(), path: path.to_owned(), entry: entry.clone() }
+}
+
+async fn regular(
+    app: Arc<App>,
+    head: &Head,
+    located: &Located,
+    path: &str,
+    entry: &Entry,
+) -> Result<Response, Refusal> {
     let etag = quoted(&entry.oid)?;
     let extent = Extent::requested(&head.headers, entry.size, etag.to_str().unwrap_or_default())?;
-    let (store, oid) = (Arc::clone(&app.store), entry.oid.clone());
-    let file = app.workers.disk(move || store.open_object(&oid)).await?;
     let headers = HeaderMap::from_iter([
         (header::ETAG, etag),
         (HeaderName::from_static(REPO_COMMIT_HEADER), value(&located.sha)?),
     ]);
+    if head.method == Method::HEAD {
+        return Ok(delivery::response(&head.method, extent, headers, Body::empty));
+    }
+    if let Some(Source::Arriving(arrival)) = app.mirror.source(place(located, path, entry)).await? {
+        patiently(arrival.ended()).await?;
+    }
+    let (store, oid) = (Arc::clone(&app.store), entry.oid.clone());
+    let blob = app.workers.disk(move || store.open_object(&oid)).await?;
     let piece_bytes = app.traffic.piece_bytes();
-    let body = || delivery::body(app, Kind::Metadata, delivery::file_pieces(file, extent.bytes, piece_bytes));
+    let body = || delivery::body(app, Kind::Metadata, delivery::pieces(blob, extent.bytes, piece_bytes));
     Ok(delivery::response(&head.method, extent, headers, body))
 }
 
@@ -88,13 +133,15 @@ pub(super) async fn plain(
     if app.config.no_data && head.method != Method::HEAD {
         return Err(Refusal::no_data());
     }
-    let etag = headers.get(header::ETAG).and_then(|etag| etag.to_str().ok()).unwrap_or_default();
-    let extent = Extent::requested(&head.headers, size, etag)?;
+    let extent = Extent::requested(&head.headers, size, etag(&headers))?;
+    if head.method == Method::HEAD {
+        return Ok(delivery::response(&head.method, extent, headers, Body::empty));
+    }
     let store = Arc::clone(&app.store);
     let terms = app.workers.disk(move || store.file(file)).await?.unwrap_or_default();
     let mut reader = match extent.bytes {
         ByteRange { start: 0, end: 0 } => PlainReader::whole(Vec::new()),
-        bytes => PlainReader::range(&terms, bytes).ok_or_else(Refusal::range)?,
+        bytes => PlainReader::range(&terms, bytes).ok_or_else(|| Refusal::not_found("the file is not here"))?,
     };
     let (store, piece_bytes) = (Arc::clone(&app.store), app.traffic.piece_bytes());
     let next =
@@ -102,30 +149,52 @@ pub(super) async fn plain(
     Ok(delivery::response(&head.method, extent, headers, || delivery::body(app, Kind::Data, next)))
 }
 
-/// What the Hub says of a file that is stored with Xet.
-fn xet_headers(
+/// The bytes of a file that is still arriving.
+fn following(app: Arc<App>, head: &Head, headers: HeaderMap, arrival: Arc<Arrival>) -> Result<Response, Refusal> {
+    if app.config.no_data {
+        return Err(Refusal::no_data());
+    }
+    let extent = Extent::requested(&head.headers, arrival.size(), etag(&headers))?;
+    Ok(delivery::response(&head.method, extent, headers, || follow::body(app, arrival, extent.bytes)))
+}
+
+fn etag(headers: &HeaderMap) -> &str {
+    headers.get(header::ETAG).and_then(|etag| etag.to_str().ok()).unwrap_or_default()
+}
+
+/// What the Hub says of a large file, and of how to get it through Xet.
+fn large_headers(
     head: &Head,
     located: &Located,
     entry: &Entry,
     sha256: &str,
-    file: FileHash,
+    file: Option<FileHash>,
 ) -> Result<HeaderMap, Refusal> {
     let Located { repo, sha, .. } = located;
-    let token_url = format!("{}/api/{}/{}/xet-read-token/{sha}", base_url(&head.headers)?, repo.kind.plural(), repo.id);
     let mut headers = HeaderMap::new();
     headers.insert(header::ETAG, quoted(sha256)?);
     headers.insert("x-linked-etag", quoted(sha256)?);
     headers.insert("x-linked-size", entry.size.into());
-    headers.insert("x-xet-hash", value(&file.to_string())?);
-    headers.insert(header::LINK, value(&format!("<{token_url}>; rel=\"xet-auth\""))?);
+    if let Some(file) = file {
+        let base = base_url(&head.headers)?;
+        let token_url = format!("{base}/api/{}/{}/xet-read-token/{sha}", repo.kind.plural(), repo.id);
+        headers.insert("x-xet-hash", value(&file.to_string())?);
+        headers.insert(header::LINK, value(&format!("<{token_url}>; rel=\"xet-auth\""))?);
+    }
     headers.insert(REPO_COMMIT_HEADER, value(sha)?);
     Ok(headers)
 }
 
-fn plain_url(app: &App, head: &Head, located: &Located, path: &str, file: FileHash) -> Result<HeaderValue, Refusal> {
+fn plain_url(
+    app: &App,
+    head: &Head,
+    located: &Located,
+    path: &str,
+    resource: Resource,
+) -> Result<HeaderValue, Refusal> {
     let Located { repo, sha, .. } = located;
     let expires = unix_now() + app.config.url_lifetime.as_secs();
-    let signature = app.keys.sign(Resource::File(file), expires);
+    let signature = app.keys.sign(resource, expires);
     let path = encode_path(path);
     value(&format!("{}/{repo}/resolve/{sha}/{path}?expires={expires}&signature={signature}", base_url(&head.headers)?))
 }

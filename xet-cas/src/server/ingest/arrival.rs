@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use tokio::sync::watch;
 
-use crate::Term;
 use crate::reconstruction::describe::file_bytes;
+use crate::{FileHash, Term};
 
 /// A file that is coming in. The last bytes of it are not handed out before all of it was verified, so that nobody
 /// gets to the end of what is not what it should be.
@@ -36,14 +36,29 @@ struct Seen {
     settled: u64,
     /// Bytes that have come.
     there: u64,
-    ended: Option<Result<(), Failure>>,
+    ended: Option<Result<FileHash, Failure>>,
 }
 
 /// Why a file did not come.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{reason}")]
 pub(in super::super) struct Failure {
-    /// Whose fault it is, in words.
-    pub(in super::super) reason: Arc<str>,
+    reason: Arc<str>,
+}
+
+impl Failure {
+    pub(in super::super) fn new(reason: impl Into<Arc<str>>) -> Self {
+        Self { reason: reason.into() }
+    }
+}
+
+/// Terms that are there.
+#[derive(Debug)]
+pub(in super::super) enum Terms {
+    /// The first ones of the file.
+    First(Vec<Term>),
+    /// All of the file is in the store, under this hash.
+    Kept(FileHash),
 }
 
 /// Bytes that are there.
@@ -53,8 +68,8 @@ pub(in super::super) enum Part {
     Stored(Vec<Term>, u64),
     /// Themselves.
     Memory(Bytes),
-    /// All of the file is in the store.
-    Kept,
+    /// All of the file is in the store, under this hash.
+    Kept(FileHash),
 }
 
 #[cfg_attr(not(feature = "client"), allow(dead_code, reason = "an upload is read when it is complete"))]
@@ -96,55 +111,50 @@ impl Arrival {
         self.state().unsettled_bytes
     }
 
-    /// The file is in the store, or will not come.
-    pub(in super::super) fn end(&self, ended: Result<(), Failure>) {
+    /// The file is in the store, or will not come. What was said first counts.
+    pub(in super::super) fn end(&self, ended: Result<FileHash, Failure>) {
         self.seen.send_modify(|seen| _ = seen.ended.get_or_insert(ended));
     }
 
-    /// Waits until the file is in the store.
-    pub(in super::super) async fn ended(&self) -> Result<(), Failure> {
-        self.wait(|_| false).await
+    /// Waits until the file is in the store, and returns under which hash.
+    pub(in super::super) async fn ended(&self) -> Result<FileHash, Failure> {
+        self.wait(|_| false).await?.ok_or_else(|| Failure::new("it was given up"))
     }
 
-    /// Waits until the terms up to this byte are there, and returns them; `None`: all of the file is in the store.
-    pub(in super::super) async fn terms_until(&self, end: u64) -> Result<Option<Vec<Term>>, Failure> {
-        self.wait(|seen| end < self.size && seen.settled >= end).await?;
-        if matches!(self.seen.borrow().ended, Some(Ok(()))) {
-            return Ok(None);
-        }
-        Ok(Some(self.state().terms.clone()))
+    /// Waits until the terms up to this byte are there, and returns them.
+    pub(in super::super) async fn terms_until(&self, end: u64) -> Result<Terms, Failure> {
+        let ended = self.wait(|seen| end < self.size && seen.settled >= end).await?;
+        Ok(ended.map_or_else(|| Terms::First(self.state().terms.clone()), Terms::Kept))
     }
 
-    /// Waits for the bytes from `at` on.
+    /// Waits for the bytes from `at` on, which must be inside the file.
     pub(in super::super) async fn part_from(&self, at: u64) -> Result<Part, Failure> {
         let last = self.size.saturating_sub(1);
-        self.wait(|seen| seen.there.min(last) > at).await?;
-        let state = self.state();
-        if matches!(self.seen.borrow().ended, Some(Ok(()))) {
-            return Ok(Part::Kept);
+        if let Some(file) = self.wait(|seen| seen.there.min(last) > at).await? {
+            return Ok(Part::Kept(file));
         }
+        let state = self.state();
         if at < state.settled_bytes {
             return Ok(Part::Stored(state.terms.clone(), state.settled_bytes.min(last)));
         }
         let mut start = state.settled_bytes;
         for chunk in &state.unsettled {
             let end = start + chunk.len() as u64;
-            if at < end {
+            if at < end.min(last) {
                 return Ok(Part::Memory(chunk.slice((at - start) as usize..(end.min(last) - start) as usize)));
             }
             start = end;
         }
-        Ok(Part::Kept)
+        Err(Failure::new("it has come to an end early"))
     }
 
-    /// Waits for this, or for the end.
-    async fn wait(&self, enough: impl Fn(&Seen) -> bool) -> Result<(), Failure> {
-        let waited = self.seen.subscribe().wait_for(|seen| seen.ended.is_some() || enough(seen)).await.map(|seen| {
-            // What has come stays good after a failure only as long as it is not relied upon.
-            seen.ended.clone().unwrap_or(Ok(()))
-        });
-        // The sender lives in self.
-        waited.unwrap_or(Ok(()))
+    /// Waits for this, or for the end; returns the file's hash then.
+    async fn wait(&self, enough: impl Fn(&Seen) -> bool) -> Result<Option<FileHash>, Failure> {
+        match self.seen.subscribe().wait_for(|seen| seen.ended.is_some() || enough(seen)).await {
+            Ok(seen) => seen.ended.clone().transpose(),
+            // The sender lives in self.
+            Err(_) => Err(Failure::new("it was given up")),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
