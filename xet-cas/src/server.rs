@@ -25,6 +25,11 @@ pub use config::{Config, Mirror};
 mod origin;
 pub use origin::Origin;
 
+#[cfg(feature = "client")]
+mod import;
+#[cfg(feature = "client")]
+pub use import::{ImportError, ImportEvent, ImportOptions, Imported, import};
+
 mod traffic;
 pub use traffic::Counters;
 

@@ -53,6 +53,10 @@ impl Config {
     }
 }
 
+/// How long an answer of the Hub behind a mirror may take: those who wait for it do not wait much longer.
+#[cfg(feature = "client")]
+const ANSWER_DEADLINE: Duration = Duration::from_secs(20);
+
 /// Another Hub, whose repositories are fetched on first use and kept.
 #[derive(Clone)]
 #[non_exhaustive]
@@ -67,6 +71,10 @@ pub struct Mirror {
     /// How the Hub is reached. Default: directly.
     #[cfg(feature = "client")]
     pub network: crate::client::Network,
+    /// How long the Hub may take. Default: as for every client, but an answer within 20 s, because others wait for it
+    /// here.
+    #[cfg(feature = "client")]
+    pub deadlines: crate::client::Deadlines,
 }
 
 impl Mirror {
@@ -78,6 +86,11 @@ impl Mirror {
             refresh: Duration::from_secs(60),
             #[cfg(feature = "client")]
             network: crate::client::Network::default(),
+            #[cfg(feature = "client")]
+            deadlines: {
+                let deadlines = crate::client::Deadlines::default();
+                crate::client::Deadlines { answer: deadlines.answer.min(ANSWER_DEADLINE), ..deadlines }
+            },
         }
     }
 }

@@ -13,7 +13,7 @@ use super::app::App;
 use super::keys::{Scope, same_secret};
 use super::refusal::Refusal;
 use super::request::bearer;
-use super::store::{Commit, RepoKey, StoreError};
+use super::store::{Commit, MAIN, RepoKey, StoreError};
 
 mod route;
 use route::Route;
@@ -141,6 +141,8 @@ async fn locate(app: &App, repo: RepoKey, revision: String) -> Result<Located, R
 /// Lets a change pass of a repository that is not another Hub's.
 async fn authorize_change(app: &App, headers: &HeaderMap, repo: &RepoKey) -> Result<(), Refusal> {
     authorize(app, headers)?;
+    // It may be one that nobody has asked for yet. If that cannot be found out, it is not here and is not changed.
+    let _ = app.mirror.look_up(repo, MAIN).await;
     let (store, repo) = (Arc::clone(&app.store), repo.clone());
     let record = app.workers.disk(move || store.repo(&repo)).await?;
     if record.is_some_and(|record| record.mirrored.is_some()) {

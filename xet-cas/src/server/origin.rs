@@ -136,6 +136,8 @@ impl Origin {
         }
         connections.shutdown().await;
         app.mirror.stop().await;
+        // Jobs that nobody waits for any more use the folder until they are done.
+        let _ = tokio::time::timeout(drain, app.workers.idle()).await;
         Ok(())
     }
 }

@@ -64,8 +64,6 @@ use recent::Recent;
 /// The data folder, locked for this process.
 pub(super) struct Store {
     root: PathBuf,
-    /// Held open for its lock.
-    _lock: File,
     metadata: metadata::Metadata,
     blobs: Blobs,
     /// Held for reading from before bytes get their name until the database knows of them, and for writing while bytes
@@ -74,6 +72,8 @@ pub(super) struct Store {
     /// Bytes kept at most.
     quota: Option<u64>,
     recent: Recent,
+    /// Held open for its lock. Let go last, when all else is closed.
+    _lock: File,
 }
 
 impl Store {

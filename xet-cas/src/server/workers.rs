@@ -30,6 +30,12 @@ impl Workers {
     pub(super) async fn heavy<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> T {
         run(&self.heavy, job).await
     }
+
+    /// Waits until no job runs: what they hold is free then.
+    pub(super) async fn idle(&self) {
+        let _ = self.disk.acquire_many(DISK_JOBS_MAX as u32).await;
+        let _ = self.heavy.acquire_many(HEAVY_JOBS_MAX as u32).await;
+    }
 }
 
 /// A job that has begun runs to its end even if nobody waits for it any more, and keeps its place until then.

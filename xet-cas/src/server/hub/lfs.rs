@@ -14,7 +14,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use serde::{Deserialize, Serialize};
 
-use super::{App, Head, Refusal, RepoKey, authorize, locate, resolve};
+use super::{App, Head, Refusal, RepoKey, authorize, authorize_change, locate, resolve};
 use crate::FileHash;
 use crate::reconstruction::describe::file_bytes;
 use crate::server::app::unix_now;
@@ -115,6 +115,9 @@ struct Known {
 pub(super) async fn batch(app: Arc<App>, head: Head, body: Body, repo: RepoKey) -> Result<Response, Refusal> {
     authorize(&app, &head.headers)?;
     let batch: Batch = bodies::json(&app, &head.headers, body, BATCH).await?;
+    if matches!(batch.operation, Operation::Upload) {
+        authorize_change(&app, &head.headers, &repo).await?;
+    }
     if batch.objects.len() > OBJECTS_MAX {
         return Err(Refusal::bad_request(format!("a batch has at most {OBJECTS_MAX} objects")));
     }

@@ -161,3 +161,73 @@ impl Arrival {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::{Arrival, Failure, Part, Terms};
+    use crate::{ChunkRange, FileHash, Term, XorbHash};
+
+    const FILE: FileHash = FileHash::from_bytes([7; 32]);
+
+    fn term(chunks: u32, bytes: u32) -> Term {
+        Term { xorb: XorbHash::ZERO, chunks: ChunkRange { start: 0, end: chunks }, unpacked_length: bytes }
+    }
+
+    fn chunks(lengths: &[usize]) -> impl Iterator<Item = Bytes> {
+        lengths.iter().map(|length| Bytes::from(vec![0; *length])).collect::<Vec<_>>().into_iter()
+    }
+
+    async fn part(arrival: &Arrival, at: u64) -> Result<(&'static str, u64), Failure> {
+        Ok(match arrival.part_from(at).await? {
+            Part::Stored(_, end) => ("stored", end),
+            Part::Memory(bytes) => ("memory", at + bytes.len() as u64),
+            Part::Kept(_) => ("kept", arrival.size()),
+        })
+    }
+
+    #[tokio::test]
+    async fn given_chunks_when_terms_settle_then_those_are_read_from_xorbs_and_the_rest_from_memory() {
+        let arrival = Arrival::new(100);
+        arrival.grow(&[], chunks(&[10, 20, 30]));
+        assert_eq!(("memory", 10), part(&arrival, 0).await.unwrap());
+        assert_eq!(("memory", 30), part(&arrival, 15).await.unwrap());
+
+        arrival.grow(&[term(2, 30)], chunks(&[5]));
+
+        assert_eq!(("stored", 30), part(&arrival, 15).await.unwrap());
+        assert_eq!(("memory", 60), part(&arrival, 30).await.unwrap());
+        assert_eq!(("memory", 65), part(&arrival, 60).await.unwrap());
+        assert_eq!(35, arrival.unsettled_bytes());
+        assert!(matches!(arrival.terms_until(30).await.unwrap(), Terms::First(terms) if terms.len() == 1));
+    }
+
+    #[tokio::test]
+    async fn given_all_bytes_when_it_is_not_verified_then_the_last_one_is_held_back() {
+        let arrival = Arrival::new(30);
+        arrival.grow(&[term(3, 30)], chunks(&[10, 10, 10]));
+        assert_eq!(("stored", 29), part(&arrival, 0).await.unwrap());
+        let mut last = Box::pin(part(&arrival, 29));
+        let mut whole = Box::pin(arrival.terms_until(30));
+        assert!(futures::poll!(&mut last).is_pending() && futures::poll!(&mut whole).is_pending());
+
+        arrival.end(Ok(FILE));
+
+        assert_eq!(("kept", 30), last.await.unwrap());
+        assert!(matches!(whole.await.unwrap(), Terms::Kept(FILE)));
+        assert_eq!(FILE, arrival.ended().await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn given_a_file_that_fails_when_read_then_nothing_of_it_is_given_any_more() {
+        let arrival = Arrival::new(30);
+        arrival.grow(&[term(1, 10)], chunks(&[10]));
+
+        arrival.end(Err(Failure::new("it lied")));
+        arrival.end(Ok(FILE));
+
+        assert_eq!("it lied", part(&arrival, 0).await.unwrap_err().to_string());
+        assert!(arrival.terms_until(10).await.is_err() && arrival.ended().await.is_err());
+    }
+}

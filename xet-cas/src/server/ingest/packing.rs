@@ -216,13 +216,10 @@ impl Questions {
 
 fn learn(store: &Store, packer: &mut Packer, chunk: ChunkHash) -> Result<(), StoreError> {
     for xorb in store.xorbs_about(chunk)?.unwrap_or_default() {
-        match store.footer(xorb) {
-            Ok(footer) => {
-                packer.index_mut().insert_xorb(&ShardXorb { hash: xorb, leaves: footer.leaves().to_vec() });
-            }
-            // The index may be older than what is stored.
-            Err(StoreError::MissingXorb { .. }) => {}
-            Err(error) => return Err(error),
+        // To ask is to note a use: it stays until the file is there that needs it.
+        if store.has_xorb(xorb)? {
+            let leaves = store.footer(xorb)?.leaves().to_vec();
+            packer.index_mut().insert_xorb(&ShardXorb { hash: xorb, leaves });
         }
     }
     Ok(())

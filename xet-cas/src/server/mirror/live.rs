@@ -24,8 +24,6 @@ use lookups::Lookups;
 const READ_MAX: usize = 64;
 /// How often a request is made of the other Hub: whoever waits here asks again too.
 const ATTEMPTS: u32 = 3;
-/// How long its answer may take: those who wait here do not wait much longer.
-const ANSWER_DEADLINE: Duration = Duration::from_secs(20);
 
 pub(super) struct Live {
     upstream: Upstream,
@@ -45,7 +43,7 @@ impl Live {
         config.token = mirror.token.as_deref().and_then(Secret::new);
         config.network = mirror.network.clone();
         config.retry.attempts = ATTEMPTS;
-        config.deadlines.answer = config.deadlines.answer.min(ANSWER_DEADLINE);
+        config.deadlines = mirror.deadlines;
         let hub = Hub::new(&config).map_err(unusable)?;
         Ok(Self {
             upstream: Upstream { hub, store: Arc::clone(store), workers: workers.clone() },
