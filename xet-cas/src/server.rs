@@ -22,6 +22,11 @@
 mod config;
 pub use config::Config;
 
+#[cfg(feature = "s3")]
+mod bucket;
+#[cfg(feature = "s3")]
+pub use bucket::Bucket;
+
 mod origin;
 pub use origin::Origin;
 
@@ -53,3 +58,7 @@ mod hub;
 // What is on disk.
 mod plain;
 mod store;
+pub use store::{CheckOptions, CheckReport, Collected};
+
+mod upkeep;
+pub use upkeep::Upkeep;
