@@ -22,6 +22,11 @@
 mod config;
 pub use config::{Config, Mirror};
 
+#[cfg(feature = "s3")]
+mod bucket;
+#[cfg(feature = "s3")]
+pub use bucket::Bucket;
+
 mod origin;
 pub use origin::Origin;
 
@@ -65,3 +70,7 @@ mod upstream;
 // What is on disk.
 mod plain;
 mod store;
+pub use store::{CheckOptions, CheckReport, Collected};
+
+mod upkeep;
+pub use upkeep::Upkeep;

@@ -28,6 +28,9 @@ pub struct Config {
     pub url_lifetime: Duration,
     /// A client that for this long neither sends a byte of a body nor takes one is dropped. Default 60 s.
     pub stall: Duration,
+    /// Where xorbs and regular files are kept instead of in the folder. The folder stays the place of everything else.
+    #[cfg(feature = "s3")]
+    pub bucket: Option<super::Bucket>,
     /// Bytes of xorbs and regular files that may be kept; uploads beyond are refused. Default: as many as the disk takes.
     pub quota: Option<u64>,
     /// How long answers under way may take to finish at shutdown. Default 10 s.
@@ -47,6 +50,8 @@ impl Config {
             token_lifetime: Duration::from_secs(3_600),
             url_lifetime: Duration::from_secs(3_600),
             stall: Duration::from_secs(60),
+            #[cfg(feature = "s3")]
+            bucket: None,
             quota: None,
             drain: Duration::from_secs(10),
         }

@@ -52,6 +52,15 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// The bucket cannot be used.
+    #[cfg(feature = "s3")]
+    #[error("cannot use the bucket {name}: {reason}")]
+    Bucket {
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// A setting makes no sense.
     #[error("{setting} is {value}, it must be at least 1")]
     Setting {
