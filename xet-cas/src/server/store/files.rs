@@ -38,6 +38,14 @@ impl Store {
         }
     }
 
+    /// Whether some commit of a repository has a file.
+    pub(in super::super) fn file_is_in(&self, repo: &super::RepoKey, file: FileHash) -> Result<bool, StoreError> {
+        // STOPGAP until the store knows: the head of main alone.
+        let Some(head) = self.resolve(repo, super::MAIN)? else { return Ok(false) };
+        let commit = self.commit(repo, &head)?;
+        Ok(commit.files.values().any(|entry| matches!(&entry.content, super::Content::Xet { hash, .. } if *hash == file)))
+    }
+
     /// Keeps files whose descriptions have been checked, and then their SHA-256. False: all were known.
     pub(super) fn put_files(&self, files: Vec<ShardFile>) -> Result<bool, StoreError> {
         let mut any_new = false;
