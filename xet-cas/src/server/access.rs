@@ -1,10 +1,9 @@
 //! Who may do what. Pure: no sockets, no clock, no disk. Every route asks here, through
 //! [`admission`](super::admission).
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::store::RepoKey;
+use super::store::{Gated, RepoKey, RepoRecord};
 
 mod identity;
 pub use identity::{Permission, Token, TokenError, User};
@@ -136,15 +135,6 @@ pub(super) enum Action {
     Create,
 }
 
-/// What about a repository decides who may do what.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Facts<'a> {
-    pub(super) is_private: bool,
-    pub(super) is_gated: bool,
-    /// Users let in although it is gated.
-    pub(super) readers: &'a BTreeSet<String>,
-}
-
 /// What comes of a question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -206,19 +196,19 @@ impl Guard {
         }
     }
 
-    /// Whether this may be done. `facts` are `None` if there is no such repository.
-    pub(super) fn permits(&self, who: &Who, action: Action, repo: &RepoKey, facts: Option<Facts<'_>>) -> Verdict {
+    /// Whether this may be done. `record` is `None` if there is no such repository.
+    pub(super) fn permits(&self, who: &Who, action: Action, repo: &RepoKey, record: Option<&RepoRecord>) -> Verdict {
         if self.permits_any(who) != Verdict::Allowed {
             return Verdict::NeedsToken;
         }
         if action == Action::Create {
             return self.writes(who, repo);
         }
-        let Some(facts) = facts.filter(|facts| self.sees(who, repo, facts)) else { return Verdict::Missing };
+        let Some(record) = record.filter(|record| self.sees(who, repo, record)) else { return Verdict::Missing };
         match action {
             Action::Read => Verdict::Allowed,
-            Action::Content => content(who, repo, &facts),
-            Action::Propose => match content(who, repo, &facts) {
+            Action::Content => content(who, repo, record),
+            Action::Propose => match content(who, repo, record) {
                 Verdict::Allowed => self.proposes(who),
                 refused => refused,
             },
@@ -226,9 +216,9 @@ impl Guard {
         }
     }
 
-    fn sees(&self, who: &Who, repo: &RepoKey, facts: &Facts<'_>) -> bool {
+    fn sees(&self, who: &Who, repo: &RepoKey, record: &RepoRecord) -> bool {
         let sees_public = self.anonymous >= Anonymous::Read || who.0.as_ref().is_some_and(|holder| holder.is_for(repo));
-        owns(who, repo) || !facts.is_private && sees_public
+        owns(who, repo) || !record.private && sees_public
     }
 
     fn proposes(&self, who: &Who) -> Verdict {
@@ -251,12 +241,12 @@ impl Guard {
 
 const READ_ONLY: &str = "the token is for reading only";
 
-fn content(who: &Who, repo: &RepoKey, facts: &Facts<'_>) -> Verdict {
+fn content(who: &Who, repo: &RepoKey, record: &RepoRecord) -> Verdict {
     let is_let_in = || {
         who.0.as_ref().is_some_and(|holder| holder.is_for(repo))
-            && who.user_name().is_some_and(|name| facts.readers.contains(name))
+            && who.user_name().is_some_and(|name| record.readers.contains(name))
     };
-    match !facts.is_gated || owns(who, repo) || is_let_in() {
+    match record.gated == Gated::No || owns(who, repo) || is_let_in() {
         true => Verdict::Allowed,
         false => Verdict::Gated,
     }

@@ -1,15 +1,14 @@
 //! Requests before [`access`](super::access): who asks, about what, and how a "no" is worded.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::http::HeaderMap;
 
-use super::access::{Action, Facts, Verdict, Who};
+use super::access::{Action, Verdict, Who};
 use super::app::{App, unix_now};
 use super::refusal::Refusal;
 use super::request::credentials;
-use super::store::{RepoKey, Store, StoreError};
+use super::store::{RepoKey, StoreError};
 
 /// Whose token a request carries. A wrong one is refused, also where none is needed: whoever sends it believes in it.
 pub(super) fn who(app: &App, headers: &HeaderMap) -> Result<Who, Refusal> {
@@ -35,32 +34,13 @@ pub(super) async fn admit(
     let who = admit_any(app, headers)?;
     let (asked, key, asker) = (Arc::clone(app), repo.clone(), who.clone());
     let verdict = app.workers.disk(move || {
-        let known = Known::of(&asked.store, &key)?;
-        Ok::<_, StoreError>(asked.guard.permits(&asker, action, &key, known.as_ref().map(Known::facts)))
+        // Under a former name it is still that of its owner today.
+        let key = asked.store.current_name(key)?;
+        let record = asked.store.repo(&key)?;
+        Ok::<_, StoreError>(asked.guard.permits(&asker, action, &key, record.as_ref()))
     });
     refuse(app, headers, &who, repo, verdict.await?)?;
     Ok(who)
-}
-
-/// What is kept about a repository, as far as it counts here.
-struct Known {
-    is_private: bool,
-    is_gated: bool,
-    readers: BTreeSet<String>,
-}
-
-impl Known {
-    fn of(store: &Store, repo: &RepoKey) -> Result<Option<Self>, StoreError> {
-        Ok(store.repo_exists(repo)?.then(|| Self {
-            is_private: store.is_private(repo),
-            is_gated: false,
-            readers: BTreeSet::new(),
-        }))
-    }
-
-    fn facts(&self) -> Facts<'_> {
-        Facts { is_private: self.is_private, is_gated: self.is_gated, readers: &self.readers }
-    }
 }
 
 /// A verdict in the Hub's words.

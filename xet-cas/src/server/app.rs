@@ -1,5 +1,6 @@
 //! What every request has at hand.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -14,10 +15,10 @@ use super::metrics::Metrics;
 use super::proofs::Proofs;
 use super::refusal::Refusal;
 use super::staging::Staging;
-use super::store::Store;
+use super::store::{Store, StoreError};
 use super::traffic::Traffic;
 use super::workers::Workers;
-use super::{Config, request};
+use super::{Config, Error, request};
 
 /// The origin behind the router.
 pub(super) struct App {
@@ -39,12 +40,14 @@ pub(super) struct App {
 }
 
 impl App {
-    pub(super) fn new(config: Config, public_url: Option<String>, store: Store) -> Self {
+    pub(super) fn new(config: Config, public_url: Option<String>, store: Store) -> Result<Self, Error> {
         let limiter = |resource, limit: Option<_>| limit.map(|limit| Limiter::new(resource, limit));
-        Self {
+        let unusable =
+            |error: StoreError| Error::Data { path: config.data.clone(), source: io::Error::other(error.to_string()) };
+        Ok(Self {
             guard: Guard::new(&config.access),
+            keys: Keys::new(store.signing_key().map_err(unusable)?),
             store: Arc::new(store),
-            keys: Keys::new(rand::random()),
             proofs: Proofs::default(),
             staging: Staging::default(),
             workers: Workers::new(),
@@ -56,7 +59,7 @@ impl App {
             public_url,
             is_stopping: AtomicBool::new(false),
             config,
-        }
+        })
     }
 
     /// What URLs in the answer to this request begin with.

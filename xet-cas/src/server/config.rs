@@ -25,7 +25,7 @@ pub struct Config {
     /// Connections at once from one IPv4 address or one IPv6 network of 64 bits. Default 750, so that nobody takes all;
     /// behind a proxy everybody comes from its address.
     pub connections_per_address_max: usize,
-    /// Bytes that may be stored. Default: as many as there is room for.
+    /// Bytes of xorbs and regular files that may be kept; uploads beyond are refused. Default: as many as the disk takes.
     pub quota: Option<u64>,
     /// When what nothing refers to is removed.
     pub garbage: Garbage,

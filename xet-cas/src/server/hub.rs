@@ -107,8 +107,10 @@ struct Located {
 async fn locate(app: &App, repo: RepoKey, revision: String) -> Result<Located, Refusal> {
     let store = Arc::clone(&app.store);
     let located = app.workers.disk(move || {
-        let Some(sha) = store.resolve(&repo, &revision)? else {
-            return Ok(Err((store.repo_exists(&repo)?, repo, revision)));
+        let repo = store.current_name(repo)?;
+        let exists = store.repo(&repo)?.is_some();
+        let Some(sha) = (if exists { store.resolve(&repo, &revision)? } else { None }) else {
+            return Ok(Err((exists, repo, revision)));
         };
         let commit = store.commit(&repo, &sha)?;
         Ok::<_, StoreError>(Ok(Located { repo, sha, commit }))

@@ -1,4 +1,5 @@
-//! Tokens and signed URLs that this origin gave out, recognised by a keyed hash.
+//! Tokens and signed URLs that this origin gave out, recognised by a keyed hash. The key lives in the store, so that
+//! they outlive the process.
 
 use std::fmt;
 use std::num::ParseIntError;

@@ -43,13 +43,24 @@ async fn metrics(
             false => Refusal::forbidden("metrics are for admins, and for this machine"),
         });
     }
+    let asked = Arc::clone(&app);
+    let usage = app.workers.disk(move || asked.store.usage()).await?;
+    let mut store = vec![
+        ("stored_bytes", "Bytes of xorbs and regular files", usage.bytes),
+        ("stored_xorbs", "Xorbs", usage.xorbs),
+        ("stored_files", "Files in xorbs", usage.files),
+        ("stored_objects", "Regular files", usage.objects),
+        ("repositories", "Repositories", usage.repos),
+    ];
+    store.extend(usage.quota.map(|quota| ("quota_bytes", "Bytes that may be kept", quota)));
+    store.extend(usage.free.map(|free| ("free_bytes", "Bytes that are free on the disk", free)));
     let (uploads_staged, upload_bytes_staged) = app.staging.usage();
     let gauges = Gauges {
         data_bytes_sent: app.traffic.counters().data_bytes_sent(),
         connections: app.connections.open(),
         uploads_staged,
         upload_bytes_staged,
-        store: Vec::new(),
+        store,
     };
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], app.metrics.text(&gauges)).into_response())
 }

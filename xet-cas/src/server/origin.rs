@@ -80,8 +80,8 @@ impl Origin {
             None => None,
             Some(url) => Some(request::public_url(url).ok_or_else(|| Error::PublicUrl { url: url.clone() })?),
         };
-        let data = config.data.clone();
-        let opened = tokio::task::spawn_blocking(move || Store::open(&data)).await;
+        let settings = config.clone();
+        let opened = tokio::task::spawn_blocking(move || Store::open(&settings)).await;
         let store = opened.map_err(|stopped| Error::Data { path: config.data.clone(), source: stopped.into() })??;
         let (mut listeners, mut addresses) = (Vec::new(), Vec::new());
         for address in listen.iter().copied() {
@@ -90,7 +90,7 @@ impl Origin {
             addresses.push(listener.local_addr().map_err(in_listen)?);
             listeners.push(listener);
         }
-        Ok(Self { listeners, addresses, app: Arc::new(App::new(config, public_url, store)) })
+        Ok(Self { listeners, addresses, app: Arc::new(App::new(config, public_url, store)?) })
     }
 
     /// Where it listens first.

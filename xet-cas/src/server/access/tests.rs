@@ -1,5 +1,3 @@
-use std::collections::BTreeSet;
-
 use super::*;
 use crate::RepoType;
 
@@ -36,23 +34,38 @@ struct Case<'a> {
 }
 
 impl Case<'_> {
-    fn verdict(&self, action: Action, facts: Option<Facts<'_>>) -> Verdict {
+    fn verdict(&self, action: Action, kind: Option<Kind>) -> Verdict {
+        self.verdict_on(action, kind.map(record).as_ref())
+    }
+
+    fn verdict_on(&self, action: Action, record: Option<&RepoRecord>) -> Verdict {
         let token = Some(self.who).filter(|who| !who.is_empty());
         let who = self.guard.who(token, NOW).unwrap();
-        self.guard.permits(&who, action, &repo(self.repo), facts)
+        self.guard.permits(&who, action, &repo(self.repo), record)
     }
 
     #[track_caller]
-    fn check(&self, action: Action, facts: Option<Facts<'_>>, expected: Verdict) {
-        let found = self.verdict(action, facts);
+    fn check(&self, action: Action, kind: Option<Kind>, expected: Verdict) {
+        let found = self.verdict(action, kind);
         assert_eq!(expected, found, "{} wants to {action:?} {}", self.who, self.repo);
     }
 }
 
-static NONE: BTreeSet<String> = BTreeSet::new();
-const PUBLIC: Option<Facts<'static>> = Some(Facts { is_private: false, is_gated: false, readers: &NONE });
-const PRIVATE: Option<Facts<'static>> = Some(Facts { is_private: true, is_gated: false, readers: &NONE });
-const GATED: Option<Facts<'static>> = Some(Facts { is_private: false, is_gated: true, readers: &NONE });
+#[derive(Clone, Copy)]
+enum Kind {
+    Public,
+    Private,
+    Gated,
+}
+
+fn record(kind: Kind) -> RepoRecord {
+    let gated = if matches!(kind, Kind::Gated) { Gated::Manual } else { Gated::No };
+    RepoRecord { private: matches!(kind, Kind::Private), gated, ..RepoRecord::default() }
+}
+
+const PUBLIC: Option<Kind> = Some(Kind::Public);
+const PRIVATE: Option<Kind> = Some(Kind::Private);
+const GATED: Option<Kind> = Some(Kind::Gated);
 const ALL: [Action; 5] = [Action::Read, Action::Content, Action::Propose, Action::Write, Action::Admin];
 
 #[test]
@@ -158,8 +171,7 @@ fn given_a_private_repository_when_asked_by_others_then_exactly_as_if_it_were_mi
 #[test]
 fn given_a_gated_repository_when_asked_then_content_for_owners_and_those_let_in() {
     let guard = guard(None);
-    let readers = BTreeSet::from(["bob".to_owned()]);
-    let letting_in = Some(Facts { readers: &readers, ..GATED.unwrap() });
+    let letting_in = RepoRecord { readers: ["bob".to_owned()].into(), ..record(Kind::Gated) };
     for (who, alone, with_readers) in [
         ("", Verdict::Gated, Verdict::Gated),
         ("alice", Verdict::Allowed, Verdict::Allowed),
@@ -172,7 +184,7 @@ fn given_a_gated_repository_when_asked_then_content_for_owners_and_those_let_in(
         let case = Case { guard: &guard, who, repo: "lab/gated" };
         case.check(Action::Read, GATED, Verdict::Allowed);
         case.check(Action::Content, GATED, alone);
-        case.check(Action::Content, letting_in, with_readers);
+        assert_eq!(with_readers, case.verdict_on(Action::Content, Some(&letting_in)), "{who}");
     }
     Case { guard: &guard, who: "bob", repo: "lab/gated" }.check(Action::Propose, GATED, Verdict::Gated);
 }
@@ -181,9 +193,9 @@ fn given_a_gated_repository_when_asked_then_content_for_owners_and_those_let_in(
 fn given_nothing_for_anonymous_when_asked_without_a_token_then_always_for_one() {
     let guard = guard(Some(Anonymous::None));
     let case = Case { guard: &guard, who: "", repo: "lab/tiny" };
-    for facts in [PUBLIC, PRIVATE, GATED, None] {
+    for kind in [PUBLIC, PRIVATE, GATED, None] {
         for action in ALL {
-            case.check(action, facts, Verdict::NeedsToken);
+            case.check(action, kind, Verdict::NeedsToken);
         }
     }
     assert_eq!(Verdict::NeedsToken, guard.permits_any(&Who::ANONYMOUS));

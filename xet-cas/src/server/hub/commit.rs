@@ -38,14 +38,16 @@ pub(super) async fn commit(
     let mut lines = spool(&app, &head.headers, body, BODY).await?;
     let asked = Arc::clone(&app);
     let committed = app.workers.heavy(move || {
-        let store = &asked.store;
-        if !store.repo_exists(&repo)? {
+        if asked.store.repo(&repo)?.is_none() {
             return Err(Refusal::repo_not_found(repo.id.as_str()));
         }
         let change = read_change(&asked, &repo, lines.rewound()?, branch)?;
         let (commit, pull_request) = match opens_pull_request {
-            false => (store.change(&repo, change)?, None),
-            true => store.open_pull_request(&repo, change).map(|(commit, number)| (commit, Some(number)))?,
+            false => (asked.store.change(&repo, change)?, None),
+            true => {
+                let (commit, number) = asked.store.open_pull_request(&repo, change)?;
+                (commit, Some(number))
+            }
         };
         Ok((commit, pull_request, repo))
     });
@@ -60,11 +62,8 @@ pub(super) async fn commit(
 fn read_change(app: &App, repo: &RepoKey, lines: &mut File, branch: String) -> Result<Change, Refusal> {
     let mut change = Change {
         branch: branch.strip_prefix("refs/heads/").unwrap_or(&branch).to_owned(),
-        summary: String::new(),
-        description: String::new(),
-        parent: None,
-        operations: Vec::new(),
         unix_seconds: unix_now(),
+        ..Change::default()
     };
     let mut lines = BufReader::new(lines);
     let mut objects = app.store.new_objects();

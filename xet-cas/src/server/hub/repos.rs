@@ -11,6 +11,7 @@ use super::{Action, App, Refusal, RepoKey, admit, admit_any, json};
 use crate::api::{CreateRepoAnswer, CreateRepoRequest};
 use crate::server::app::unix_now;
 use crate::server::bodies::{self, Limit};
+use crate::server::store::RepoRecord;
 
 /// The request, bytes: a few names.
 const CREATE: Limit = Limit { what: "the request", bytes_max: 64 * 1024 };
@@ -38,9 +39,11 @@ pub(super) async fn create(State(app): State<Arc<App>>, headers: HeaderMap, body
         id: name.parse().map_err(Refusal::bad_request)?,
     };
     admit(&app, &headers, &key, Action::Create).await?;
+    let now = unix_now();
+    let record = RepoRecord { private: is_private, created: now, modified: now, ..RepoRecord::default() };
     let url = format!("{}/{key}", app.base_url(&headers)?);
     let store = Arc::clone(&app.store);
-    let is_new = app.workers.disk(move || store.create_repo(&key, is_private, unix_now())).await?;
+    let is_new = app.workers.disk(move || store.create_repo(&key, record)).await?;
     if is_new {
         return Ok(json(&CreateRepoAnswer { url }));
     }
