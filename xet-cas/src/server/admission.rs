@@ -25,12 +25,7 @@ pub(super) fn admit_any(app: &App, headers: &HeaderMap) -> Result<Who, Refusal> 
 }
 
 /// Who asks, if they may do this with the repository.
-pub(super) async fn admit(
-    app: &Arc<App>,
-    headers: &HeaderMap,
-    repo: &RepoKey,
-    action: Action,
-) -> Result<Who, Refusal> {
+pub(super) async fn admit(app: &Arc<App>, headers: &HeaderMap, repo: &RepoKey, action: Action) -> Result<Who, Refusal> {
     let who = admit_any(app, headers)?;
     let (asked, key, asker) = (Arc::clone(app), repo.clone(), who.clone());
     let verdict = app.workers.disk(move || {

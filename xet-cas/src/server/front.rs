@@ -31,9 +31,9 @@ pub(super) async fn front(State(app): State<Arc<App>>, request: Request, next: N
     let who = admission::who(&app, request.headers()).unwrap_or(Who::ANONYMOUS);
     let address = request.extensions().get::<Peer>().map(|Peer(peer)| Address::of(peer.ip()));
 
-    let limited = limiter(&app, class, &uri).zip(address).map(|(limiter, address)| {
-        (limiter, limiter.take(party(&who, address), start))
-    });
+    let limited = limiter(&app, class, &uri)
+        .zip(address)
+        .map(|(limiter, address)| (limiter, limiter.take(party(&who, address), start)));
     let mut answer = match limited {
         _ if app.is_stopping() && uri.path() != HEALTH => Refusal::stopping().into_response(),
         Some((_, Standing { is_allowed: false, .. })) => {
@@ -84,9 +84,8 @@ fn party(who: &Who, address: Address) -> Party {
 fn named(answer: Response) -> Response {
     let status = answer.status();
     let is_refusal = status.is_client_error() || status.is_server_error();
-    let is_named = |headers: &HeaderMap| {
-        headers.contains_key(ERROR_CODE_HEADER) && headers.contains_key(ERROR_MESSAGE_HEADER)
-    };
+    let is_named =
+        |headers: &HeaderMap| headers.contains_key(ERROR_CODE_HEADER) && headers.contains_key(ERROR_MESSAGE_HEADER);
     if !is_refusal || is_named(answer.headers()) {
         return answer;
     }

@@ -140,7 +140,8 @@ mod tests {
     fn given_requests_when_counted_then_so_many_a_window_and_each_for_themselves() {
         let (limiter, now) = (limiter(2), Instant::now());
         let take = |name, seconds| limiter.take(user(name), now + Duration::from_secs(seconds));
-        let standing = |is_allowed, remaining, reset| Standing { is_allowed, remaining, reset: Duration::from_secs(reset) };
+        let standing =
+            |is_allowed, remaining, reset| Standing { is_allowed, remaining, reset: Duration::from_secs(reset) };
 
         assert_eq!(standing(true, 1, 300), take("alice", 0));
         assert_eq!(standing(true, 0, 200), take("alice", 100));

@@ -76,7 +76,8 @@ mod tests {
 
     #[test]
     fn given_names_of_requests_when_odd_or_missing_then_repeated_safely_or_made() {
-        let named = |name: &'static str, value: &str| HeaderMap::from_iter([(name.parse().unwrap(), value.parse().unwrap())]);
+        let named =
+            |name: &'static str, value: &str| HeaderMap::from_iter([(name.parse().unwrap(), value.parse().unwrap())]);
 
         assert_eq!("Root=1-67;a/b", id(&named("x-amzn-trace-id", "Root=1-67;a/b")));
         assert_eq!("ab", id(&named("x-request-id", "a<\"' b")));

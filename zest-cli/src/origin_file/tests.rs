@@ -60,9 +60,15 @@ fn given_a_whole_file_when_read_then_everything_has_its_place() {
     file.fill(&mut config);
 
     assert_eq!(Some(2_000_000_000_000), config.quota);
-    assert_eq!((Some(1_000_000), true, 10, 5), (config.limit_rate, config.no_data, config.connections_max, config.connections_per_address_max));
+    assert_eq!(
+        (Some(1_000_000), true, 10, 5),
+        (config.limit_rate, config.no_data, config.connections_max, config.connections_per_address_max)
+    );
     assert_eq!(Some(Anonymous::None), config.access.anonymous);
-    assert_eq!(vec![Some(1_893_456_000); 2], config.access.tokens.iter().map(|token| token.expires).collect::<Vec<_>>());
+    assert_eq!(
+        vec![Some(1_893_456_000); 2],
+        config.access.tokens.iter().map(|token| token.expires).collect::<Vec<_>>()
+    );
     assert_eq!(Some(RateLimit::new(500, Duration::from_secs(300))), config.rate_limits.api);
     assert_eq!((None, Duration::from_secs(7_200)), (config.garbage.interval, config.garbage.grace));
     let mirror = config.mirror.unwrap();
@@ -90,7 +96,10 @@ fn given_mistakes_when_read_then_key_line_and_hint_are_told() {
     check_refused(&token("sha256 = \"00\"\nfile = \"token\""), "tokens[0].sha256: a token has either");
     check_refused(&token("sha256 = \"00\""), "tokens[0].sha256: it is no SHA-256");
     check_refused(&token("file = \"token\"\nuser = \"bob\""), "tokens[0].user: there is no user `bob`");
-    check_refused(&token("file = \"token\"\nrepositories = [\"lab/[\"]"), "tokens[0].repositories: `lab/[` is no pattern");
+    check_refused(
+        &token("file = \"token\"\nrepositories = [\"lab/[\"]"),
+        "tokens[0].repositories: `lab/[` is no pattern",
+    );
     check_refused(&token("file = \"token\"\nexpires = 2030-01-01T00:00:00"), ":4: tokens[0].expires: ");
     check_refused(&token("file = \"token\"\nexpires = \"soon\""), ":4: tokens[0].expires: ");
     check_refused("[[tokens]]\nscope = \"all\"", ":2: tokens[0].scope: unknown variant `all`");

@@ -99,10 +99,8 @@ impl Token {
     pub fn only_for<'p>(mut self, patterns: impl IntoIterator<Item = &'p str>) -> Result<Self, TokenError> {
         let mut set = GlobSetBuilder::new();
         for pattern in patterns {
-            let wrong = |reason: globset::Error| TokenError {
-                pattern: pattern.to_owned(),
-                reason: reason.kind().to_string(),
-            };
+            let wrong =
+                |reason: globset::Error| TokenError { pattern: pattern.to_owned(), reason: reason.kind().to_string() };
             set.add(GlobBuilder::new(pattern).literal_separator(true).build().map_err(wrong)?);
         }
         let wrong = |reason: globset::Error| TokenError { pattern: String::new(), reason: reason.to_string() };

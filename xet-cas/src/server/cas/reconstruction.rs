@@ -71,7 +71,8 @@ pub(super) async fn batch(
     let urls = Urls { base: app.base_url(&headers)?, expires: expiry(&app), app: Arc::clone(&app) };
     let described = app.workers.disk(move || {
         let store = &urls.app.store;
-        let files = ids.into_iter().map(|id| Ok((id, known(&urls.app, &pass, id)?))).collect::<Result<Vec<_>, Refusal>>()?;
+        let files =
+            ids.into_iter().map(|id| Ok((id, known(&urls.app, &pass, id)?))).collect::<Result<Vec<_>, Refusal>>()?;
         let mut all = Vec::new();
         for (_, terms) in &files {
             all.extend(entries(terms, |xorb| store.footer(xorb), |xorb, bytes| urls.of(xorb, bytes))?);

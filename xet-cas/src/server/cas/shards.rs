@@ -39,8 +39,11 @@ pub(super) async fn v2(State(app): State<Arc<App>>, headers: HeaderMap, body: Bo
     let pass = authorize(&app, &headers, Scope::Write)?;
     let upload = spool(&app, &headers, body, SHARD).await?;
     let progress = Arc::new(Progress::default());
-    let job =
-        Job { check: Box::pin(put(app, pass, upload, Arc::clone(&progress))), progress, signs: interval(FRAME_INTERVAL) };
+    let job = Job {
+        check: Box::pin(put(app, pass, upload, Arc::clone(&progress))),
+        progress,
+        signs: interval(FRAME_INTERVAL),
+    };
     let lines = stream::unfold(Some(job), |job| async {
         let (frame, job) = job?.next().await;
         let mut line = serde_json::to_vec(&frame).unwrap_or_default();

@@ -101,12 +101,7 @@ fn read_change(app: &App, repo: &RepoKey, lines: &mut File, branch: String) -> R
     Err(Refusal::bad_request(format!("a commit has at most {LINES_MAX} lines")))
 }
 
-fn operation(
-    app: &App,
-    repo: &RepoKey,
-    objects: &mut NewObjects<'_>,
-    line: CommitLine,
-) -> Result<Operation, Refusal> {
+fn operation(app: &App, repo: &RepoKey, objects: &mut NewObjects<'_>, line: CommitLine) -> Result<Operation, Refusal> {
     let checked = |path: String| check_path(&path).map(|()| path).map_err(Refusal::bad_request);
     match line {
         CommitLine::File { content, path, encoding } => {

@@ -24,9 +24,7 @@ pub(super) async fn create(State(app): State<Arc<App>>, headers: HeaderMap, body
     let repo: CreateRepoRequest = bodies::json(&app, &headers, body, CREATE).await?;
     let is_private = repo.private == Some(true) || repo.visibility.as_deref() == Some("private");
     if is_private && who.is_anonymous() {
-        return Err(Refusal::forbidden(
-            "a private repository is for those who show a token that this origin knows",
-        ));
+        return Err(Refusal::forbidden("a private repository is for those who show a token that this origin knows"));
     }
     // Without an organisation it is the user's own.
     let owner = repo.organization.as_deref().or_else(|| who.user().map(|user| user.name.as_str()));

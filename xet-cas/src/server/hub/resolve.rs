@@ -108,7 +108,8 @@ fn xet_headers(
     file: FileHash,
 ) -> Result<HeaderMap, Refusal> {
     let Located { repo, sha, .. } = located;
-    let token_url = format!("{}/api/{}/{}/xet-read-token/{sha}", app.base_url(&head.headers)?, repo.kind.plural(), repo.id);
+    let token_url =
+        format!("{}/api/{}/{}/xet-read-token/{sha}", app.base_url(&head.headers)?, repo.kind.plural(), repo.id);
     let mut headers = HeaderMap::new();
     headers.insert(header::ETAG, quoted(sha256)?);
     headers.insert("x-linked-etag", quoted(sha256)?);
@@ -124,7 +125,10 @@ fn plain_url(app: &App, head: &Head, located: &Located, path: &str) -> Result<He
     let expires = unix_now() + app.config.url_lifetime.as_secs();
     let signature = app.keys.sign(Resource::File { repo, sha, path }, expires);
     let path = encode_path(path);
-    value(&format!("{}/{repo}/resolve/{sha}/{path}?expires={expires}&signature={signature}", app.base_url(&head.headers)?))
+    value(&format!(
+        "{}/{repo}/resolve/{sha}/{path}?expires={expires}&signature={signature}",
+        app.base_url(&head.headers)?
+    ))
 }
 
 fn quoted(text: &str) -> Result<HeaderValue, Refusal> {
