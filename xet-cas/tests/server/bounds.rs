@@ -99,8 +99,8 @@ async fn ask(socket: &mut TcpStream) -> String {
 #[tokio::test]
 async fn given_thousands_of_idle_connections_when_others_come_then_they_are_served() {
     let lab = Lab::start_with(|config| {
-        config.connections_max = 100;
-        config.connections_per_address_max = 90;
+        config.connections_max = 500;
+        config.connections_per_address_max = 450;
     })
     .await;
     // Each is open at the client until the end. Some say nothing, some half a head.
@@ -124,7 +124,7 @@ async fn given_thousands_of_idle_connections_when_others_come_then_they_are_serv
     let open = String::from_utf8_lossy(&open.body)
         .lines()
         .find_map(|line| line.strip_prefix("zest_origin_connections ")?.parse::<usize>().ok());
-    assert!(open.unwrap() <= 100, "{open:?}");
+    assert!(open.unwrap() <= 500, "{open:?}");
     drop(idle);
 }
 
