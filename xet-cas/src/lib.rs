@@ -21,6 +21,10 @@ pub mod shard;
 pub mod dedup;
 
 #[cfg(any(feature = "client", feature = "server"))]
+#[cfg_attr(
+    not(all(feature = "client", feature = "server")),
+    allow(dead_code, reason = "a client packs many files, a server is read from meanwhile")
+)]
 mod pack;
 
 mod reconstruction;

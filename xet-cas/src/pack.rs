@@ -111,13 +111,11 @@ impl Packer {
     }
 
     /// The terms of the current file that will not change any more, from its first on.
-    #[cfg_attr(not(feature = "server"), allow(dead_code, reason = "only a server is read from while it packs"))]
     pub(crate) fn settled_terms(&self) -> &[Term] {
         &self.file.terms[..self.file.unnamed.first().copied().unwrap_or(self.file.terms.len())]
     }
 
     /// Bytes of the chunks that were stored.
-    #[cfg_attr(not(feature = "client"), allow(dead_code, reason = "a client says how much it has sent"))]
     pub(crate) fn unique_bytes(&self) -> u64 {
         self.unique_bytes
     }

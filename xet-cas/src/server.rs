@@ -16,11 +16,17 @@
 //!
 //! # Trust
 //! Nothing is stored before it was checked: every hash of a xorb and of a shard is recomputed, every name
-//! from outside goes through one parser. Without [`Config::token`] whoever reaches the address may read and
-//! write everything. TLS is the business of a proxy in front.
+//! from outside goes through one parser. Unless [`Config::access`] says otherwise, whoever reaches the address may
+//! read and write everything. TLS is the business of a proxy in front.
 
 mod config;
-pub use config::{Config, Mirror};
+pub use config::{Config, Garbage, Mirror};
+
+mod access;
+pub use access::{Access, Anonymous, Permission, Token, TokenError, User};
+
+mod limits;
+pub use limits::{RateLimit, RateLimits};
 
 #[cfg(feature = "s3")]
 mod bucket;
@@ -42,18 +48,26 @@ mod error;
 pub use error::Error;
 
 // What every request meets, from the socket inwards.
+mod address;
+mod admission;
 mod app;
 mod connection;
+mod connections;
+mod front;
 mod linger;
+mod metrics;
 mod refusal;
 mod workers;
 
 // What is common to routes.
 mod bodies;
 mod delivery;
+#[cfg_attr(not(feature = "client"), allow(dead_code, reason = "nothing arrives from another Hub"))]
 mod follow;
+#[cfg_attr(not(feature = "client"), allow(dead_code, reason = "nothing arrives from another Hub"))]
 mod ingest;
 mod keys;
+mod proofs;
 mod range;
 mod request;
 mod staging;
@@ -61,8 +75,10 @@ mod staging;
 // Routes.
 mod cas;
 mod hub;
+mod operation;
 
 // What is elsewhere.
+#[cfg_attr(not(feature = "client"), allow(dead_code, reason = "there is nothing that could be asked"))]
 mod mirror;
 #[cfg(feature = "client")]
 mod upstream;

@@ -6,13 +6,16 @@ mod server {
     mod model;
 
     mod access;
+    mod bounds;
     mod commits;
     mod connections;
     mod data;
     mod dedup;
     mod grants;
+    mod identities;
     mod lfs;
     mod listings;
+    mod operation;
     mod storage;
     mod uploads;
 }

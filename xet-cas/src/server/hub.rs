@@ -9,11 +9,12 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use serde::Deserialize;
 
+use super::access::Action;
+use super::admission::{admit, admit_any};
 use super::app::App;
-use super::keys::{Scope, same_secret};
+use super::keys::Scope;
 use super::refusal::Refusal;
-use super::request::bearer;
-use super::store::{Commit, MAIN, RepoKey, StoreError};
+use super::store::{Commit, RepoKey, StoreError};
 
 mod route;
 use route::Route;
@@ -51,61 +52,53 @@ async fn dispatch(State(app): State<Arc<App>>, request: Request) -> Result<Respo
     let route = Route::parse(head.uri.path())?;
     let (is_get, is_post) = (head.method == Method::GET, head.method == Method::POST);
     match route {
-        // Asks for a token itself: a signed URL needs none.
         Route::Resolve { repo, revision, path } if is_get || head.method == Method::HEAD => {
             resolve::resolve(app, head, repo, revision, path).await
         }
         Route::Info { repo, revision } if is_get => {
-            authorize(&app, &head.headers)?;
+            admit(&app, &head.headers, &repo, Action::Read).await?;
             info::info(app, repo, revision).await
         }
         Route::Tree { repo, revision, folder } if is_get => {
-            authorize(&app, &head.headers)?;
+            admit(&app, &head.headers, &repo, Action::Read).await?;
             tree::tree(app, head, repo, revision, folder).await
         }
         Route::ReadToken { repo, revision } if is_get => {
-            authorize(&app, &head.headers)?;
+            admit(&app, &head.headers, &repo, Action::Content).await?;
             token::token(app, head, repo, Some(revision), Scope::Read).await
         }
         Route::WriteToken { repo } if is_get => {
-            authorize_change(&app, &head.headers, &repo).await?;
+            let action = if opens_pull_request(&head.uri)? { Action::Propose } else { Action::Write };
+            admit(&app, &head.headers, &repo, action).await?;
             token::token(app, head, repo, None, Scope::Write).await
         }
         Route::Preupload { repo, revision } if is_post => {
-            authorize_change(&app, &head.headers, &repo).await?;
+            let action = if opens_pull_request(&head.uri)? { Action::Propose } else { Action::Write };
+            admit(&app, &head.headers, &repo, action).await?;
             preupload::preupload(app, head, body, repo, revision).await
         }
         Route::Branch { repo, branch } if is_post => {
-            authorize_change(&app, &head.headers, &repo).await?;
+            admit(&app, &head.headers, &repo, Action::Write).await?;
             branches::create(app, head, body, repo, branch).await
         }
         Route::Discussions { repo } if is_post => {
-            authorize_change(&app, &head.headers, &repo).await?;
+            admit(&app, &head.headers, &repo, Action::Propose).await?;
             discussions::open(app, head, body, repo).await
         }
         Route::Discussion { repo, number } if is_get => {
-            authorize(&app, &head.headers)?;
+            admit(&app, &head.headers, &repo, Action::Read).await?;
             discussions::details(app, repo, number).await
         }
         Route::LfsBatch { repo } if is_post => lfs::batch(app, head, body, repo).await,
         // The URL is all that is needed.
-        Route::LfsObject { oid } => lfs::object(app, head, body, oid).await,
+        Route::LfsObject { repo, oid } => lfs::object(app, head, body, repo, oid).await,
         Route::LfsVerify { repo } if is_post => lfs::verify(app, head, body, repo).await,
         Route::Commit { repo, branch } if is_post => {
-            authorize_change(&app, &head.headers, &repo).await?;
+            let action = if opens_pull_request(&head.uri)? { Action::Propose } else { Action::Write };
+            admit(&app, &head.headers, &repo, action).await?;
             commit::commit(app, head, body, repo, branch).await
         }
         _ => Err(Refusal::method_not_allowed()),
-    }
-}
-
-/// Lets a request pass that carries the configured token, or any if none is configured.
-fn authorize(app: &App, headers: &HeaderMap) -> Result<(), Refusal> {
-    let Some(needed) = &app.config.token else { return Ok(()) };
-    match bearer(headers) {
-        None => Err(Refusal::no_credentials()),
-        Some(given) if same_secret(given, needed) => Ok(()),
-        Some(_) => Err(Refusal::wrong_credentials()),
     }
 }
 
@@ -119,13 +112,11 @@ struct Located {
 async fn locate(app: &App, repo: RepoKey, revision: String) -> Result<Located, Refusal> {
     app.mirror.look_up(&repo, &revision).await?;
     let store = Arc::clone(&app.store);
-    // A private repository was made under a token. Without one nobody can show that it is theirs.
-    let is_open = app.config.token.is_none();
     let located = app.workers.disk(move || {
         let repo = store.current_name(repo)?;
-        let record = store.repo(&repo)?.filter(|record| !(is_open && record.private));
-        let Some(sha) = record.as_ref().map_or(Ok(None), |_| store.resolve(&repo, &revision))? else {
-            return Ok(Err((record.is_some(), repo, revision)));
+        let exists = store.repo(&repo)?.is_some();
+        let Some(sha) = (if exists { store.resolve(&repo, &revision)? } else { None }) else {
+            return Ok(Err((exists, repo, revision)));
         };
         let commit = store.commit(&repo, &sha)?;
         Ok::<_, StoreError>(Ok(Located { repo, sha, commit }))
@@ -136,19 +127,6 @@ async fn locate(app: &App, repo: RepoKey, revision: String) -> Result<Located, R
     })?;
     app.mirror.note(&located.repo, &located.sha);
     Ok(located)
-}
-
-/// Lets a change pass of a repository that is not another Hub's.
-async fn authorize_change(app: &App, headers: &HeaderMap, repo: &RepoKey) -> Result<(), Refusal> {
-    authorize(app, headers)?;
-    // It may be one that nobody has asked for yet. If that cannot be found out, it is not here and is not changed.
-    let _ = app.mirror.look_up(repo, MAIN).await;
-    let (store, repo) = (Arc::clone(&app.store), repo.clone());
-    let record = app.workers.disk(move || store.repo(&repo)).await?;
-    if record.is_some_and(|record| record.mirrored.is_some()) {
-        return Err(Refusal::forbidden("this is a mirror of a repository of another Hub; change it there"));
-    }
-    Ok(())
 }
 
 /// Whether a commit is to open a pull request. Other calls have the parameter too, and need not know.

@@ -35,7 +35,6 @@ pub(super) enum Piece {
     /// Bytes, wherever they were cut.
     Bytes(Bytes),
     /// One chunk, which is to stay one, and its hash.
-    #[cfg_attr(not(feature = "client"), allow(dead_code, reason = "only another origin says where it cut"))]
     Chunk(Bytes, Leaf),
 }
 
@@ -65,7 +64,6 @@ impl Ingest {
     }
 
     /// Begins a file that is read while it comes in.
-    #[cfg_attr(not(feature = "client"), allow(dead_code, reason = "an upload is read when it is complete"))]
     pub(super) fn followed(store: &Arc<Store>, workers: &Workers, arrival: Arc<Arrival>) -> Self {
         Self::begin(store, workers, Some(arrival))
     }
@@ -95,7 +93,6 @@ impl Ingest {
     }
 
     /// Has what came so far worked on, although it is little: somebody waits for it.
-    #[cfg_attr(not(feature = "client"), allow(dead_code, reason = "nobody waits for a part of an upload"))]
     pub(super) async fn flush(&mut self) -> Result<(), StoreError> {
         if self.batch.is_empty() { Ok(()) } else { self.hand_over().await }
     }

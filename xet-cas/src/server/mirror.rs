@@ -36,7 +36,6 @@ pub(super) enum Source {
 }
 
 /// A file of a commit.
-#[cfg_attr(not(feature = "client"), allow(dead_code, reason = "without a client nothing is fetched"))]
 #[derive(Clone)]
 pub(super) struct Place {
     pub(super) repo: RepoKey,
@@ -59,6 +58,15 @@ impl Mirror {
         }
     }
 
+    /// Sees to it that a repository which nobody has asked for yet is known, if the other Hub has it. `must_know`:
+    /// whether it matters why nothing is known of it.
+    pub(super) async fn meet(&self, repo: &RepoKey, must_know: bool) -> Result<(), Refusal> {
+        match &self.0 {
+            Some(live) => live.meet(repo, must_know).await,
+            None => Ok(()),
+        }
+    }
+
     /// Notes that somebody reads a commit: its files may be asked for by their hash alone.
     pub(super) fn note(&self, repo: &RepoKey, sha: &str) {
         if let Some(live) = &self.0 {
@@ -74,10 +82,11 @@ impl Mirror {
         }
     }
 
-    /// [`source`](Self::source) of a file of a commit that somebody reads, by its hash.
-    pub(super) async fn source_of(&self, file: FileHash) -> Result<Option<Source>, Refusal> {
+    /// [`source`](Self::source) of a file of a repository by its hash, which some commit has that is read or that a branch
+    /// is at.
+    pub(super) async fn source_of(&self, repo: &RepoKey, file: FileHash) -> Result<Option<Source>, Refusal> {
         match &self.0 {
-            Some(live) => live.source_of(file).await,
+            Some(live) => live.source_of(repo, file).await,
             None => Ok(None),
         }
     }

@@ -11,11 +11,10 @@ use super::super::ingest::Terms;
 use super::super::mirror::{Source, patiently};
 use super::super::range::RequestedRange;
 use super::super::refusal::Refusal;
-use super::super::request::base_url;
 use super::{authorize, json, parse_hash, xorb_data};
 use crate::api::{BatchV1, ReconstructionV1, ReconstructionV2};
 use crate::reconstruction::describe::{Trimmed, Window, entries, file_bytes};
-use crate::server::keys::Scope;
+use crate::server::keys::{Pass, Scope};
 use crate::{FileHash, Reconstruction, Term};
 
 /// Files in one batch.
@@ -40,11 +39,11 @@ pub(super) async fn v2(
 }
 
 async fn describe(app: &Arc<App>, file: &str, headers: &HeaderMap) -> Result<Reconstruction, Refusal> {
-    authorize(app, headers, Scope::Read)?;
+    let pass = authorize(app, headers, Scope::Read)?;
     let file: FileHash = parse_hash(file)?;
     let range = RequestedRange::of(headers).map_err(|_| Refusal::range())?;
-    let urls = Urls { app: Arc::clone(app), base: base_url(headers)?, expires: expiry(app) };
-    let found = terms(app, file, range).await?;
+    let urls = Urls { app: Arc::clone(app), base: app.base_url(headers)?, expires: expiry(app) };
+    let found = terms(app, &pass, file, range).await?;
     let described = app.workers.disk(move || {
         let store = &urls.app.store;
         let Found { terms, size } = found;
@@ -66,16 +65,16 @@ pub(super) async fn batch(
     Query(query): Query<Vec<(String, String)>>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    authorize(&app, &headers, Scope::Read)?;
+    let pass = authorize(&app, &headers, Scope::Read)?;
     let ids = query.iter().filter(|(name, _)| name == "file_id").map(|(_, id)| parse_hash(id));
     let ids: Vec<FileHash> = ids.collect::<Result<_, _>>()?;
     if ids.is_empty() || ids.len() > BATCH_FILES_MAX {
         return Err(Refusal::bad_request(format!("a batch names 1 to {BATCH_FILES_MAX} files as file_id")));
     }
-    let urls = Urls { base: base_url(&headers)?, expires: expiry(&app), app: Arc::clone(&app) };
+    let urls = Urls { base: app.base_url(&headers)?, expires: expiry(&app), app: Arc::clone(&app) };
     let mut files = Vec::with_capacity(ids.len());
     for id in ids {
-        files.push((id, terms(&app, id, None).await?.terms));
+        files.push((id, terms(&app, &pass, id, None).await?.terms));
     }
     let described = app.workers.disk(move || {
         let store = &urls.app.store;
@@ -96,14 +95,22 @@ struct Found {
     size: u64,
 }
 
-/// How a file is put together, up to the end of this range. Waits for what is still arriving.
-async fn terms(app: &Arc<App>, file: FileHash, range: Option<RequestedRange>) -> Result<Found, Refusal> {
+/// How a file that the token is for is put together, up to the end of this range. What the token does not show is not
+/// there. Waits for what is still arriving.
+async fn terms(app: &Arc<App>, pass: &Pass, file: FileHash, range: Option<RequestedRange>) -> Result<Found, Refusal> {
     let unknown = || Refusal::not_found(format!("there is no file {file}"));
-    let store = Arc::clone(&app.store);
-    if let Some(terms) = app.workers.disk(move || store.file(file)).await? {
+    let (asked, repo) = (Arc::clone(app), pass.repo.clone());
+    let known = app.workers.disk(move || {
+        if !asked.guard.is_open() && !asked.store.file_is_in(&repo, file)? {
+            return Ok(Err(()));
+        }
+        asked.store.file(file).map(Ok)
+    });
+    let Ok(known) = known.await? else { return Err(unknown()) };
+    if let Some(terms) = known {
         return Ok(Found { size: file_bytes(&terms), terms });
     }
-    let kept = match app.mirror.source_of(file).await? {
+    let kept = match app.mirror.source_of(&pass.repo, file).await? {
         None => return Err(unknown()),
         Some(Source::Kept(kept)) => kept,
         Some(Source::Arriving(arrival)) => {

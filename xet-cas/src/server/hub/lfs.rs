@@ -14,15 +14,14 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use serde::{Deserialize, Serialize};
 
-use super::{App, Head, Refusal, RepoKey, authorize, authorize_change, locate, resolve};
+use super::{Action, App, Head, Refusal, RepoKey, admit, resolve};
 use crate::FileHash;
 use crate::reconstruction::describe::file_bytes;
 use crate::server::app::unix_now;
 use crate::server::bodies::{self, Limit, Pieces};
 use crate::server::ingest::{Ingest, Piece};
 use crate::server::keys::{Resource, Way};
-use crate::server::request::base_url;
-use crate::server::store::{MAIN, Store, StoreError};
+use crate::server::store::StoreError;
 
 /// The request, bytes.
 const BATCH: Limit = Limit { what: "the batch", bytes_max: 1024 * 1024 };
@@ -78,13 +77,13 @@ struct ObjectAnswer {
     authenticated: Option<bool>,
     /// Left out for an object that is here already.
     #[serde(skip_serializing_if = "Option::is_none")]
-    actions: Option<BTreeMap<&'static str, Action>>,
+    actions: Option<BTreeMap<&'static str, Transfer>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<ObjectError>,
 }
 
 #[derive(Serialize)]
-struct Action {
+struct Transfer {
     href: String,
     header: BTreeMap<&'static str, String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -113,11 +112,14 @@ struct Known {
 
 /// Says for every object how it is to be moved, or why not.
 pub(super) async fn batch(app: Arc<App>, head: Head, body: Body, repo: RepoKey) -> Result<Response, Refusal> {
-    authorize(&app, &head.headers)?;
+    admit(&app, &head.headers, &repo, Action::Read).await?;
     let batch: Batch = bodies::json(&app, &head.headers, body, BATCH).await?;
-    if matches!(batch.operation, Operation::Upload) {
-        authorize_change(&app, &head.headers, &repo).await?;
-    }
+    let action = match batch.operation {
+        Operation::Download => Action::Content,
+        // What may be committed, and where, is seen to when it is.
+        Operation::Upload => Action::Propose,
+    };
+    admit(&app, &head.headers, &repo, action).await?;
     if batch.objects.len() > OBJECTS_MAX {
         return Err(Refusal::bad_request(format!("a batch has at most {OBJECTS_MAX} objects")));
     }
@@ -127,8 +129,7 @@ pub(super) async fn batch(app: Arc<App>, head: Head, body: Body, repo: RepoKey) 
     if batch.hash_algo.is_some_and(|algo| algo != SHA256) {
         return Err(Refusal::bad_request("objects are named by their SHA-256 here"));
     }
-    let repo = locate(&app, repo, MAIN.into()).await?.repo;
-    let urls = Urls { base: base_url(&head.headers)?, repo, app: Arc::clone(&app) };
+    let urls = Urls { base: app.base_url(&head.headers)?, repo, app: Arc::clone(&app) };
     let operation = batch.operation;
     let answered = app.workers.disk(move || {
         let answers = batch.objects.into_iter().map(|object| urls.answer(operation, object));
@@ -138,7 +139,13 @@ pub(super) async fn batch(app: Arc<App>, head: Head, body: Body, repo: RepoKey) 
 }
 
 /// Takes the bytes of an object, which must be those that were announced, or gives them.
-pub(super) async fn object(app: Arc<App>, head: Head, body: Body, oid: String) -> Result<Response, Refusal> {
+pub(super) async fn object(
+    app: Arc<App>,
+    head: Head,
+    body: Body,
+    repo: RepoKey,
+    oid: String,
+) -> Result<Response, Refusal> {
     let way = match head.method {
         Method::PUT => Way::Upload,
         Method::GET | Method::HEAD => Way::Download,
@@ -147,33 +154,36 @@ pub(super) async fn object(app: Arc<App>, head: Head, body: Body, oid: String) -
     let refused = || Refusal::forbidden("the URL is not signed or has expired");
     let Query(Signed { size, expires, signature }) = Query::try_from_uri(&head.uri).map_err(|_| refused())?;
     let sha256 = digest(&oid).ok_or_else(refused)?;
-    if !app.keys.is_signed(Resource::Object { sha256, size, way }, expires, &signature, unix_now()) {
+    let resource = Resource::Object { repo: &repo, sha256, size, way };
+    if !app.keys.is_signed(resource, expires, &signature, unix_now()) {
         return Err(refused());
     }
-    let (store, name) = (Arc::clone(&app.store), oid.clone());
-    let known = app.workers.disk(move || known(&store, &name)).await?;
-    match (way, known) {
-        (Way::Upload, Some(_)) => {
-            // It came by another way in the meantime.
-            bodies::discard(&app, &head.headers, body, object_of(size)).await?;
-            Ok(StatusCode::OK.into_response())
-        }
-        (Way::Upload, None) => receive(&app, &head.headers, body, &oid, size).await,
-        (Way::Download, Some(Known { file, size })) => {
-            let etag = HeaderValue::try_from(format!("\"{oid}\"")).map_err(|_| refused())?;
-            resolve::plain(app, &head, HeaderMap::from_iter([(header::ETAG, etag)]), file, size).await
-        }
-        (Way::Download, None) => Err(Refusal::not_found("there is no such object")),
+    if way == Way::Upload {
+        return receive(&app, &head.headers, body, &repo, &oid, size).await;
     }
+    let (asked, name) = (Arc::clone(&app), oid.clone());
+    let known = app.workers.disk(move || known(&asked, &repo, &name)).await?;
+    let Known { file, size } = known.ok_or_else(|| Refusal::not_found("there is no such object"))?;
+    let etag = HeaderValue::try_from(format!("\"{oid}\"")).map_err(|_| refused())?;
+    resolve::plain(app, &head, HeaderMap::from_iter([(header::ETAG, etag)]), file, size).await
 }
 
-async fn receive(app: &App, headers: &HeaderMap, body: Body, oid: &str, size: u64) -> Result<Response, Refusal> {
+/// Also takes what is here already: whoever sends it shows to have it.
+async fn receive(
+    app: &App,
+    headers: &HeaderMap,
+    body: Body,
+    repo: &RepoKey,
+    oid: &str,
+    size: u64,
+) -> Result<Response, Refusal> {
     let other = |what: &str| Refusal::bad_request(format!("the object has another {what} than was announced"));
     let of_length = |refusal: Refusal| match refusal.status {
         StatusCode::PAYLOAD_TOO_LARGE => other("size"),
         _ => refusal,
     };
-    let mut pieces = Pieces::new(app, headers, body, object_of(size)).map_err(of_length)?;
+    let announced = Limit { what: "the object", bytes_max: size };
+    let mut pieces = Pieces::new(app, headers, body, announced).map_err(of_length)?;
     let _place = app.ingests.place(app.config.stall).await?;
     let mut ingest = Ingest::new(&app.store, &app.workers);
     while let Some(piece) = pieces.next().await.map_err(of_length)? {
@@ -186,17 +196,18 @@ async fn receive(app: &App, headers: &HeaderMap, body: Body, oid: &str, size: u6
     if taken.sha256() != oid {
         return Err(other("SHA-256"));
     }
+    let file = taken.hash();
     taken.keep().await?;
+    app.proofs.note(repo, file);
     Ok(StatusCode::OK.into_response())
 }
 
 /// Says whether an object is here.
 pub(super) async fn verify(app: Arc<App>, head: Head, body: Body, repo: RepoKey) -> Result<Response, Refusal> {
-    authorize(&app, &head.headers)?;
+    admit(&app, &head.headers, &repo, Action::Content).await?;
     let Object { oid, size } = bodies::json(&app, &head.headers, body, VERIFY).await?;
-    locate(&app, repo, MAIN.into()).await?;
-    let store = Arc::clone(&app.store);
-    match app.workers.disk(move || known(&store, &oid)).await? {
+    let asked = Arc::clone(&app);
+    match app.workers.disk(move || known(&asked, &repo, &oid)).await? {
         Some(known) if known.size == size => Ok(StatusCode::OK.into_response()),
         Some(_) => Err(Refusal::bad_request("the object has another size")),
         None => Err(Refusal::not_found("there is no such object")),
@@ -219,52 +230,49 @@ impl Urls {
         let Some(sha256) = digest(&oid) else {
             return Ok(refused(422, "an object is named by the 64 lowercase hexadecimal digits of its SHA-256"));
         };
-        let known = known(&self.app.store, &oid)?;
+        let known = known(&self.app, &self.repo, &oid)?;
         Ok(match (operation, known) {
             (_, Some(known)) if known.size != size => refused(422, "the object has another size"),
             (Operation::Upload, Some(_)) => answer(None, None),
             (Operation::Upload, None) if size > OBJECT_BYTES_MAX => refused(422, "the object is too large"),
             (Operation::Upload, None) => {
-                let Self { base, repo, .. } = self;
-                let verify = format!("{base}/{repo}.git/info/lfs/verify");
-                let verify = Action { href: verify, header: BTreeMap::new(), expires_in: None };
-                let upload = self.signed(&oid, Resource::Object { sha256, size, way: Way::Upload });
+                let verify = format!("{}/{}.git/info/lfs/verify", self.base, self.repo);
+                let verify = Transfer { href: verify, header: BTreeMap::new(), expires_in: None };
+                let upload = self.signed(&oid, sha256, size, Way::Upload);
                 answer(Some(BTreeMap::from([("upload", upload), ("verify", verify)])), None)
             }
             (Operation::Download, Some(_)) => {
-                let download = self.signed(&oid, Resource::Object { sha256, size, way: Way::Download });
+                let download = self.signed(&oid, sha256, size, Way::Download);
                 answer(Some(BTreeMap::from([("download", download)])), None)
             }
             (Operation::Download, None) => refused(404, "there is no such object"),
         })
     }
 
-    fn signed(&self, oid: &str, resource: Resource) -> Action {
+    fn signed(&self, oid: &str, sha256: [u8; 32], size: u64, way: Way) -> Transfer {
         let Self { app, base, repo } = self;
         let lifetime = app.config.url_lifetime.as_secs();
         let expires = unix_now() + lifetime;
-        let signature = app.keys.sign(resource, expires);
-        let size = match resource {
-            Resource::Object { size, .. } => size,
-            _ => 0,
-        };
+        let signature = app.keys.sign(Resource::Object { repo, sha256, size, way }, expires);
         let query = format!("size={size}&expires={expires}&signature={signature}");
         let href = format!("{base}/{repo}.git/info/lfs/objects/{oid}?{query}");
-        Action { href, header: BTreeMap::new(), expires_in: Some(lifetime) }
+        Transfer { href, header: BTreeMap::new(), expires_in: Some(lifetime) }
     }
 }
 
-fn known(store: &Store, oid: &str) -> Result<Option<Known>, StoreError> {
+/// An object that a repository has, or that was uploaded for it. Of others nobody is told.
+fn known(app: &App, repo: &RepoKey, oid: &str) -> Result<Option<Known>, StoreError> {
+    let store = &app.store;
     let Some(file) = store.file_of_sha256(oid)? else { return Ok(None) };
+    let is_public = app.guard.is_open() || file == FileHash::ZERO;
+    if !is_public && !app.proofs.has(repo, file) && !store.file_is_in(repo, file)? {
+        return Ok(None);
+    }
     Ok(store.file(file)?.map(|terms| Known { file, size: file_bytes(&terms) }))
 }
 
-fn object_of(size: u64) -> Limit {
-    Limit { what: "the object", bytes_max: size }
-}
-
 /// The bytes of a SHA-256 in lowercase hexadecimal.
-pub(super) fn digest(oid: &str) -> Option<[u8; 32]> {
+fn digest(oid: &str) -> Option<[u8; 32]> {
     if oid.len() != 64 || !oid.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f')) {
         return None;
     }

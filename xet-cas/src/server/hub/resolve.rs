@@ -13,17 +13,15 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header}
 use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 
-use super::lfs::digest;
-use super::{App, Head, Located, Refusal, RepoKey, authorize, locate};
+use super::{Action, App, Head, Located, Refusal, RepoKey, admit, locate};
 use crate::api::{REPO_COMMIT_HEADER, encode_path};
 use crate::server::app::unix_now;
 use crate::server::delivery::{self, Extent, Kind};
 use crate::server::follow;
 use crate::server::ingest::Arrival;
-use crate::server::keys::{Resource, Way};
+use crate::server::keys::Resource;
 use crate::server::mirror::{Place, Source, patiently};
 use crate::server::plain::PlainReader;
-use crate::server::request::base_url;
 use crate::server::store::{Content, Entry, StoreError};
 use crate::{ByteRange, FileHash};
 
@@ -42,8 +40,15 @@ pub(super) async fn resolve(
     path: String,
 ) -> Result<Response, Refusal> {
     let signed = Query::<Signed>::try_from_uri(&head.uri).ok().map(|Query(signed)| signed);
-    if signed.is_none() {
-        authorize(&app, &head.headers)?;
+    match &signed {
+        None => drop(admit(&app, &head.headers, &repo, Action::Content).await?),
+        // Before anything is looked up: whether it is there is nobody's business without a good URL.
+        Some(Signed { expires, signature }) => {
+            let file = Resource::File { repo: &repo, sha: &revision, path: &path };
+            if !app.keys.is_signed(file, *expires, signature, unix_now()) {
+                return Err(Refusal::forbidden("the signature is wrong or has expired; ask for the file again"));
+            }
+        }
     }
     let located = locate(&app, repo, revision).await?;
     let Some(entry) = located.commit.files.get(&path) else {
@@ -55,29 +60,19 @@ pub(super) async fn resolve(
             Some(_) => Err(Refusal::forbidden("the signature is for another file")),
         };
     };
-    let headers = large_headers(&head, &located, entry, sha256, hash)?;
-    let resource = match (hash, digest(sha256)) {
-        (Some(hash), _) => Resource::File(hash),
-        (None, Some(sha256)) => Resource::Object { sha256, size: entry.size, way: Way::Download },
-        (None, None) => return Err(Refusal::not_found("this file has no name")),
-    };
-    let Some(Signed { expires, signature }) = signed else {
-        let url = plain_url(&app, &head, &located, &path, resource)?;
-        let mut headers = headers;
-        headers.insert(header::LOCATION, url);
+    let mut headers = large_headers(&app, &head, &located, entry, sha256, hash)?;
+    if signed.is_none() {
+        headers.insert(header::LOCATION, plain_url(&app, &head, &located, &path)?);
         return Ok((StatusCode::FOUND, headers).into_response());
-    };
-    if !app.keys.is_signed(resource, expires, &signature, unix_now()) {
-        return Err(Refusal::forbidden("the signature is wrong or has expired; ask for the file again"));
     }
+    let (file, size) = (hash.unwrap_or_default(), entry.size);
     // Nothing is fetched for who asks how long it is.
     if head.method == Method::HEAD {
-        return plain(app, &head, headers, hash.unwrap_or_default(), entry.size).await;
+        return plain(app, &head, headers, file, size).await;
     }
-    let entry = entry.clone();
-    match app.mirror.source(place(&located, &path, &entry)).await? {
-        None => plain(app, &head, headers, hash.unwrap_or_default(), entry.size).await,
-        Some(Source::Kept(file)) => plain(app, &head, headers, file, entry.size).await,
+    match app.mirror.source(place(&located, &path, entry)).await? {
+        None => plain(app, &head, headers, file, size).await,
+        Some(Source::Kept(file)) => plain(app, &head, headers, file, size).await,
         Some(Source::Arriving(arrival)) => following(app, &head, headers, arrival),
     }
 }
@@ -164,6 +159,7 @@ fn etag(headers: &HeaderMap) -> &str {
 
 /// What the Hub says of a large file, and of how to get it through Xet.
 fn large_headers(
+    app: &App,
     head: &Head,
     located: &Located,
     entry: &Entry,
@@ -176,7 +172,7 @@ fn large_headers(
     headers.insert("x-linked-etag", quoted(sha256)?);
     headers.insert("x-linked-size", entry.size.into());
     if let Some(file) = file {
-        let base = base_url(&head.headers)?;
+        let base = app.base_url(&head.headers)?;
         let token_url = format!("{base}/api/{}/{}/xet-read-token/{sha}", repo.kind.plural(), repo.id);
         headers.insert("x-xet-hash", value(&file.to_string())?);
         headers.insert(header::LINK, value(&format!("<{token_url}>; rel=\"xet-auth\""))?);
@@ -185,18 +181,15 @@ fn large_headers(
     Ok(headers)
 }
 
-fn plain_url(
-    app: &App,
-    head: &Head,
-    located: &Located,
-    path: &str,
-    resource: Resource,
-) -> Result<HeaderValue, Refusal> {
+fn plain_url(app: &App, head: &Head, located: &Located, path: &str) -> Result<HeaderValue, Refusal> {
     let Located { repo, sha, .. } = located;
     let expires = unix_now() + app.config.url_lifetime.as_secs();
-    let signature = app.keys.sign(resource, expires);
+    let signature = app.keys.sign(Resource::File { repo, sha, path }, expires);
     let path = encode_path(path);
-    value(&format!("{}/{repo}/resolve/{sha}/{path}?expires={expires}&signature={signature}", base_url(&head.headers)?))
+    value(&format!(
+        "{}/{repo}/resolve/{sha}/{path}?expires={expires}&signature={signature}",
+        app.base_url(&head.headers)?
+    ))
 }
 
 fn quoted(text: &str) -> Result<HeaderValue, Refusal> {

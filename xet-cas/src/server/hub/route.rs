@@ -36,7 +36,7 @@ pub(super) enum Route {
     /// `/{prefix}{repo}.git/info/lfs/objects/batch`
     LfsBatch { repo: RepoKey },
     /// `/{prefix}{repo}.git/info/lfs/objects/{oid}`
-    LfsObject { oid: String },
+    LfsObject { repo: RepoKey, oid: String },
     /// `/{prefix}{repo}.git/info/lfs/verify`
     LfsVerify { repo: RepoKey },
 }
@@ -104,7 +104,7 @@ impl Route {
             let repo = repo(kind, &name)?;
             return match lfs {
                 ["objects", "batch"] => Ok(Self::LfsBatch { repo }),
-                ["objects", oid] => Ok(Self::LfsObject { oid: (*oid).to_owned() }),
+                ["objects", oid] => Ok(Self::LfsObject { repo, oid: (*oid).to_owned() }),
                 ["verify"] => Ok(Self::LfsVerify { repo }),
                 _ => Err(unknown()),
             };
@@ -214,7 +214,7 @@ mod tests {
             let batch = Route::parse(&format!("{path}/info/lfs/objects/batch")).unwrap();
             assert_eq!(Route::LfsBatch { repo: repo.clone() }, batch);
             let object = Route::parse(&format!("{path}/info/lfs/objects/abc")).unwrap();
-            assert_eq!(Route::LfsObject { oid: "abc".into() }, object);
+            assert_eq!(Route::LfsObject { repo: repo.clone(), oid: "abc".into() }, object);
             assert_eq!(Route::LfsVerify { repo }, Route::parse(&format!("{path}/info/lfs/verify")).unwrap());
             refused(&format!("{path}/info/lfs/locks"), "NotFound");
             refused(&format!("{path}/info/refs"), "NotFound");

@@ -72,7 +72,6 @@ pub(in super::super) enum Part {
     Kept(FileHash),
 }
 
-#[cfg_attr(not(feature = "client"), allow(dead_code, reason = "an upload is read when it is complete"))]
 impl Arrival {
     pub(in super::super) fn new(size: u64) -> Self {
         Self { size, state: Mutex::default(), seen: watch::Sender::default() }

@@ -7,9 +7,10 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use super::{Place, Source};
+use crate::FileHash;
 use crate::client::{self, Hub, Secret};
 use crate::server::refusal::Refusal;
-use crate::server::store::{RepoKey, Store};
+use crate::server::store::{RepoKey, Store, StoreError};
 use crate::server::upstream::Upstream;
 use crate::server::workers::Workers;
 use crate::server::{Error, config};
@@ -20,7 +21,8 @@ use files::Files;
 mod lookups;
 use lookups::Lookups;
 
-/// Commits that are remembered to be read. Their files may be asked for by hash.
+/// Commits that are remembered to be read: their files may be asked for by hash. And of a repository's branches and
+/// tags, as many are looked at.
 const READ_MAX: usize = 64;
 /// How often a request is made of the other Hub: whoever waits here asks again too.
 const ATTEMPTS: u32 = 3;
@@ -62,30 +64,32 @@ impl Live {
         read.truncate(READ_MAX);
     }
 
-    /// A place of a file that is read somewhere.
-    async fn place_of(&self, file: crate::FileHash) -> Result<Option<Place>, Refusal> {
-        let read: Vec<(RepoKey, String)> = lock(&self.read).iter().cloned().collect();
-        let store = Arc::clone(&self.upstream.store);
+    /// A place of a file in a repository.
+    async fn place_of(&self, repo: &RepoKey, file: FileHash) -> Result<Option<Place>, Refusal> {
+        let read: Vec<String> =
+            lock(&self.read).iter().filter(|(of, _)| of == repo).map(|(_, sha)| sha.clone()).collect();
+        let (store, repo) = (Arc::clone(&self.upstream.store), repo.clone());
         let found = self.upstream.workers.disk(move || {
-            for (repo, sha) in read {
-                // A repository that was removed since.
+            if !store.file_is_in(&repo, file)? {
+                return Ok(None);
+            }
+            let heads = store.refs(&repo)?.into_iter().map(|(_, sha)| sha).take(READ_MAX);
+            for sha in read.into_iter().chain(heads) {
+                // One that is read may have been removed since.
                 let Ok(commit) = store.commit(&repo, &sha) else { continue };
                 let found = commit.files.iter().find(|(_, entry)| entry.content.hash() == Some(file));
                 if let Some((path, entry)) = found {
-                    return Some(Place { repo, sha, path: path.clone(), entry: entry.clone() });
+                    let (path, entry) = (path.clone(), entry.clone());
+                    return Ok(Some(Place { repo, sha, path, entry }));
                 }
             }
-            None
+            Ok::<_, StoreError>(None)
         });
-        Ok(found.await)
+        Ok(found.await?)
     }
 
-    pub(super) async fn source_of(self: &Arc<Self>, file: crate::FileHash) -> Result<Option<Source>, Refusal> {
-        let store = Arc::clone(&self.upstream.store);
-        if self.upstream.workers.disk(move || store.file(file)).await?.is_some() {
-            return Ok(Some(Source::Kept(file)));
-        }
-        match self.place_of(file).await? {
+    pub(super) async fn source_of(self: &Arc<Self>, repo: &RepoKey, file: FileHash) -> Result<Option<Source>, Refusal> {
+        match self.place_of(repo, file).await? {
             Some(place) => self.source(place).await,
             None => Ok(None),
         }

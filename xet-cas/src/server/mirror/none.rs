@@ -22,6 +22,10 @@ impl Live {
         match *self {}
     }
 
+    pub(super) async fn meet(&self, _: &RepoKey, _: bool) -> Result<(), Refusal> {
+        match *self {}
+    }
+
     pub(super) fn note(&self, _: &RepoKey, _: &str) {
         match *self {}
     }
@@ -30,7 +34,7 @@ impl Live {
         match *self {}
     }
 
-    pub(super) async fn source_of(&self, _: FileHash) -> Result<Option<Source>, Refusal> {
+    pub(super) async fn source_of(&self, _: &RepoKey, _: FileHash) -> Result<Option<Source>, Refusal> {
         match *self {}
     }
 

@@ -9,10 +9,11 @@ use tokio::time::{Instant, timeout};
 
 use super::super::PATIENCE;
 use super::{Live, lock};
+use crate::api::error_code;
 use crate::client::{self, Error, RepoState};
 use crate::server::app::unix_now;
 use crate::server::refusal::Refusal;
-use crate::server::store::{RepoKey, RepoRecord, StoreError, branch_ref, is_sha};
+use crate::server::store::{MAIN, RepoKey, RepoRecord, StoreError, branch_ref, is_sha};
 use crate::server::upstream::{commit_of, gated, listed_entry};
 
 /// How long who asks for something that is here waits to hear whether it has changed. `huggingface_hub` waits 10 s.
@@ -116,6 +117,18 @@ impl Live {
             }
             Err(trouble) => Err(trouble.refusal(repo, revision)),
             Ok(()) => Ok(()),
+        }
+    }
+
+    pub(in super::super) async fn meet(self: &Arc<Self>, repo: &RepoKey, must_know: bool) -> Result<(), Refusal> {
+        let (store, key) = (Arc::clone(&self.upstream.store), repo.clone());
+        if self.upstream.workers.disk(move || store.repo(&key)).await?.is_some() {
+            return Ok(());
+        }
+        match self.look_up(repo, MAIN).await {
+            // It may have other branches.
+            Err(refusal) if must_know && refusal.code != error_code::REVISION_NOT_FOUND => Err(refusal),
+            _ => Ok(()),
         }
     }
 
