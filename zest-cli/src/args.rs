@@ -194,7 +194,11 @@ pub(crate) struct ExplainArgs {
 
 /// What the file says too is taken from here.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct OriginArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<OriginCommand>,
+
     /// File with everything below and more: users, tokens, limits; see docs/origin.md
     #[arg(long, value_name = "FILE", env = "ZEST_ORIGIN_CONFIG")]
     pub(crate) config: Option<PathBuf>,
@@ -223,9 +227,49 @@ pub(crate) struct OriginArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
 
+    /// Hub whose repositories are fetched when they are first asked for, and kept; see docs/mirror.md
+    #[arg(long, value_name = "URL")]
+    pub(crate) mirror: Option<String>,
+
+    /// File with the token that this origin shows to that Hub
+    #[arg(long, value_name = "FILE", requires = "mirror")]
+    pub(crate) mirror_token_file: Option<PathBuf>,
+
     /// How the log is written to standard error; with -v, it has a line for each request
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     pub(crate) log_format: LogFormat,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum OriginCommand {
+    /// Copy a repository of another Hub, with its history, into the folder of an origin that does not run
+    Import(ImportArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ImportArgs {
+    /// The repository, like `org/model`
+    pub(crate) repo: RepoId,
+
+    /// Folder of the origin
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: PathBuf,
+
+    /// Base URL of the Hub to copy from [env: HF_ENDPOINT] [default: the public Hub]
+    #[arg(long, value_name = "URL")]
+    pub(crate) from: Option<String>,
+
+    /// Branch, tag or commit, with all commits that lead to it; may be repeated [default: main]
+    #[arg(long, value_name = "REV")]
+    pub(crate) revision: Vec<String>,
+
+    /// All branches and tags
+    #[arg(long)]
+    pub(crate) all_refs: bool,
+
+    /// Kind of repository: model, dataset or space
+    #[arg(long, value_name = "KIND", default_value_t)]
+    pub(crate) repo_type: RepoType,
 }
 
 /// How a log is written.

@@ -55,8 +55,7 @@ pub(crate) async fn run(args: ImportArgs, output: &Output) -> Result<(), Failure
             return Err(Failure::interrupted("run the same command again: files that came are not fetched again"));
         }
     };
-    let refs: BTreeMap<&str, &str> =
-        imported.refs.iter().map(|(name, sha)| (name.as_str(), sha.as_str())).collect();
+    let refs: BTreeMap<&str, &str> = imported.refs.iter().map(|(name, sha)| (name.as_str(), sha.as_str())).collect();
     output.json(&json!({
         "event": "imported",
         "repo": args.repo.as_str(),
