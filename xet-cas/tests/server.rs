@@ -11,6 +11,7 @@ mod server {
     mod data;
     mod dedup;
     mod grants;
+    mod history;
     mod listings;
     mod storage;
     mod uploads;

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Query, Request, State};
-use axum::http::{HeaderMap, Method, Uri};
+use axum::http::{HeaderMap, HeaderValue, Method, Uri, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::{get, post};
 use serde::Deserialize;
 
 use super::app::App;
@@ -18,22 +18,35 @@ use super::store::{Commit, RepoKey, StoreError};
 mod route;
 use route::Route;
 
+mod access;
 mod attributes;
 mod branches;
 mod commit;
+mod compare;
+mod date;
+mod describe;
 mod discussions;
+mod duplicate;
+mod entries;
+mod front_matter;
+mod history;
 mod info;
+mod last_commits;
+mod pairs;
+mod paths_info;
 mod preupload;
 mod repos;
 mod resolve;
 mod token;
 mod tree;
+mod whoami;
 
 /// Paths that hold the name of a repository are taken apart by [`Route`], because the owner is optional.
 pub(super) fn routes() -> Router<Arc<App>> {
     Router::new()
         .route("/api/repos/create", post(repos::create))
         .route("/api/validate-yaml", post(repos::validate_yaml))
+        .route("/api/whoami-v2", get(whoami::whoami))
         .fallback(dispatch)
 }
 
@@ -48,15 +61,39 @@ async fn dispatch(State(app): State<Arc<App>>, request: Request) -> Result<Respo
     let (parts, body) = request.into_parts();
     let head = Head { method: parts.method, uri: parts.uri, headers: parts.headers };
     let route = Route::parse(head.uri.path())?;
-    let (is_get, is_post) = (head.method == Method::GET, head.method == Method::POST);
+    // The answer to a HEAD is that to a GET, of which the connection sends no body.
+    let is_get = head.method == Method::GET || head.method == Method::HEAD;
+    let is_post = head.method == Method::POST;
     match route {
         // Asks for a token itself: a signed URL needs none.
-        Route::Resolve { repo, revision, path } if is_get || head.method == Method::HEAD => {
-            resolve::resolve(app, head, repo, revision, path).await
+        Route::Resolve { repo, revision, path } if is_get => resolve::resolve(app, head, repo, revision, path).await,
+        Route::Raw { repo, revision, path } if is_get => {
+            authorize(&app, &head.headers)?;
+            resolve::raw(app, head, repo, revision, path).await
         }
         Route::Info { repo, revision } if is_get => {
             authorize(&app, &head.headers)?;
-            info::info(app, repo, revision).await
+            info::info(app, head, repo, revision).await
+        }
+        Route::PathsInfo { repo, revision } if is_post => {
+            authorize(&app, &head.headers)?;
+            paths_info::paths_info(app, head, body, repo, revision).await
+        }
+        Route::History { repo, revision } if is_get => {
+            authorize(&app, &head.headers)?;
+            history::history(app, head, repo, revision).await
+        }
+        Route::Compare { repo, from, to } if is_get => {
+            authorize(&app, &head.headers)?;
+            compare::compare(app, head, repo, from, to).await
+        }
+        Route::AuthCheck { repo, is_write } if is_get => {
+            authorize(&app, &head.headers)?;
+            access::check(app, repo, is_write).await
+        }
+        Route::Duplicate { repo } if is_post => {
+            authorize(&app, &head.headers)?;
+            duplicate::duplicate(app, head, body, repo).await
         }
         Route::Tree { repo, revision, folder } if is_get => {
             authorize(&app, &head.headers)?;
@@ -146,6 +183,14 @@ fn opens_pull_request(uri: &Uri) -> Result<bool, Refusal> {
         // Committing to the branch itself may not be what was asked for.
         other => Err(Refusal::bad_request(format!("create_pr is 0 or 1, not `{other}`"))),
     }
+}
+
+/// Names the page that follows, if there is one.
+fn with_next(mut response: Response, url: Option<String>) -> Response {
+    if let Some(link) = url.and_then(|url| HeaderValue::try_from(format!("<{url}>; rel=\"next\"")).ok()) {
+        response.headers_mut().insert(header::LINK, link);
+    }
+    response
 }
 
 fn json(value: &impl serde::Serialize) -> Response {

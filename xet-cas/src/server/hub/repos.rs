@@ -6,8 +6,11 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse as _, Response};
+use serde::Deserialize;
+use serde_json::json;
 
-use super::{App, Refusal, RepoKey, authorize, json};
+use super::front_matter::FrontMatter;
+use super::{App, Refusal, RepoKey, authorize, json as answer};
 use crate::api::{CreateRepoAnswer, CreateRepoRequest};
 use crate::server::app::unix_now;
 use crate::server::bodies::{self, Limit};
@@ -40,23 +43,41 @@ pub(super) async fn create(State(app): State<Arc<App>>, headers: HeaderMap, body
     let store = Arc::clone(&app.store);
     let is_new = app.workers.disk(move || store.create_repo(&key, is_private, unix_now())).await?;
     if is_new {
-        return Ok(json(&CreateRepoAnswer { url }));
+        return Ok(answer(&CreateRepoAnswer { url }));
     }
     let message = format!("the repository {name} exists");
-    let body = serde_json::json!({ "error": message, "url": url }).to_string();
+    let body = json!({ "error": message, "url": url }).to_string();
     let mut response = Refusal::conflict(message).into_response();
     // Clients that do not mind read the URL from the refusal.
     *response.body_mut() = body.into();
     Ok(response)
 }
 
-/// `POST /api/validate-yaml`: nothing is wrong with anybody's front matter here.
+/// `POST /api/validate-yaml`: what there is to say of a README's front matter.
 pub(super) async fn validate_yaml(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
+    #[derive(Deserialize)]
+    struct Wanted {
+        content: String,
+    }
     authorize(&app, &headers)?;
-    bodies::discard(&app, &headers, body, YAML).await?;
-    Ok(json(&serde_json::json!({ "errors": [], "warnings": [] })))
+    let Wanted { content } = bodies::json(&app, &headers, body, YAML).await?;
+    let told = |errors: &[&str], warnings: &[&str]| {
+        let messages = |texts: &[&str]| texts.iter().map(|text| json!({ "message": text })).collect::<Vec<_>>();
+        json!({ "errors": messages(errors), "warnings": messages(warnings) })
+    };
+    match app.workers.heavy(move || FrontMatter::of(&content)).await {
+        FrontMatter::Good => Ok(answer(&told(&[], &[]))),
+        FrontMatter::Missing => Ok(answer(&told(&[], &["empty or missing yaml metadata in repo card"]))),
+        FrontMatter::Bad(reason) => {
+            let body = told(&[&reason], &[]).to_string();
+            let mut response = Refusal::bad_request(reason).into_response();
+            // Clients show what stands in the list.
+            *response.body_mut() = body.into();
+            Ok(response)
+        }
+    }
 }
