@@ -6,7 +6,7 @@ use axum::Router;
 use axum::extract::{Query, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, Uri, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use serde::Deserialize;
 
 use super::app::App;
@@ -20,7 +20,6 @@ use route::Route;
 
 mod access;
 mod attributes;
-mod branches;
 mod commit;
 mod compare;
 mod date;
@@ -32,11 +31,15 @@ mod front_matter;
 mod history;
 mod info;
 mod last_commits;
+mod listing;
 mod pairs;
 mod paths_info;
 mod preupload;
+mod refs;
 mod repos;
 mod resolve;
+mod settings;
+mod squash;
 mod token;
 mod tree;
 mod whoami;
@@ -45,6 +48,8 @@ mod whoami;
 pub(super) fn routes() -> Router<Arc<App>> {
     Router::new()
         .route("/api/repos/create", post(repos::create))
+        .route("/api/repos/delete", delete(repos::remove))
+        .route("/api/repos/move", post(repos::rename))
         .route("/api/validate-yaml", post(repos::validate_yaml))
         .route("/api/whoami-v2", get(whoami::whoami))
         .fallback(dispatch)
@@ -63,7 +68,7 @@ async fn dispatch(State(app): State<Arc<App>>, request: Request) -> Result<Respo
     let route = Route::parse(head.uri.path())?;
     // The answer to a HEAD is that to a GET, of which the connection sends no body.
     let is_get = head.method == Method::GET || head.method == Method::HEAD;
-    let is_post = head.method == Method::POST;
+    let (is_post, is_delete) = (head.method == Method::POST, head.method == Method::DELETE);
     match route {
         // Asks for a token itself: a signed URL needs none.
         Route::Resolve { repo, revision, path } if is_get => resolve::resolve(app, head, repo, revision, path).await,
@@ -111,9 +116,45 @@ async fn dispatch(State(app): State<Arc<App>>, request: Request) -> Result<Respo
             authorize(&app, &head.headers)?;
             preupload::preupload(app, head, body, repo, revision).await
         }
+        Route::Repos { kind } if is_get => {
+            authorize(&app, &head.headers)?;
+            listing::list(app, head, kind).await
+        }
+        Route::Settings { repo } if head.method == Method::PUT => {
+            authorize(&app, &head.headers)?;
+            settings::update(app, head, body, repo).await
+        }
+        Route::Refs { repo } if is_get => {
+            authorize(&app, &head.headers)?;
+            refs::list(app, head, repo).await
+        }
         Route::Branch { repo, branch } if is_post => {
             authorize(&app, &head.headers)?;
-            branches::create(app, head, body, repo, branch).await
+            refs::create_branch(app, head, body, repo, branch).await
+        }
+        Route::Branch { repo, branch } if is_delete => {
+            authorize(&app, &head.headers)?;
+            refs::delete_branch(app, repo, branch).await
+        }
+        Route::Tag { repo, name } if is_post => {
+            authorize(&app, &head.headers)?;
+            refs::create_tag(app, head, body, repo, name).await
+        }
+        Route::Tag { repo, name } if is_delete => {
+            authorize(&app, &head.headers)?;
+            refs::delete_tag(app, repo, name).await
+        }
+        Route::Squash { repo, branch } if is_post => {
+            authorize(&app, &head.headers)?;
+            squash::squash(app, head, body, repo, branch).await
+        }
+        Route::Discussions { repo } if is_get => {
+            authorize(&app, &head.headers)?;
+            discussions::list(app, head, repo).await
+        }
+        Route::DiscussionStep { repo, number, step } if is_post => {
+            authorize(&app, &head.headers)?;
+            discussions::step(app, head, body, repo, number, step).await
         }
         Route::Discussions { repo } if is_post => {
             authorize(&app, &head.headers)?;
@@ -153,11 +194,10 @@ async fn locate(app: &App, repo: RepoKey, revision: String) -> Result<Located, R
     // A private repository was made under a token. Without one nobody can show that it is theirs.
     let is_open = app.config.token.is_none();
     let located = app.workers.disk(move || {
-        if is_open && store.is_private(&repo) {
-            return Ok(Err((false, repo, revision)));
-        }
-        let Some(sha) = store.resolve(&repo, &revision)? else {
-            return Ok(Err((store.repo_exists(&repo)?, repo, revision)));
+        let repo = store.current_name(repo)?;
+        let record = store.repo(&repo)?.filter(|record| !(is_open && record.private));
+        let Some(sha) = record.as_ref().map_or(Ok(None), |_| store.resolve(&repo, &revision))? else {
+            return Ok(Err((record.is_some(), repo, revision)));
         };
         let commit = store.commit(&repo, &sha)?;
         Ok::<_, StoreError>(Ok(Located { repo, sha, commit }))

@@ -39,7 +39,7 @@ pub(super) async fn commit(
     let mut lines = spool(&app, &head.headers, body, BODY).await?;
     let store = Arc::clone(&app.store);
     let committed = app.workers.heavy(move || {
-        if !store.repo_exists(&repo)? {
+        if store.repo(&repo)?.is_none() {
             return Err(Refusal::repo_not_found(repo.id.as_str()));
         }
         let change = read_change(&store, lines.rewound()?, branch)?;
@@ -60,11 +60,8 @@ pub(super) async fn commit(
 fn read_change(store: &Store, lines: &mut File, branch: String) -> Result<Change, Refusal> {
     let mut change = Change {
         branch: branch.strip_prefix("refs/heads/").unwrap_or(&branch).to_owned(),
-        summary: String::new(),
-        description: String::new(),
-        parent: None,
-        operations: Vec::new(),
         unix_seconds: unix_now(),
+        ..Change::default()
     };
     let mut lines = BufReader::new(lines);
     let mut objects = store.new_objects();
@@ -123,7 +120,7 @@ fn operation(store: &Store, objects: &mut NewObjects<'_>, line: CommitLine) -> R
         }
         CommitLine::LfsFile { path, algo, oid, size } => {
             let path = checked(path)?;
-            if algo != "sha256" || oid.len() != 64 || !oid.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f')) {
+            if algo != "sha256" || !is_sha256(&oid) {
                 return Err(Refusal::bad_request(format!(
                     "`{path}` needs a SHA-256 of 64 lowercase hexadecimal digits"
                 )));
@@ -137,6 +134,11 @@ fn operation(store: &Store, objects: &mut NewObjects<'_>, line: CommitLine) -> R
         }
         CommitLine::Header { .. } => Err(Refusal::bad_request("a commit has one header")),
     }
+}
+
+/// Whether a text can be a SHA-256, as clients write it.
+pub(super) fn is_sha256(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// A file that is named by its SHA-256 alone: a shard has said before which file that is.

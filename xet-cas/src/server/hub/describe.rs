@@ -6,17 +6,13 @@ use serde_json::{Map, Value, json};
 
 use super::date::utc;
 use crate::RepoType;
-use crate::server::store::{Commit, Content, Entry, RepoKey};
+use crate::server::store::{Commit, Content, Entry, Gated, RepoKey, RepoRecord};
 
 /// A repository as it is to be described.
 pub(super) struct Described<'a> {
     pub(super) repo: &'a RepoKey,
-    pub(super) private: bool,
-    /// `false`, or how readers are let in.
-    pub(super) gated: Value,
-    /// Seconds since 1970.
-    pub(super) created: u64,
-    /// Seconds since 1970.
+    pub(super) record: &'a RepoRecord,
+    /// When what is told of was last changed, seconds since 1970.
     pub(super) modified: u64,
     /// The commit in question.
     pub(super) sha: &'a str,
@@ -30,7 +26,7 @@ impl Described<'_> {
     /// All that is known, or if something is chosen, that alone. What counts likes, runs spaces or reads cards is not
     /// here.
     pub(super) fn json(&self, chosen: &[&str]) -> Value {
-        let Self { repo, private, gated, created, modified, sha, .. } = self;
+        let Self { repo, record, modified, sha, .. } = self;
         let id = repo.id.as_str();
         let mut told = Map::new();
         let mut tell = |name: &str, value: Value| {
@@ -43,9 +39,9 @@ impl Described<'_> {
         }
         tell("sha", json!(sha));
         tell("lastModified", json!(utc(*modified)));
-        tell("createdAt", json!(utc(*created)));
-        tell("private", json!(private));
-        tell("gated", gated.clone());
+        tell("createdAt", json!(utc(record.created)));
+        tell("private", json!(record.private));
+        tell("gated", gated(record.gated));
         tell("disabled", json!(false));
         tell("likes", json!(0));
         tell("tags", json!([]));
@@ -64,6 +60,14 @@ impl Described<'_> {
         told.insert("id".into(), json!(id));
         told.insert("_id".into(), json!(id));
         told.into()
+    }
+}
+
+fn gated(gated: Gated) -> Value {
+    match gated {
+        Gated::No => json!(false),
+        Gated::Auto => json!("auto"),
+        Gated::Manual => json!("manual"),
     }
 }
 

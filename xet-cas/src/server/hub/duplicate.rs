@@ -3,7 +3,6 @@
 //! All repositories of an origin share what is stored, so there is nothing to copy. It is checked that the files are in
 //! the repository that they are to come from.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -11,16 +10,15 @@ use axum::response::Response;
 use serde::Deserialize;
 use serde_json::json;
 
+use super::commit::is_sha256;
 use super::{App, Head, Refusal, RepoKey, json as answer, locate};
 use crate::RepoType;
 use crate::server::bodies::{self, Limit};
-use crate::server::store::{Commit, Content, MAIN};
+use crate::server::store::{MAIN, StoreError};
 
 /// The request, bytes: clients name 1,000 files at a time.
 const REQUEST: Limit = Limit { what: "the request", bytes_max: 4 * 1024 * 1024 };
 const FILES_MAX: usize = 5_000;
-/// Commits whose files are looked through.
-const COMMITS_MAX: usize = 1_000;
 
 #[derive(Deserialize)]
 struct Wanted {
@@ -50,30 +48,16 @@ pub(super) async fn duplicate(app: Arc<App>, head: Head, body: Body, repo: RepoK
     locate(&app, RepoKey { kind, id }, MAIN.into()).await?;
     let located = locate(&app, repo, MAIN.into()).await?;
     let store = Arc::clone(&app.store);
-    let missing = app.workers.heavy(move || {
-        let mut missing: BTreeSet<String> = files.iter().map(|file| file.sha256.clone()).collect();
-        let mut commit = located.commit;
-        for _ in 0..COMMITS_MAX {
-            strike_out(&mut missing, &commit);
-            let Some(parent) = commit.parent.as_ref().filter(|_| !missing.is_empty()) else { break };
-            commit = store.commit(&located.repo, parent)?;
+    let told = app.workers.disk(move || {
+        let (mut success, mut failed) = (Vec::new(), Vec::new());
+        for WantedFile { sha256 } in files {
+            let file = if is_sha256(&sha256) { store.file_of_sha256(&sha256)? } else { None };
+            match file.map_or(Ok(false), |file| store.file_is_in(&located.repo, file))? {
+                true => success.push(json!({ "sha256": sha256 })),
+                false => failed.push(json!({ "sha256": sha256, "error": "the repository has no such file" })),
+            }
         }
-        Ok::<_, Refusal>((files, missing))
+        Ok::<_, StoreError>(json!({ "success": success, "failed": failed }))
     });
-    let (files, missing) = missing.await?;
-    let (failed, success): (Vec<_>, Vec<_>) = files.iter().partition(|file| missing.contains(&file.sha256));
-    let named = |file: &&WantedFile| json!({ "sha256": file.sha256 });
-    let refused = |file: &&WantedFile| json!({ "sha256": file.sha256, "error": "the repository has no such file" });
-    Ok(answer(&json!({
-        "success": success.iter().map(named).collect::<Vec<_>>(),
-        "failed": failed.iter().map(refused).collect::<Vec<_>>(),
-    })))
-}
-
-fn strike_out(missing: &mut BTreeSet<String>, commit: &Commit) {
-    for entry in commit.files.values() {
-        if let Content::Xet { sha256, .. } = &entry.content {
-            missing.remove(sha256);
-        }
-    }
+    Ok(answer(&told.await?))
 }

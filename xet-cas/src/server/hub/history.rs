@@ -9,7 +9,7 @@ use super::date::utc;
 use super::pairs::Pairs;
 use super::{App, Head, Located, Refusal, RepoKey, json as answer, locate, with_next};
 use crate::server::request::base_url;
-use crate::server::store::{Commit, StoreError};
+use crate::server::store::{CommitHead, StoreError};
 
 /// Commits on a page if nobody says, as on the Hub.
 const PAGE_COMMITS: usize = 50;
@@ -24,14 +24,10 @@ pub(super) async fn history(app: Arc<App>, head: Head, repo: RepoKey, revision: 
     let Located { repo, sha, .. } = locate(&app, repo, revision).await?;
     let (store, of) = (Arc::clone(&app.store), repo.clone());
     let page = app.workers.disk(move || {
-        let (mut page, mut next) = (Vec::new(), Some(sha));
-        while page.len() < page_commits
-            && let Some(sha) = next
-        {
-            let commit = store.commit(&of, &sha)?;
-            page.push(told(&sha, &commit, is_formatted));
-            next = commit.parent.clone();
-        }
+        let mut commits = store.history(&of, &sha, page_commits + 1)?;
+        // One more than a page, to see whether there is another.
+        let next = if commits.len() > page_commits { commits.pop().map(|(sha, _)| sha) } else { None };
+        let page: Vec<Value> = commits.iter().map(|(sha, commit)| told(sha, commit, is_formatted)).collect();
         Ok::<_, StoreError>((page, next))
     });
     let (page, next) = page.await?;
@@ -48,12 +44,12 @@ pub(super) async fn history(app: Arc<App>, head: Head, repo: RepoKey, revision: 
     Ok(with_next(answer(&page), next.transpose()?))
 }
 
-fn told(sha: &str, commit: &Commit, is_formatted: bool) -> Value {
+fn told(sha: &str, commit: &CommitHead, is_formatted: bool) -> Value {
     let mut told = json!({
         "id": sha,
         "title": commit.summary,
         "message": commit.description,
-        "authors": [{ "user": NOBODY }],
+        "authors": [{ "user": commit.author.as_deref().unwrap_or(NOBODY) }],
         "date": utc(commit.unix_seconds),
         "parents": commit.parent.iter().collect::<Vec<_>>(),
     });
@@ -64,7 +60,7 @@ fn told(sha: &str, commit: &Commit, is_formatted: bool) -> Value {
 }
 
 /// A text as HTML that says the same. The Hub would make links of names and numbers.
-fn html(text: &str) -> String {
+pub(super) fn html(text: &str) -> String {
     let mut html = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

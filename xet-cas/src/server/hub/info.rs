@@ -7,7 +7,7 @@ use axum::response::Response;
 use super::describe::Described;
 use super::pairs::Pairs;
 use super::{App, Head, Refusal, RepoKey, json, locate};
-use crate::server::store::MAIN;
+use crate::server::store::{MAIN, StoreError};
 
 pub(super) async fn info(
     app: Arc<App>,
@@ -19,17 +19,16 @@ pub(super) async fn info(
     let located = locate(&app, repo, revision.unwrap_or(MAIN.into())).await?;
     let store = Arc::clone(&app.store);
     let told = app.workers.disk(move || {
+        let record = store.repo(&located.repo)?.unwrap_or_default();
         let described = Described {
             repo: &located.repo,
-            private: store.is_private(&located.repo),
-            gated: false.into(),
-            created: located.commit.unix_seconds,
+            record: &record,
             modified: located.commit.unix_seconds,
             sha: &located.sha,
             commit: Some(&located.commit),
             has_blobs: wanted.is_set("blobs"),
         };
-        described.json(&wanted.all("expand").collect::<Vec<_>>())
+        Ok::<_, StoreError>(described.json(&wanted.all("expand").collect::<Vec<_>>()))
     });
-    Ok(json(&told.await))
+    Ok(json(&told.await?))
 }

@@ -15,6 +15,7 @@ use crate::api::{CreateRepoAnswer, CreateRepoRequest};
 use crate::server::app::unix_now;
 use crate::server::bodies::{self, Limit};
 use crate::server::request::base_url;
+use crate::server::store::{Moved, RepoRecord};
 
 /// The request, bytes: a few names.
 const CREATE: Limit = Limit { what: "the request", bytes_max: 64 * 1024 };
@@ -35,13 +36,12 @@ pub(super) async fn create(State(app): State<Arc<App>>, headers: HeaderMap, body
         Some(owner) => format!("{owner}/{}", repo.name),
         None => repo.name,
     };
-    let key = RepoKey {
-        kind: repo.kind.as_deref().unwrap_or("model").parse().map_err(Refusal::bad_request)?,
-        id: name.parse().map_err(Refusal::bad_request)?,
-    };
+    let key = key(repo.kind.as_deref(), &name)?;
+    let now = unix_now();
+    let record = RepoRecord { private: is_private, created: now, modified: now, ..RepoRecord::default() };
     let url = format!("{}/{key}", base_url(&headers)?);
     let store = Arc::clone(&app.store);
-    let is_new = app.workers.disk(move || store.create_repo(&key, is_private, unix_now())).await?;
+    let is_new = app.workers.disk(move || store.create_repo(&key, record)).await?;
     if is_new {
         return Ok(answer(&CreateRepoAnswer { url }));
     }
@@ -51,6 +51,56 @@ pub(super) async fn create(State(app): State<Arc<App>>, headers: HeaderMap, body
     // Clients that do not mind read the URL from the refusal.
     *response.body_mut() = body.into();
     Ok(response)
+}
+
+#[derive(Deserialize)]
+struct Named {
+    name: String,
+    organization: Option<String>,
+    #[serde(rename = "type")]
+    kind: Option<String>,
+}
+
+/// `DELETE /api/repos/delete`
+pub(super) async fn remove(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<Response, Refusal> {
+    authorize(&app, &headers)?;
+    let Named { name, organization, kind } = bodies::json(&app, &headers, body, CREATE).await?;
+    let name = organization.map_or(name.clone(), |owner| format!("{owner}/{name}"));
+    let key = key(kind.as_deref(), &name)?;
+    let (store, of) = (Arc::clone(&app.store), key.clone());
+    match app.workers.disk(move || store.delete_repo(&of)).await? {
+        true => Ok(answer(&json!({}))),
+        false => Err(Refusal::repo_not_found(key.id.as_str())),
+    }
+}
+
+/// `POST /api/repos/move`: the former name leads to the repository until another one is given it.
+pub(super) async fn rename(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<Response, Refusal> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Wanted {
+        from_repo: String,
+        to_repo: String,
+        #[serde(rename = "type")]
+        kind: Option<String>,
+    }
+    authorize(&app, &headers)?;
+    let Wanted { from_repo, to_repo, kind } = bodies::json(&app, &headers, body, CREATE).await?;
+    let (from, to) = (key(kind.as_deref(), &from_repo)?, key(kind.as_deref(), &to_repo)?);
+    let url = format!("{}/{to}", base_url(&headers)?);
+    let store = Arc::clone(&app.store);
+    match app.workers.disk(move || store.move_repo(&from, &to)).await? {
+        Moved::Done => Ok(answer(&json!({ "url": url }))),
+        Moved::Missing => Err(Refusal::repo_not_found(&from_repo)),
+        Moved::Taken => Err(Refusal::conflict(format!("the repository {to_repo} exists"))),
+    }
+}
+
+fn key(kind: Option<&str>, name: &str) -> Result<RepoKey, Refusal> {
+    Ok(RepoKey {
+        kind: kind.unwrap_or("model").parse().map_err(Refusal::bad_request)?,
+        id: name.parse().map_err(Refusal::bad_request)?,
+    })
 }
 
 /// `POST /api/validate-yaml`: what there is to say of a README's front matter.

@@ -106,9 +106,9 @@ async fn regular(app: Arc<App>, head: &Head, located: &Located, entry: &Entry) -
     let etag = headers.get(header::ETAG).and_then(|etag| etag.to_str().ok()).unwrap_or_default();
     let extent = Extent::requested(&head.headers, entry.size, etag)?;
     let (store, oid) = (Arc::clone(&app.store), entry.oid.clone());
-    let file = app.workers.disk(move || store.open_object(&oid)).await?;
+    let blob = app.workers.disk(move || store.open_object(&oid)).await?;
     let piece_bytes = app.traffic.piece_bytes();
-    let body = || delivery::body(app, Kind::Metadata, delivery::file_pieces(file, extent.bytes, piece_bytes));
+    let body = || delivery::body(app, Kind::Metadata, delivery::pieces(blob, extent.bytes, piece_bytes));
     Ok(delivery::response(&head.method, extent, headers, body))
 }
 

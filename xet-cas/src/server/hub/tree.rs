@@ -92,7 +92,7 @@ mod tests {
 
     fn commit(paths: &[&str]) -> Commit {
         let files = paths.iter().map(|path| ((*path).to_owned(), Entry::regular("0".repeat(40), 1))).collect();
-        Commit { parent: None, summary: String::new(), description: String::new(), unix_seconds: 0, files }
+        Commit { files, ..Commit::default() }
     }
 
     #[test]
