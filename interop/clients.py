@@ -52,9 +52,9 @@ def main():
             downloads(options, folder, origin, work)
             without_xet(options, folder, origin, work)
             plain_http(folder, origin, work)
-            print(end=run([python(options), Path(__file__).with_name("hub_calls.py")],
-                          environment(work / "calls", origin.url), SECONDS_MAX))
-            print(end=run([options.hf_hub, work / "rust"], environment(work / "rust-home", origin.url), SECONDS_MAX))
+            told([python(options), Path(__file__).with_name("hub_calls.py")], environment(work / "calls", origin.url))
+            told([options.hf_hub, work / "rust"], environment(work / "rust-home", origin.url))
+        access(options, work)
 
 
 def made(folder):
@@ -82,6 +82,26 @@ def made(folder):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
     return folder
+
+
+def told(argv, env):
+    """Runs a program that prints what it has found right."""
+    print(end=run(argv, env, SECONDS_MAX), flush=True)
+
+
+def access(options, work):
+    """The same origin with users: see hub_access.py."""
+    secrets = {"alice": "write", "alice-reads": "read", "bob": "write"}
+    config = ['[[users]]\nname = "alice"\norganizations = ["lab"]\n']
+    for name, scope in secrets.items():
+        sha256 = hashlib.sha256(name.encode()).hexdigest()
+        user = name.partition("-")[0]
+        config.append(f'[[tokens]]\nuser = "{user}"\nscope = "{scope}"\nsha256 = "{sha256}"\n')
+    (work / "origin.toml").write_text("\n".join(config))
+    more = ["--config", work / "origin.toml"]
+    with Origin(options.zest, work / "closed", work / "closed-home", more=more) as origin:
+        env = environment(work / "access", origin.url)
+        told([python(options), Path(__file__).with_name("hub_access.py"), *secrets], env)
 
 
 def python(options):

@@ -10,9 +10,13 @@ mod server {
     mod connections;
     mod data;
     mod dedup;
+    mod discussions;
+    mod every_route;
     mod grants;
     mod history;
     mod listings;
+    mod repositories;
+    mod revisions;
     mod storage;
     mod uploads;
 }

@@ -96,6 +96,14 @@ async fn dispatch(State(app): State<Arc<App>>, request: Request) -> Result<Respo
             authorize(&app, &head.headers)?;
             access::check(app, repo, is_write).await
         }
+        Route::AccessRequests { repo, what } if is_get => {
+            authorize(&app, &head.headers)?;
+            access::readers(app, repo, what).await
+        }
+        Route::AccessRequests { repo, what } if is_post => {
+            authorize(&app, &head.headers)?;
+            access::let_in(app, head, body, repo, what).await
+        }
         Route::Duplicate { repo } if is_post => {
             authorize(&app, &head.headers)?;
             duplicate::duplicate(app, head, body, repo).await
