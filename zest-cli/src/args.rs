@@ -192,27 +192,50 @@ pub(crate) struct ExplainArgs {
     pub(crate) hub: HubArgs,
 }
 
+/// What the file says too is taken from here.
 #[derive(Debug, clap::Args)]
 pub(crate) struct OriginArgs {
-    /// Folder that holds everything
-    #[arg(long, value_name = "DIR")]
-    pub(crate) data: PathBuf,
+    /// File with everything below and more: users, tokens, limits; see docs/origin.md
+    #[arg(long, value_name = "FILE", env = "ZEST_ORIGIN_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
 
-    /// Address to listen on; port 0 takes a free one
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
-    pub(crate) listen: SocketAddr,
+    /// Folder that holds everything
+    #[arg(long, value_name = "DIR", required_unless_present = "config")]
+    pub(crate) data: Option<PathBuf>,
+
+    /// Address to listen on; port 0 takes a free one; may be repeated [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Vec<SocketAddr>,
+
+    /// What clients take as `HF_ENDPOINT` if a proxy stands before this origin
+    #[arg(long, value_name = "URL")]
+    pub(crate) public_url: Option<String>,
 
     /// Answer metadata and regular files, but no file data
     #[arg(long)]
     pub(crate) no_data: bool,
 
-    /// File data sent at most, bytes a second
-    #[arg(long, value_name = "BYTES")]
-    pub(crate) limit_rate: Option<u64>,
+    /// File data sent at most, bytes a second, like 5MB or 1GiB/s
+    #[arg(long, value_name = "RATE")]
+    pub(crate) limit_rate: Option<String>,
 
-    /// File with a token that every call then needs
+    /// File with a token that allows everything; without tokens in --config, every call then needs it
     #[arg(long, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
+
+    /// How the log is written to standard error; with -v, it has a line for each request
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
+    pub(crate) log_format: LogFormat,
+}
+
+/// How a log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people
+    #[default]
+    Human,
+    /// One JSON object per line
+    Json,
 }
 
 #[derive(Debug, clap::Args)]

@@ -11,7 +11,7 @@ use axum::routing::{get, post, put};
 
 use super::app::{App, unix_now};
 use super::bodies::{self, Limit};
-use super::keys::{BadToken, Scope};
+use super::keys::{BadToken, Pass, Scope};
 use super::refusal::Refusal;
 use super::request::bearer;
 
@@ -53,8 +53,8 @@ async fn stats(State(app): State<Arc<App>>) -> Response {
     json(&serde_json::json!({ "data_bytes": app.traffic.counters().data_bytes_sent() }))
 }
 
-/// Lets a request pass whose CAS token allows it.
-fn authorize(app: &App, headers: &HeaderMap, needed: Scope) -> Result<(), Refusal> {
+/// Lets a request pass whose CAS token allows it, and tells for which repository that is.
+fn authorize(app: &App, headers: &HeaderMap, needed: Scope) -> Result<Pass, Refusal> {
     let token = bearer(headers).ok_or_else(Refusal::cas_token)?;
     app.keys.check_token(token, needed, unix_now()).map_err(|bad| match bad {
         BadToken::Invalid => Refusal::cas_token(),

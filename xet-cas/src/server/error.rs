@@ -46,6 +46,12 @@ pub enum Error {
         /// The folder.
         path: PathBuf,
     },
+    /// The public URL is no base of URLs.
+    #[error("the public URL `{url}` is none; it looks like https://hub.example")]
+    PublicUrl {
+        /// What was configured.
+        url: String,
+    },
     /// A setting makes no sense.
     #[error("{setting} is {value}, it must be at least 1")]
     Setting {

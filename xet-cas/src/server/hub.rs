@@ -9,16 +9,17 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use serde::Deserialize;
 
+use super::access::Action;
+use super::admission::{admit, admit_any};
 use super::app::App;
-use super::keys::{Scope, same_secret};
+use super::keys::Scope;
 use super::refusal::Refusal;
-use super::request::bearer;
 use super::store::{Commit, RepoKey, StoreError};
 
 mod route;
 use route::Route;
 
-mod access;
+mod access_requests;
 mod attributes;
 mod commit;
 mod compare;
@@ -70,123 +71,118 @@ async fn dispatch(State(app): State<Arc<App>>, request: Request) -> Result<Respo
     let is_get = head.method == Method::GET || head.method == Method::HEAD;
     let (is_post, is_delete) = (head.method == Method::POST, head.method == Method::DELETE);
     match route {
-        // Asks for a token itself: a signed URL needs none.
         Route::Resolve { repo, revision, path } if is_get => resolve::resolve(app, head, repo, revision, path).await,
         Route::Raw { repo, revision, path } if is_get => {
-            authorize(&app, &head.headers)?;
+            admit(&app, &head.headers, &repo, Action::Content).await?;
             resolve::raw(app, head, repo, revision, path).await
         }
         Route::Info { repo, revision } if is_get => {
-            authorize(&app, &head.headers)?;
+            admit(&app, &head.headers, &repo, Action::Read).await?;
             info::info(app, head, repo, revision).await
         }
         Route::PathsInfo { repo, revision } if is_post => {
-            authorize(&app, &head.headers)?;
+            admit(&app, &head.headers, &repo, Action::Read).await?;
             paths_info::paths_info(app, head, body, repo, revision).await
         }
         Route::History { repo, revision } if is_get => {
-            authorize(&app, &head.headers)?;
+            admit(&app, &head.headers, &repo, Action::Read).await?;
             history::history(app, head, repo, revision).await
         }
         Route::Compare { repo, from, to } if is_get => {
-            authorize(&app, &head.headers)?;
+            admit(&app, &head.headers, &repo, Action::Read).await?;
             compare::compare(app, head, repo, from, to).await
         }
         Route::AuthCheck { repo, is_write } if is_get => {
-            authorize(&app, &head.headers)?;
-            access::check(app, repo, is_write).await
+            let action = if is_write { Action::Write } else { Action::Content };
+            admit(&app, &head.headers, &repo, action).await?;
+            Ok(json(&serde_json::json!({})))
         }
         Route::AccessRequests { repo, what } if is_get => {
-            authorize(&app, &head.headers)?;
-            access::readers(app, repo, what).await
+            admit(&app, &head.headers, &repo, Action::Admin).await?;
+            access_requests::readers(app, repo, what).await
         }
         Route::AccessRequests { repo, what } if is_post => {
-            authorize(&app, &head.headers)?;
-            access::let_in(app, head, body, repo, what).await
+            admit(&app, &head.headers, &repo, Action::Admin).await?;
+            access_requests::let_in(app, head, body, repo, what).await
         }
         Route::Duplicate { repo } if is_post => {
-            authorize(&app, &head.headers)?;
+            admit(&app, &head.headers, &repo, Action::Content).await?;
             duplicate::duplicate(app, head, body, repo).await
         }
         Route::Tree { repo, revision, folder } if is_get => {
-            authorize(&app, &head.headers)?;
+            admit(&app, &head.headers, &repo, Action::Read).await?;
             tree::tree(app, head, repo, revision, folder).await
         }
         Route::ReadToken { repo, revision } if is_get => {
-            authorize(&app, &head.headers)?;
+            admit(&app, &head.headers, &repo, Action::Content).await?;
             token::token(app, head, repo, Some(revision), Scope::Read).await
         }
         Route::WriteToken { repo } if is_get => {
-            authorize(&app, &head.headers)?;
+            let action = if opens_pull_request(&head.uri)? { Action::Propose } else { Action::Write };
+            admit(&app, &head.headers, &repo, action).await?;
             token::token(app, head, repo, None, Scope::Write).await
         }
         Route::Preupload { repo, revision } if is_post => {
-            authorize(&app, &head.headers)?;
+            let action = if opens_pull_request(&head.uri)? { Action::Propose } else { Action::Write };
+            admit(&app, &head.headers, &repo, action).await?;
             preupload::preupload(app, head, body, repo, revision).await
         }
         Route::Repos { kind } if is_get => {
-            authorize(&app, &head.headers)?;
-            listing::list(app, head, kind).await
+            let who = admit_any(&app, &head.headers)?;
+            listing::list(app, head, who, kind).await
         }
         Route::Settings { repo } if head.method == Method::PUT => {
-            authorize(&app, &head.headers)?;
+            admit(&app, &head.headers, &repo, Action::Admin).await?;
             settings::update(app, head, body, repo).await
         }
         Route::Refs { repo } if is_get => {
-            authorize(&app, &head.headers)?;
+            admit(&app, &head.headers, &repo, Action::Read).await?;
             refs::list(app, head, repo).await
         }
         Route::Branch { repo, branch } if is_post => {
-            authorize(&app, &head.headers)?;
+            admit(&app, &head.headers, &repo, Action::Write).await?;
             refs::create_branch(app, head, body, repo, branch).await
         }
         Route::Branch { repo, branch } if is_delete => {
-            authorize(&app, &head.headers)?;
+            admit(&app, &head.headers, &repo, Action::Write).await?;
             refs::delete_branch(app, repo, branch).await
         }
         Route::Tag { repo, name } if is_post => {
-            authorize(&app, &head.headers)?;
+            admit(&app, &head.headers, &repo, Action::Write).await?;
             refs::create_tag(app, head, body, repo, name).await
         }
         Route::Tag { repo, name } if is_delete => {
-            authorize(&app, &head.headers)?;
+            admit(&app, &head.headers, &repo, Action::Write).await?;
             refs::delete_tag(app, repo, name).await
         }
         Route::Squash { repo, branch } if is_post => {
-            authorize(&app, &head.headers)?;
-            squash::squash(app, head, body, repo, branch).await
+            let who = admit(&app, &head.headers, &repo, Action::Write).await?;
+            squash::squash(app, head, body, repo, branch, who.user_name().map(str::to_owned)).await
         }
         Route::Discussions { repo } if is_get => {
-            authorize(&app, &head.headers)?;
+            admit(&app, &head.headers, &repo, Action::Read).await?;
             discussions::list(app, head, repo).await
         }
         Route::DiscussionStep { repo, number, step } if is_post => {
-            authorize(&app, &head.headers)?;
-            discussions::step(app, head, body, repo, number, step).await
+            let who = admit(&app, &head.headers, &repo, Action::Propose).await?;
+            let is_owner = admit(&app, &head.headers, &repo, Action::Write).await.is_ok();
+            let by = discussions::By { user: who.user_name().map(str::to_owned), is_owner };
+            discussions::step(app, head, body, repo, number, step, by).await
         }
         Route::Discussions { repo } if is_post => {
-            authorize(&app, &head.headers)?;
-            discussions::open(app, head, body, repo).await
+            let who = admit(&app, &head.headers, &repo, Action::Propose).await?;
+            discussions::open(app, head, body, repo, who.user_name().map(str::to_owned)).await
         }
         Route::Discussion { repo, number } if is_get => {
-            authorize(&app, &head.headers)?;
+            admit(&app, &head.headers, &repo, Action::Read).await?;
             discussions::details(app, repo, number).await
         }
         Route::Commit { repo, branch } if is_post => {
-            authorize(&app, &head.headers)?;
-            commit::commit(app, head, body, repo, branch).await
+            let action = if opens_pull_request(&head.uri)? { Action::Propose } else { Action::Write };
+            let who = admit(&app, &head.headers, &repo, action).await?;
+            commit::commit(app, head, body, repo, branch, who.user_name().map(str::to_owned)).await
         }
         _ => Err(Refusal::method_not_allowed()),
-    }
-}
-
-/// Lets a request pass that carries the configured token, or any if none is configured.
-fn authorize(app: &App, headers: &HeaderMap) -> Result<(), Refusal> {
-    let Some(needed) = &app.config.token else { return Ok(()) };
-    match bearer(headers) {
-        None => Err(Refusal::no_credentials()),
-        Some(given) if same_secret(given, needed) => Ok(()),
-        Some(_) => Err(Refusal::wrong_credentials()),
     }
 }
 
@@ -199,13 +195,11 @@ struct Located {
 
 async fn locate(app: &App, repo: RepoKey, revision: String) -> Result<Located, Refusal> {
     let store = Arc::clone(&app.store);
-    // A private repository was made under a token. Without one nobody can show that it is theirs.
-    let is_open = app.config.token.is_none();
     let located = app.workers.disk(move || {
         let repo = store.current_name(repo)?;
-        let record = store.repo(&repo)?.filter(|record| !(is_open && record.private));
-        let Some(sha) = record.as_ref().map_or(Ok(None), |_| store.resolve(&repo, &revision))? else {
-            return Ok(Err((record.is_some(), repo, revision)));
+        let exists = store.repo(&repo)?.is_some();
+        let Some(sha) = (if exists { store.resolve(&repo, &revision)? } else { None }) else {
+            return Ok(Err((exists, repo, revision)));
         };
         let commit = store.commit(&repo, &sha)?;
         Ok::<_, StoreError>(Ok(Located { repo, sha, commit }))

@@ -1,5 +1,7 @@
 //! What holds for every route of the Hub: names that lead elsewhere, refusals that say what they are, and who may call.
 
+use xet_cas::server::Access;
+
 use super::lab::{Lab, file_line};
 
 /// `{r}` stands for a repository with its prefix, `{v}` for a revision.
@@ -96,7 +98,7 @@ async fn given_a_missing_repository_when_any_route_is_called_then_not_found_or_a
 
 #[tokio::test]
 async fn given_a_token_when_configured_then_every_route_needs_it() {
-    let lab = Lab::start_with(|config| config.token = Some("sesame".into())).await;
+    let lab = Lab::start_with(|config| config.access = Access::one_token("sesame")).await;
     let others = [
         ("POST", "/api/repos/create"),
         ("DELETE", "/api/repos/delete"),

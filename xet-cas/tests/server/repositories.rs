@@ -1,6 +1,7 @@
 //! Repositories as a whole: described, listed, moved, removed, and who may see them.
 
 use serde_json::{Value, json};
+use xet_cas::server::Access;
 
 use super::lab::{Answer, Lab, file_line};
 use super::model::{Upload, random};
@@ -190,7 +191,7 @@ async fn given_settings_when_changed_then_an_open_origin_keeps_nobody_out() {
         send(bad).await.refused(400, "BadRequest");
     }
 
-    let lab = lab.restart_with(|config| config.token = Some("sesame".into())).await;
+    let lab = lab.restart_with(|config| config.access = Access::one_token("sesame")).await;
     let send = |body: Value| {
         let call = lab.call("PUT", "/api/models/lab/tiny/settings").body(super::lab::full(body.to_string()));
         call.header("authorization", TOKEN).send()
@@ -207,7 +208,7 @@ async fn given_settings_when_changed_then_an_open_origin_keeps_nobody_out() {
 
 #[tokio::test]
 async fn given_a_gated_repository_when_users_are_let_in_then_listed() {
-    let lab = Lab::start_with(|config| config.token = Some("sesame".into())).await;
+    let lab = Lab::start_with(|config| config.access = Access::one_token("sesame")).await;
     let call = |method: &str, target: &str, body: Value| {
         let call = lab.call(method, target).header("authorization", TOKEN);
         call.body(super::lab::full(body.to_string())).send()
@@ -240,7 +241,7 @@ async fn given_a_token_when_its_owner_is_asked_for_then_told_if_there_is_one() {
     }
     lab.get("/api/models/lab/none/auth-check").send().await.refused(404, "RepoNotFound");
 
-    let lab = lab.restart_with(|config| config.token = Some("sesame".into())).await;
+    let lab = lab.restart_with(|config| config.access = Access::one_token("sesame")).await;
     lab.get("/api/whoami-v2").send().await.refused(401, "Unauthorized");
     let user = lab.get("/api/whoami-v2").header("authorization", TOKEN).send().await.ok().json();
     assert_eq!(json!("user"), user["type"]);

@@ -69,7 +69,13 @@ fn matches(wanted: &Pairs, discussion: &Discussion) -> bool {
 }
 
 /// Opens a discussion, or a pull request that changes nothing yet.
-pub(super) async fn open(app: Arc<App>, head: Head, body: Body, repo: RepoKey) -> Result<Response, Refusal> {
+pub(super) async fn open(
+    app: Arc<App>,
+    head: Head,
+    body: Body,
+    repo: RepoKey,
+    author: Option<String>,
+) -> Result<Response, Refusal> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Wanted {
@@ -86,14 +92,20 @@ pub(super) async fn open(app: Arc<App>, head: Head, body: Body, repo: RepoKey) -
     let (store, now) = (Arc::clone(&app.store), unix_now());
     let opened = app.workers.disk(move || match pull_request {
         true => {
-            let nothing =
-                Change { branch: MAIN.into(), summary: title, description, unix_seconds: now, ..Change::default() };
+            let nothing = Change {
+                branch: MAIN.into(),
+                summary: title,
+                description,
+                unix_seconds: now,
+                author,
+                ..Change::default()
+            };
             store.open_pull_request(&repo, nothing).map(|(_, number)| number)
         }
         false => {
-            let mut discussion = Discussion::new(title, None, now, Status::Open);
+            let mut discussion = Discussion::new(title, author.clone(), now, Status::Open);
             if !description.is_empty() {
-                discussion.push(now, None, What::comment(description));
+                discussion.push(now, author, What::comment(description));
             }
             store.open_discussion(&repo, &discussion)
         }
@@ -121,6 +133,21 @@ pub(super) async fn details(app: Arc<App>, repo: RepoKey, number: u64) -> Result
     Ok(answer(&told.await?))
 }
 
+/// Who does something to a discussion.
+pub(super) struct By {
+    pub(super) user: Option<String>,
+    /// Whether the repository is theirs.
+    pub(super) is_owner: bool,
+}
+
+impl By {
+    /// What somebody has said is for them to change, and for the repository's owners.
+    fn check(&self, author: Option<&str>) -> Result<(), Refusal> {
+        let is_own = author.is_some() && author == self.user.as_deref();
+        if is_own || self.is_owner { Ok(()) } else { Err(Refusal::forbidden("this is for its author to change")) }
+    }
+}
+
 /// What a client wants done to a discussion.
 #[derive(Deserialize)]
 struct Wanted {
@@ -137,6 +164,7 @@ pub(super) async fn step(
     repo: RepoKey,
     number: u64,
     step: Step,
+    by: By,
 ) -> Result<Response, Refusal> {
     let wanted = bodies::text(&app, &head.headers, body, REQUEST).await?;
     // Where there is nothing to say, clients send `null` or nothing.
@@ -151,18 +179,30 @@ pub(super) async fn step(
     }
     let Located { repo, .. } = locate(&app, repo, MAIN.into()).await?;
     let store = Arc::clone(&app.store);
-    Ok(answer(&app.workers.heavy(move || done(&store, &repo, number, step, wanted)).await?))
+    Ok(answer(&app.workers.heavy(move || done(&store, &repo, number, step, wanted, by)).await?))
 }
 
 /// Does it, and tells what has happened.
-fn done(store: &Store, repo: &RepoKey, number: u64, step: Step, wanted: Wanted) -> Result<Value, Refusal> {
+fn done(store: &Store, repo: &RepoKey, number: u64, step: Step, wanted: Wanted, by: By) -> Result<Value, Refusal> {
     let now = unix_now();
+    let discussion = store.discussion(repo, number)?.ok_or_else(|| unknown(repo, number))?;
+    match &step {
+        Step::Comment => {}
+        Step::Title | Step::Status => by.check(discussion.author.as_deref())?,
+        Step::EditComment(id) | Step::HideComment(id) => {
+            let event = event_place(id).and_then(|(_, at)| discussion.events.get(at));
+            by.check(event.and_then(|event| event.author.as_deref()))?;
+        }
+        Step::Merge if by.is_owner => {}
+        Step::Merge => return Err(Refusal::forbidden("merging is for those who may write")),
+    }
+    let author = by.user;
     let missing = |what: &str| Refusal::bad_request(format!("the request has no {what}"));
     // What happens is the last event of the discussion.
     let append = |change: &dyn Fn(&mut Discussion) -> Result<What, StoreError>| -> Result<Value, Refusal> {
         let happened = store.update_discussion(repo, number, |discussion| {
             let what = change(discussion)?;
-            discussion.push(now, None, what);
+            discussion.push(now, author.clone(), what);
             let at = discussion.events.len() - 1;
             Ok(event(number, at, &discussion.events[at]))
         });
@@ -217,14 +257,14 @@ fn done(store: &Store, repo: &RepoKey, number: u64, step: Step, wanted: Wanted) 
                 }
                 discussion.status = status;
                 if let Some(text) = &wanted.comment {
-                    discussion.push(now, None, What::comment(text.clone()));
+                    discussion.push(now, author.clone(), What::comment(text.clone()));
                 }
                 Ok(What::Status(status))
             });
             Ok(json!({ "newStatus": told? }))
         }
         Step::Merge => {
-            let merge = Merge { comment: wanted.comment, author: None, unix_seconds: now };
+            let merge = Merge { comment: wanted.comment, author: author.clone(), unix_seconds: now };
             let commit = store.merge_pull_request(repo, number, merge)?.ok_or_else(|| unknown(repo, number))?;
             Ok(json!({ "mergeCommitId": commit }))
         }

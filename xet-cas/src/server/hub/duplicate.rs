@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::commit::is_sha256;
-use super::{App, Head, Refusal, RepoKey, json as answer, locate};
+use super::{Action, App, Head, Refusal, RepoKey, admit, json as answer, locate};
 use crate::RepoType;
 use crate::server::bodies::{self, Limit};
 use crate::server::store::{MAIN, StoreError};
@@ -45,16 +45,21 @@ pub(super) async fn duplicate(app: Arc<App>, head: Head, body: Body, repo: RepoK
     }
     let kind: RepoType = target.kind.parse().map_err(Refusal::bad_request)?;
     let id = target.name.parse().map_err(|_| Refusal::repo_not_found(&target.name))?;
-    locate(&app, RepoKey { kind, id }, MAIN.into()).await?;
+    let target = RepoKey { kind, id };
+    admit(&app, &head.headers, &target, Action::Propose).await?;
     let located = locate(&app, repo, MAIN.into()).await?;
-    let store = Arc::clone(&app.store);
+    let asked = Arc::clone(&app);
     let told = app.workers.disk(move || {
         let (mut success, mut failed) = (Vec::new(), Vec::new());
         for WantedFile { sha256 } in files {
-            let file = if is_sha256(&sha256) { store.file_of_sha256(&sha256)? } else { None };
-            match file.map_or(Ok(false), |file| store.file_is_in(&located.repo, file))? {
-                true => success.push(json!({ "sha256": sha256 })),
-                false => failed.push(json!({ "sha256": sha256, "error": "the repository has no such file" })),
+            let file = if is_sha256(&sha256) { asked.store.file_of_sha256(&sha256)? } else { None };
+            match file {
+                Some(file) if asked.store.file_is_in(&located.repo, file)? => {
+                    // Who may read it here may commit it there.
+                    asked.proofs.note(&target, file);
+                    success.push(json!({ "sha256": sha256 }));
+                }
+                _ => failed.push(json!({ "sha256": sha256, "error": "the repository has no such file" })),
             }
         }
         Ok::<_, StoreError>(json!({ "success": success, "failed": failed }))

@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 use super::date::utc;
 use super::pairs::Pairs;
 use super::{App, Head, Located, Refusal, RepoKey, json as answer, locate, with_next};
-use crate::server::request::base_url;
 use crate::server::store::{CommitHead, StoreError};
 
 /// Commits on a page if nobody says, as on the Hub.
@@ -37,7 +36,7 @@ pub(super) async fn history(app: Arc<App>, head: Head, repo: RepoKey, revision: 
         let kind = repo.kind.plural();
         Ok::<_, Refusal>(format!(
             "{}/api/{kind}/{}/commits/{sha}?limit={page_commits}{expand}",
-            base_url(&head.headers)?,
+            app.base_url(&head.headers)?,
             repo.id
         ))
     });

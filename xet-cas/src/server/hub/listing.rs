@@ -10,9 +10,9 @@ use serde_json::Value;
 
 use super::describe::Described;
 use super::pairs::Pairs;
-use super::{App, Head, Refusal, RepoKey, json, with_next};
+use super::{Action, App, Head, Refusal, RepoKey, json, with_next};
 use crate::api::encode_segment;
-use crate::server::request::base_url;
+use crate::server::access::{Verdict, Who};
 use crate::server::store::{MAIN, RepoRecord, Store, StoreError};
 use crate::{RepoId, RepoType};
 
@@ -70,6 +70,10 @@ impl Wanted {
         })
     }
 
+    fn key(&self, id: &RepoId) -> RepoKey {
+        RepoKey { kind: self.kind, id: id.clone() }
+    }
+
     fn matches(&self, id: &RepoId) -> bool {
         self.author.as_deref().is_none_or(|author| id.owner() == Some(author))
             && self.search.as_deref().is_none_or(|search| id.as_str().to_lowercase().contains(search))
@@ -85,13 +89,18 @@ impl Wanted {
     }
 }
 
-pub(super) async fn list(app: Arc<App>, head: Head, kind: RepoType) -> Result<Response, Refusal> {
+pub(super) async fn list(app: Arc<App>, head: Head, who: Who, kind: RepoType) -> Result<Response, Refusal> {
     let query = head.uri.query().unwrap_or_default();
     let wanted = Wanted::read(kind, &Pairs::parse(query)?)?;
-    let base = base_url(&head.headers)?;
+    let base = app.base_url(&head.headers)?;
     let kept = kept_parameters(query);
-    let (store, is_open) = (Arc::clone(&app.store), app.config.token.is_none());
-    let page = app.workers.heavy(move || page(&store, &wanted, |_, record| !(is_open && record.private)));
+    let asked = Arc::clone(&app);
+    let page = app.workers.heavy(move || {
+        let may_see = |repo: &RepoKey, record: &RepoRecord| {
+            asked.guard.permits(&who, Action::Read, repo, Some(record)) == Verdict::Allowed
+        };
+        page(&asked.store, &wanted, may_see)
+    });
     let (page, next) = page.await?;
     let next = next.map(|(Reverse(time), id)| {
         let cursor = encode_segment(&URL_SAFE_NO_PAD.encode(format!("{time} {id}")));
@@ -104,7 +113,7 @@ pub(super) async fn list(app: Arc<App>, head: Head, kind: RepoType) -> Result<Re
 fn page(
     store: &Store,
     wanted: &Wanted,
-    may_see: impl Fn(&RepoId, &RepoRecord) -> bool,
+    may_see: impl Fn(&RepoKey, &RepoRecord) -> bool,
 ) -> Result<(Vec<Value>, Option<Place>), StoreError> {
     // One more than a page, to see whether there is another: the first ones by their place, as far as read.
     let mut found: Vec<(Place, RepoRecord)> = Vec::new();
@@ -118,7 +127,9 @@ fn page(
         read_to = read.last().map(|(id, _)| id.clone());
         for (id, record) in read {
             let place = wanted.place(&id, &record);
-            if wanted.matches(&id) && wanted.after.as_ref().is_none_or(|after| *after < place) && may_see(&id, &record)
+            if wanted.matches(&id)
+                && wanted.after.as_ref().is_none_or(|after| *after < place)
+                && may_see(&wanted.key(&id), &record)
             {
                 found.push((place, record));
             }
@@ -138,7 +149,7 @@ fn page(
 }
 
 fn told(store: &Store, wanted: &Wanted, id: &RepoId, record: &RepoRecord) -> Result<Value, StoreError> {
-    let repo = RepoKey { kind: wanted.kind, id: id.clone() };
+    let repo = wanted.key(id);
     let sha = store.resolve(&repo, MAIN)?.unwrap_or_default();
     let has_files = wanted.is_full || wanted.chosen.iter().any(|name| name == "siblings" || name == "usedStorage");
     let commit = match has_files && !sha.is_empty() {

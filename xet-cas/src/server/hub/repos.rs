@@ -10,11 +10,10 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::front_matter::FrontMatter;
-use super::{App, Refusal, RepoKey, authorize, json as answer};
+use super::{Action, App, Refusal, RepoKey, admit, admit_any, json as answer};
 use crate::api::{CreateRepoAnswer, CreateRepoRequest};
 use crate::server::app::unix_now;
 use crate::server::bodies::{self, Limit};
-use crate::server::request::base_url;
 use crate::server::store::{Moved, RepoRecord};
 
 /// The request, bytes: a few names.
@@ -24,22 +23,23 @@ const YAML: Limit = Limit { what: "the README", bytes_max: 24 * 1024 * 1024 };
 
 /// `POST /api/repos/create`
 pub(super) async fn create(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<Response, Refusal> {
-    authorize(&app, &headers)?;
+    let who = admit_any(&app, &headers)?;
     let repo: CreateRepoRequest = bodies::json(&app, &headers, body, CREATE).await?;
     let is_private = repo.private == Some(true) || repo.visibility.as_deref() == Some("private");
-    if is_private && app.config.token.is_none() {
-        return Err(Refusal::forbidden(
-            "this origin is open to everyone; start it with a token to keep repositories private",
-        ));
+    if is_private && who.is_anonymous() {
+        return Err(Refusal::forbidden("a private repository is for those who show a token that this origin knows"));
     }
-    let name = match &repo.organization {
+    // Without an organisation it is the user's own.
+    let owner = repo.organization.as_deref().or_else(|| who.user().map(|user| user.name.as_str()));
+    let name = match owner {
         Some(owner) => format!("{owner}/{}", repo.name),
         None => repo.name,
     };
     let key = key(repo.kind.as_deref(), &name)?;
+    admit(&app, &headers, &key, Action::Create).await?;
     let now = unix_now();
     let record = RepoRecord { private: is_private, created: now, modified: now, ..RepoRecord::default() };
-    let url = format!("{}/{key}", base_url(&headers)?);
+    let url = format!("{}/{key}", app.base_url(&headers)?);
     let store = Arc::clone(&app.store);
     let is_new = app.workers.disk(move || store.create_repo(&key, record)).await?;
     if is_new {
@@ -63,10 +63,11 @@ struct Named {
 
 /// `DELETE /api/repos/delete`
 pub(super) async fn remove(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<Response, Refusal> {
-    authorize(&app, &headers)?;
+    admit_any(&app, &headers)?;
     let Named { name, organization, kind } = bodies::json(&app, &headers, body, CREATE).await?;
     let name = organization.map_or(name.clone(), |owner| format!("{owner}/{name}"));
     let key = key(kind.as_deref(), &name)?;
+    admit(&app, &headers, &key, Action::Admin).await?;
     let (store, of) = (Arc::clone(&app.store), key.clone());
     match app.workers.disk(move || store.delete_repo(&of)).await? {
         true => Ok(answer(&json!({}))),
@@ -84,10 +85,12 @@ pub(super) async fn rename(State(app): State<Arc<App>>, headers: HeaderMap, body
         #[serde(rename = "type")]
         kind: Option<String>,
     }
-    authorize(&app, &headers)?;
+    admit_any(&app, &headers)?;
     let Wanted { from_repo, to_repo, kind } = bodies::json(&app, &headers, body, CREATE).await?;
     let (from, to) = (key(kind.as_deref(), &from_repo)?, key(kind.as_deref(), &to_repo)?);
-    let url = format!("{}/{to}", base_url(&headers)?);
+    admit(&app, &headers, &from, Action::Admin).await?;
+    admit(&app, &headers, &to, Action::Create).await?;
+    let url = format!("{}/{to}", app.base_url(&headers)?);
     let store = Arc::clone(&app.store);
     match app.workers.disk(move || store.move_repo(&from, &to)).await? {
         Moved::Done => Ok(answer(&json!({ "url": url }))),
@@ -113,7 +116,7 @@ pub(super) async fn validate_yaml(
     struct Wanted {
         content: String,
     }
-    authorize(&app, &headers)?;
+    admit_any(&app, &headers)?;
     let Wanted { content } = bodies::json(&app, &headers, body, YAML).await?;
     let told = |errors: &[&str], warnings: &[&str]| {
         let messages = |texts: &[&str]| texts.iter().map(|text| json!({ "message": text })).collect::<Vec<_>>();

@@ -55,8 +55,8 @@ pub(super) async fn update(app: Arc<App>, head: Head, body: Body, repo: RepoKey)
     let (private, gated) = (wanted.private()?, wanted.gated()?);
     let Located { repo, .. } = locate(&app, repo, MAIN.into()).await?;
     let keeps_out = private == Some(true) || gated.is_some_and(|gated| gated != Gated::No);
-    if keeps_out && app.config.token.is_none() {
-        return Err(Refusal::forbidden("this origin is open to everyone; start it with a token to keep anybody out"));
+    if keeps_out && app.guard.knows_nobody() {
+        return Err(Refusal::forbidden("this origin knows nobody; start it with tokens to keep anybody out"));
     }
     let store = Arc::clone(&app.store);
     let changed = app.workers.disk(move || {

@@ -28,6 +28,7 @@ pub(super) async fn squash(
     body: Body,
     repo: RepoKey,
     branch: String,
+    author: Option<String>,
 ) -> Result<Response, Refusal> {
     let Wanted { message } = bodies::json(&app, &head.headers, body, REQUEST).await?;
     if message.len() > MESSAGE_BYTES_MAX {
@@ -36,6 +37,6 @@ pub(super) async fn squash(
     let message = if message.is_empty() { format!("Super-squash branch '{branch}'") } else { message };
     let Located { repo, .. } = locate(&app, repo, MAIN.into()).await?;
     let store = Arc::clone(&app.store);
-    let sha = app.workers.heavy(move || store.squash(&repo, &branch, message, None, unix_now())).await?;
+    let sha = app.workers.heavy(move || store.squash(&repo, &branch, message, author, unix_now())).await?;
     Ok(answer(&json!({ "commitOid": sha })))
 }

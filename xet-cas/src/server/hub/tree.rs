@@ -11,7 +11,6 @@ use super::entries::entry;
 use super::pairs::Pairs;
 use super::{App, Head, Located, Refusal, RepoKey, json, last_commits, locate, with_next};
 use crate::api::{TreeEntryJson, encode_path, encode_segment};
-use crate::server::request::base_url;
 use crate::server::store::{Commit, StoreError, folders_of};
 
 /// Entries on a page whose last commits are told too, as on the Hub.
@@ -35,7 +34,7 @@ pub(super) async fn tree(
     if !folder.is_empty() && !located.commit.has_folder(&folder) {
         return Err(Refusal::entry_not_found(&located.repo.id, &folder));
     }
-    let base = base_url(&head.headers)?;
+    let base = app.base_url(&head.headers)?;
     let store = Arc::clone(&app.store);
     let page = move || {
         let Located { repo, sha, commit } = &located;

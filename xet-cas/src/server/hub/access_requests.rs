@@ -1,5 +1,4 @@
-//! `GET .../auth-check[/write]`: whether one may read a repository, or change it; `.../user-access-request/{what}`: who
-//! has been let into a gated one.
+//! `.../user-access-request/{what}`: who has been let into a gated repository.
 
 use std::sync::Arc;
 
@@ -19,11 +18,6 @@ const REQUEST: Limit = Limit { what: "the request", bytes_max: 64 * 1024 };
 const READERS_MAX: usize = 10_000;
 /// Longest name of a user, bytes.
 const USER_BYTES_MAX: usize = 96;
-
-pub(super) async fn check(app: Arc<App>, repo: RepoKey, _is_write: bool) -> Result<Response, Refusal> {
-    locate(&app, repo, MAIN.into()).await?;
-    Ok(answer(&json!({})))
-}
 
 /// `GET .../user-access-request/{status}`. Nobody waits: who was not let in has not asked here.
 pub(super) async fn readers(app: Arc<App>, repo: RepoKey, status: String) -> Result<Response, Refusal> {
