@@ -135,11 +135,20 @@ def writing(alice, reader, bob, nobody):
     opened = bob.create_commit("lab/public", add, commit_message="From outside", create_pr=True)
     refused(HfHubHTTPError, bob.merge_pull_request, "lab/public", opened.pr_num, status=403)
     bob.comment_discussion("lab/public", opened.pr_num, "Please take it.")
+    large = random.Random("bob").randbytes(LARGE_BYTES)
+    more = [CommitOperationAdd("bob.bin", large)]
+    bob.create_commit("lab/public", more, commit_message="More", revision=opened.pr_revision)
+    refused(HfHubHTTPError, nobody.create_commit, "lab/public", more, commit_message="m", revision=opened.pr_revision)
+    own = alice.create_commit("lab/public", [CommitOperationAdd("c.txt", b"c")], commit_message="Hers", create_pr=True)
+    refused(HfHubHTTPError, bob.create_commit, "lab/public", more, commit_message="m", revision=own.pr_revision,
+            status=403)
+    refused(HfHubHTTPError, bob.change_discussion_status, "lab/public", own.pr_num, "closed", status=403)
     same(alice.get_discussion_details("lab/public", opened.pr_num).author, "bob", "author of a pull request")
     alice.merge_pull_request("lab/public", opened.pr_num)
     last = alice.list_repo_commits("lab/public")[0]
     same((last.title, last.authors), (f"From outside (#{opened.pr_num})", ["alice"]), "the merge")
     same(alice.get_paths_info("lab/public", "b.txt")[0].size, 1, "what was merged")
+    same(get(nobody, "lab/public", "bob.bin", "model") == large, True, "a large file that was merged")
     passed("only owners write; others open pull requests")
 
 

@@ -14,7 +14,7 @@ use super::admission::{admit, admit_any};
 use super::app::App;
 use super::keys::Scope;
 use super::refusal::Refusal;
-use super::store::{Commit, RepoKey, StoreError};
+use super::store::{Commit, PULL_REQUESTS, RepoKey, StoreError};
 
 mod route;
 use route::Route;
@@ -117,14 +117,12 @@ async fn dispatch(State(app): State<Arc<App>>, request: Request) -> Result<Respo
             admit(&app, &head.headers, &repo, Action::Content).await?;
             token::token(app, head, repo, Some(revision), Scope::Read).await
         }
-        Route::WriteToken { repo } if is_get => {
-            let action = if opens_pull_request(&head.uri)? { Action::Propose } else { Action::Write };
-            admit(&app, &head.headers, &repo, action).await?;
+        Route::WriteToken { repo, revision } if is_get => {
+            admit(&app, &head.headers, &repo, change(&head, &revision)?).await?;
             token::token(app, head, repo, None, Scope::Write).await
         }
         Route::Preupload { repo, revision } if is_post => {
-            let action = if opens_pull_request(&head.uri)? { Action::Propose } else { Action::Write };
-            admit(&app, &head.headers, &repo, action).await?;
+            admit(&app, &head.headers, &repo, change(&head, &revision)?).await?;
             preupload::preupload(app, head, body, repo, revision).await
         }
         Route::Repos { kind } if is_get => {
@@ -178,8 +176,10 @@ async fn dispatch(State(app): State<Arc<App>>, request: Request) -> Result<Respo
             discussions::details(app, repo, number).await
         }
         Route::Commit { repo, branch } if is_post => {
-            let action = if opens_pull_request(&head.uri)? { Action::Propose } else { Action::Write };
-            let who = admit(&app, &head.headers, &repo, action).await?;
+            let who = admit(&app, &head.headers, &repo, change(&head, &branch)?).await?;
+            if !discussions::is_own(&app, &repo, &branch, who.user_name()).await? {
+                admit(&app, &head.headers, &repo, Action::Write).await?;
+            }
             commit::commit(app, head, body, repo, branch, who.user_name().map(str::to_owned)).await
         }
         _ => Err(Refusal::method_not_allowed()),
@@ -208,6 +208,12 @@ async fn locate(app: &App, repo: RepoKey, revision: String) -> Result<Located, R
         true => Refusal::revision_not_found(&repo.id, &revision),
         false => Refusal::repo_not_found(repo.id.as_str()),
     })
+}
+
+/// What a change of a revision amounts to: whoever proposes something also uploads for it.
+fn change(head: &Head, revision: &str) -> Result<Action, Refusal> {
+    let proposes = opens_pull_request(&head.uri)? || revision.starts_with(PULL_REQUESTS);
+    Ok(if proposes { Action::Propose } else { Action::Write })
 }
 
 /// Whether a commit is to open a pull request. Other calls have the parameter too, and need not know.

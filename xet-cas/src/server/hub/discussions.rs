@@ -15,7 +15,7 @@ use super::route::Step;
 use super::{App, Head, Located, Refusal, RepoKey, json as answer, locate};
 use crate::server::app::unix_now;
 use crate::server::bodies::{self, Limit};
-use crate::server::store::{Change, Discussion, Event, MAIN, Merge, Status, Store, StoreError, What};
+use crate::server::store::{Change, Discussion, Event, MAIN, Merge, PULL_REQUESTS, Status, Store, StoreError, What};
 
 /// The request, bytes: a title and a text, escaped.
 const REQUEST: Limit = Limit { what: "the request", bytes_max: 4 * MESSAGE_BYTES_MAX as u64 };
@@ -131,6 +131,15 @@ pub(super) async fn details(app: Arc<App>, repo: RepoKey, number: u64) -> Result
         Ok::<_, Refusal>(told)
     });
     Ok(answer(&told.await?))
+}
+
+/// Whether a branch is none of a pull request, or that of one which this user has opened.
+pub(super) async fn is_own(app: &App, repo: &RepoKey, branch: &str, user: Option<&str>) -> Result<bool, Refusal> {
+    let Some(number) = branch.strip_prefix(PULL_REQUESTS) else { return Ok(true) };
+    let (Some(user), Ok(number)) = (user, number.parse()) else { return Ok(false) };
+    let (store, repo) = (Arc::clone(&app.store), repo.clone());
+    let discussion = app.workers.disk(move || store.discussion(&repo, number)).await?;
+    Ok(discussion.is_some_and(|discussion| discussion.author.as_deref() == Some(user)))
 }
 
 /// Who does something to a discussion.

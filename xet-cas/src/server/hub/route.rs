@@ -48,8 +48,8 @@ pub(super) enum Route {
     Compare { repo: RepoKey, from: String, to: String },
     /// `/api/{kind}/{repo}/xet-read-token/{revision}`
     ReadToken { repo: RepoKey, revision: String },
-    /// `/api/{kind}/{repo}/xet-write-token/{revision}`: what the revision is does not matter.
-    WriteToken { repo: RepoKey },
+    /// `/api/{kind}/{repo}/xet-write-token/{revision}`: the revision need not be there.
+    WriteToken { repo: RepoKey, revision: String },
     /// `/api/{kind}/{repo}/preupload/{revision}`
     Preupload { repo: RepoKey, revision: String },
     /// `/api/{kind}/{repo}/commit/{branch}`
@@ -175,7 +175,7 @@ impl Route {
             ("auth-check", []) if first == "write" => Ok(Self::AuthCheck { repo, is_write: true }),
             ("lfs-files", []) if first == "duplicate" => Ok(Self::Duplicate { repo }),
             ("user-access-request", []) => Ok(Self::AccessRequests { repo, what: first.to_owned() }),
-            ("xet-write-token", []) => Ok(Self::WriteToken { repo }),
+            ("xet-write-token", []) => Ok(Self::WriteToken { repo, revision: first.to_owned() }),
             ("compare", []) => {
                 let (from, to) = first
                     .split_once("..")
