@@ -28,6 +28,11 @@ pub use access::{Access, Anonymous, Permission, Token, TokenError, User};
 mod limits;
 pub use limits::{RateLimit, RateLimits};
 
+#[cfg(feature = "s3")]
+mod bucket;
+#[cfg(feature = "s3")]
+pub use bucket::Bucket;
+
 mod origin;
 pub use origin::Origin;
 
@@ -66,3 +71,7 @@ mod operation;
 // What is on disk.
 mod plain;
 mod store;
+pub use store::{CheckOptions, CheckReport, Collected};
+
+mod upkeep;
+pub use upkeep::Upkeep;

@@ -6,6 +6,7 @@ mod server {
     mod model;
 
     mod access;
+    mod bounds;
     mod commits;
     mod connections;
     mod data;
@@ -14,7 +15,9 @@ mod server {
     mod every_route;
     mod grants;
     mod history;
+    mod identities;
     mod listings;
+    mod operation;
     mod repositories;
     mod revisions;
     mod storage;

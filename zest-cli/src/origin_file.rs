@@ -21,6 +21,9 @@ use values::{ByteCount, Expiry, Interval, Listen, Wait};
 /// Largest file read, bytes: ten thousand tokens.
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
+/// What stands for a [`Spanned`] value in the path of a key.
+const SPANNED: &str = ".$__serde_spanned_private_value";
+
 /// What the file says, checked.
 #[derive(Debug, Default)]
 pub(crate) struct OriginFile {
@@ -183,7 +186,9 @@ impl Source<'_> {
     fn wrong(&self, at: Option<Range<usize>>, key: &str, problem: impl Display) -> Failure {
         let before = at.and_then(|at| self.text.get(..at.start));
         let line = before.map(|before| format!(":{}", before.matches('\n').count() + 1)).unwrap_or_default();
-        let key = if matches!(key, "" | ".") { String::new() } else { format!("{key}: ") };
+        // Where a value is kept with its place in the text, the path says so.
+        let key = key.replace(SPANNED, "");
+        let key = if matches!(key.as_str(), "" | ".") { String::new() } else { format!("{key}: ") };
         // Some problems are told with a second line that repeats what can be seen.
         let problem = problem.to_string().replace('\n', ", ");
         Failure::usage(format_args!("{}{line}: {key}{problem}", self.path.display()))

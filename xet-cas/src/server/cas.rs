@@ -16,6 +16,7 @@ use super::refusal::Refusal;
 use super::request::bearer;
 
 mod chunks;
+mod edits;
 mod grants;
 mod reconstruction;
 mod shards;
@@ -32,6 +33,7 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/v1/reconstructions", get(reconstruction::batch))
         .route("/v1/reconstructions/{file}", get(reconstruction::v1))
         .route("/v2/reconstructions/{file}", get(reconstruction::v2))
+        .route("/v2/file-chunk-hashes/{file}", get(edits::windows))
         .route("/xorbs/{xorb}", get(xorb_data::xorb_data))
         .route("/v1/xorbs/{prefix}/{xorb}", post(xorbs::upload))
         .route("/v1/shards", post(shards::v1))

@@ -45,6 +45,9 @@ pub struct Config {
     /// A client that is waited for this long, and meanwhile neither sends 64 KiB of a body nor takes as much, is
     /// dropped. Default 60 s.
     pub stall: Duration,
+    /// Where xorbs and regular files are kept instead of in the folder. The folder stays the place of everything else.
+    #[cfg(feature = "s3")]
+    pub bucket: Option<super::Bucket>,
     /// How long answers under way may take to finish at shutdown. Default 10 s.
     pub drain: Duration,
 }
@@ -68,6 +71,8 @@ impl Config {
             token_lifetime: Duration::from_secs(3_600),
             url_lifetime: Duration::from_secs(3_600),
             stall: Duration::from_secs(60),
+            #[cfg(feature = "s3")]
+            bucket: None,
             drain: Duration::from_secs(10),
         }
     }

@@ -2,15 +2,22 @@
 //!
 //! A connection is idle while it waits for the head of a request, however much of it has come. Those that are idle are
 //! given up for newcomers, the longest-idle one of whoever holds the most first; those that are not are left alone,
-//! because each of them has a deadline.
+//! because each of them has a deadline. A newcomer for whom none can be given up waits.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::address::Address;
+
+/// A connection that is idle for less than this is about to say something: by then the head of a request is there from
+/// anywhere on earth. Short, because so many connections as there may be are given up in this time at most.
+pub(super) const IDLE_MIN: Duration = Duration::from_millis(250);
 
 /// All connections.
 pub(super) struct Connections {
@@ -40,16 +47,16 @@ struct Taken {
 #[derive(Default)]
 struct Party {
     seats: usize,
-    /// Seats by the turn at which they became idle.
-    idle: BTreeMap<u64, u64>,
+    /// Seats, and since when they are idle, by the turn at which they became so.
+    idle: BTreeMap<u64, (u64, Instant)>,
 }
 
 /// Why there is no seat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Full {
-    /// This address has its share, and uses all of it.
+    /// This address has its share, and none of it can be given up.
     Share,
-    /// All are in use.
+    /// None can be given up.
     All,
 }
 
@@ -63,19 +70,19 @@ impl Connections {
     }
 
     /// A seat for a connection from this address, for which another may have to be given up.
-    pub(super) fn take(self: &Arc<Self>, address: Address) -> Result<Seat, Full> {
+    pub(super) fn take(self: &Arc<Self>, address: Address, now: Instant) -> Result<Seat, Full> {
         let mut table = self.table();
         if table.parties.get(&address).is_some_and(|party| party.seats >= self.per_address_max) {
-            table.give_up_one_of(address).ok_or(Full::Share)?;
+            table.give_up_one_of(address, now).ok_or(Full::Share)?;
         } else if table.seats.len() >= self.max {
-            let holder = table.largest_with_idle().ok_or(Full::All)?;
-            table.give_up_one_of(holder).ok_or(Full::All)?;
+            let holder = table.largest_with_idle(now).ok_or(Full::All)?;
+            table.give_up_one_of(holder, now).ok_or(Full::All)?;
         }
         let number = table.next_turn();
         let given_up = Arc::new(Notify::new());
         table.seats.insert(number, Taken { address, idle_since: None, given_up: Arc::clone(&given_up) });
         table.parties.entry(address).or_default().seats += 1;
-        table.idle(number);
+        table.idle(number, now);
         Ok(Seat { connections: Arc::clone(self), number, given_up, is_idle: AtomicBool::new(true) })
     }
 
@@ -95,12 +102,12 @@ impl Table {
         self.turn
     }
 
-    fn idle(&mut self, number: u64) {
+    fn idle(&mut self, number: u64, now: Instant) {
         let turn = self.next_turn();
         let Some(seat) = self.seats.get_mut(&number) else { return };
         seat.idle_since = Some(turn);
         if let Some(party) = self.parties.get_mut(&seat.address) {
-            party.idle.insert(turn, number);
+            party.idle.insert(turn, (number, now));
         }
     }
 
@@ -122,20 +129,28 @@ impl Table {
         }
     }
 
-    fn give_up_one_of(&mut self, address: Address) -> Option<()> {
-        let (_, &number) = self.parties.get(&address)?.idle.first_key_value()?;
+    fn give_up_one_of(&mut self, address: Address, now: Instant) -> Option<()> {
+        let (_, number) = self.parties.get(&address)?.longest_idle(now)?;
         self.seats.get(&number)?.given_up.notify_one();
         self.leave(number);
         Some(())
     }
 
     /// Of several that hold as many, the one with the longest-idle seat.
-    fn largest_with_idle(&self) -> Option<Address> {
+    fn largest_with_idle(&self, now: Instant) -> Option<Address> {
         let idle = self.parties.iter().filter_map(|(address, party)| {
-            let (&since, _) = party.idle.first_key_value()?;
-            Some((party.seats, std::cmp::Reverse(since), *address))
+            let (turn, _) = party.longest_idle(now)?;
+            Some((party.seats, Reverse(turn), *address))
         });
         idle.max().map(|(_, _, address)| address)
+    }
+}
+
+impl Party {
+    /// The turn at which a seat became idle, and its number, if that is long enough ago.
+    fn longest_idle(&self, now: Instant) -> Option<(u64, u64)> {
+        let (turn, (number, since)) = self.idle.first_key_value()?;
+        (now.saturating_duration_since(*since) >= IDLE_MIN).then_some((*turn, *number))
     }
 }
 
@@ -157,7 +172,7 @@ impl Seat {
     /// It waits for the head of a request.
     pub(super) fn idle(&self) {
         if !self.is_idle.swap(true, Ordering::Relaxed) {
-            self.connections.table().idle(self.number);
+            self.connections.table().idle(self.number, Instant::now());
             self.connections.room.notify_one();
         }
     }
@@ -191,20 +206,25 @@ mod tests {
         seat.given_up().now_or_never().is_some()
     }
 
+    /// Long after whatever a test did.
+    fn later() -> Instant {
+        Instant::now() + 10 * IDLE_MIN
+    }
+
     #[test]
     fn given_no_room_when_somebody_comes_then_the_longest_idle_goes() {
         let connections = Connections::new(3, 3);
-        let take = || connections.take(address("192.0.2.1")).unwrap();
-        let [first, second, third] = [take(), take(), take()];
+        let take = |now| connections.take(address("192.0.2.1"), now);
+        let [first, second, third] = [(); 3].map(|()| take(Instant::now()).unwrap());
         first.busy();
         second.busy();
         second.idle();
 
-        let fourth = take();
+        let fourth = take(later()).unwrap();
 
         assert!(is_given_up(&third) && !is_given_up(&first) && !is_given_up(&second));
         assert_eq!(3, connections.open());
-        let _fifth = take();
+        let _fifth = take(later()).unwrap();
         assert!(is_given_up(&second) && !is_given_up(&fourth));
         // What was given up leaves without a trace.
         drop((second, third));
@@ -212,13 +232,24 @@ mod tests {
     }
 
     #[test]
+    fn given_seats_that_were_just_taken_when_somebody_comes_then_they_have_time_to_speak() {
+        let connections = Connections::new(2, 2);
+        let now = Instant::now();
+        let take = |now| connections.take(address("192.0.2.1"), now);
+        let _seats = [(); 2].map(|()| take(now).unwrap());
+
+        assert!(take(now + IDLE_MIN - Duration::from_millis(1)).is_err());
+        assert!(take(now + IDLE_MIN).is_ok());
+    }
+
+    #[test]
     fn given_somebody_who_holds_most_when_others_come_then_theirs_go_first() {
         let connections = Connections::new(10, 10);
-        let own = connections.take(address("192.0.2.1")).unwrap();
-        let many: Vec<Seat> = (0..9).map(|_| connections.take(address("192.0.2.2")).unwrap()).collect();
+        let take = |text: &str, now| connections.take(address(text), now).unwrap();
+        let own = take("192.0.2.1", Instant::now());
+        let many: Vec<Seat> = (0..9).map(|_| take("192.0.2.2", Instant::now())).collect();
 
-        let newcomers: Vec<Seat> =
-            (3..8).map(|n| connections.take(address(&format!("192.0.2.{n}"))).unwrap()).collect();
+        let newcomers: Vec<Seat> = (3..8).map(|n| take(&format!("192.0.2.{n}"), later())).collect();
 
         assert!(!is_given_up(&own));
         assert_eq!(5, many.iter().filter(|seat| is_given_up(seat)).count());
@@ -226,34 +257,36 @@ mod tests {
     }
 
     #[test]
-    fn given_none_idle_when_somebody_comes_then_refused_until_there_is_room() {
+    fn given_none_idle_when_somebody_comes_then_there_is_no_room_until_one_is() {
         let connections = Connections::new(2, 2);
-        let [first, second] = ["192.0.2.1", "192.0.2.2"].map(|text| connections.take(address(text)).unwrap());
+        let take = |text: &str| connections.take(address(text), later());
+        let [first, second] = ["192.0.2.1", "192.0.2.2"].map(|text| take(text).unwrap());
         first.busy();
         second.busy();
 
-        assert_eq!(Some(Full::All), connections.take(address("192.0.2.3")).err());
+        assert_eq!(Some(Full::All), take("192.0.2.3").err());
 
         first.idle();
         connections.room().now_or_never().unwrap();
-        let third = connections.take(address("192.0.2.3")).unwrap();
+        let third = take("192.0.2.3").unwrap();
         third.busy();
         drop(second);
         connections.room().now_or_never().unwrap();
-        connections.take(address("192.0.2.3")).unwrap();
+        take("192.0.2.3").unwrap();
     }
 
     #[test]
     fn given_a_share_that_is_used_up_when_its_address_comes_then_only_its_own_are_given_up() {
         let connections = Connections::new(10, 2);
-        let other = connections.take(address("192.0.2.9")).unwrap();
-        let [first, second] = [(); 2].map(|()| connections.take(address("192.0.2.1")).unwrap());
+        let take = |text: &str, now| connections.take(address(text), now);
+        let other = take("192.0.2.9", Instant::now()).unwrap();
+        let [first, second] = [(); 2].map(|()| take("192.0.2.1", Instant::now()).unwrap());
 
-        let third = connections.take(address("192.0.2.1")).unwrap();
+        let third = take("192.0.2.1", later()).unwrap();
 
         assert!(is_given_up(&first) && !is_given_up(&other));
         second.busy();
         third.busy();
-        assert_eq!(Some(Full::Share), connections.take(address("192.0.2.1")).err());
+        assert_eq!(Some(Full::Share), take("192.0.2.1", later()).err());
     }
 }

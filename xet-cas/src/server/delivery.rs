@@ -109,6 +109,7 @@ pub(super) fn pieces(
     piece_bytes: usize,
 ) -> impl FnMut() -> io::Result<Option<Bytes>> + Send + 'static {
     let mut at = bytes.start;
+    let piece_bytes = blob.read_bytes(piece_bytes);
     move || {
         let length = (bytes.end - at).min(piece_bytes as u64);
         if length == 0 {

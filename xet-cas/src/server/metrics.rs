@@ -55,7 +55,6 @@ pub(super) struct Metrics {
     pub(super) bytes_in: AtomicU64,
     pub(super) bytes_out: AtomicU64,
     pub(super) rate_limited: AtomicU64,
-    pub(super) connections_refused: AtomicU64,
 }
 
 #[derive(Default)]
@@ -123,7 +122,6 @@ impl Metrics {
             ("received_bytes_total", "Bytes received on connections", load(&self.bytes_in)),
             ("sent_bytes_total", "Bytes sent on connections", load(&self.bytes_out)),
             ("data_sent_bytes_total", "Bytes of file data sent", now.data_bytes_sent),
-            ("connections_refused_total", "Connections closed at once", load(&self.connections_refused)),
         ] {
             single(text, name, "counter", what, value)?;
         }

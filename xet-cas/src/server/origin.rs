@@ -1,10 +1,10 @@
 //! The listening socket and the life of an origin.
 
+use std::collections::{BTreeSet, VecDeque};
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -12,16 +12,18 @@ use axum::Router;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
-use tokio::time::interval;
+use tokio::time::{Instant, interval};
 
 use super::address::Address;
 use super::app::{App, unix_now};
 use super::connection::{self, Flow};
-use super::connections::{Full, Seat};
+use super::connections::{Full, IDLE_MIN, Seat};
 use super::refusal::Refusal;
 use super::store::Store;
 use super::{Config, Counters, Error, cas, front, hub, linger, operation, request};
 
+/// Connections that wait for a seat; further ones wait to be accepted.
+const WAITING_MAX: usize = 256;
 /// Pause after a connection could not be accepted, which mostly means that descriptors have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Uploads that nobody asked for in time are looked for this often.
@@ -180,19 +182,9 @@ impl Service {
         let url_lifetime = self.app.config.url_lifetime;
         let mut sweeps = interval(SWEEP_INTERVAL.min(url_lifetime).max(SWEEP_INTERVAL_MIN));
         let seats = Arc::clone(&self.app.connections);
-        // There is no seat for this one as long as all are in use.
-        let mut waiting: Option<(TcpStream, SocketAddr)> = None;
+        let mut waiting = VecDeque::new();
         loop {
-            if let Some((stream, peer)) = waiting.take() {
-                match seats.take(Address::of(peer.ip())) {
-                    Ok(seat) => self.connect(stream, peer, seat, graceful),
-                    Err(Full::All) => waiting = Some((stream, peer)),
-                    Err(Full::Share) => {
-                        tracing::debug!(%peer, "this address has too many connections");
-                        self.app.metrics.connections_refused.fetch_add(1, Ordering::Relaxed);
-                    }
-                }
-            }
+            self.seat(&mut waiting, graceful);
             tokio::select! {
                 biased;
                 Some(ended) = self.connections.join_next() => report(ended),
@@ -203,14 +195,40 @@ impl Service {
                         app.workers.disk(move || swept.staging.sweep(unix_now())).await;
                     });
                 }
-                () = seats.room(), if waiting.is_some() => {}
-                accepted = accept(listeners), if waiting.is_none() => match accepted {
-                    Ok(connection) => waiting = Some(connection),
+                () = seats.room(), if !waiting.is_empty() => {}
+                () = tokio::time::sleep(IDLE_MIN), if !waiting.is_empty() => {}
+                accepted = accept(listeners), if waiting.len() < WAITING_MAX => match accepted {
+                    Ok(connection) => waiting.push_back(connection),
                     Err(error) => {
                         tracing::debug!(%error, "cannot accept");
                         tokio::time::sleep(ACCEPT_PAUSE).await;
                     }
                 },
+            }
+        }
+    }
+
+    /// Gives seats to those who wait, one after the other. Who has to wait for others of the same address keeps nobody
+    /// else waiting.
+    fn seat(&mut self, waiting: &mut VecDeque<(TcpStream, SocketAddr)>, graceful: Option<&GracefulShutdown>) {
+        let now = Instant::now();
+        let (mut is_full, mut without_share) = (false, BTreeSet::new());
+        for (stream, peer) in std::mem::take(waiting) {
+            let address = Address::of(peer.ip());
+            let taken = match () {
+                () if is_full => Err(Full::All),
+                () if without_share.contains(&address) => Err(Full::Share),
+                () => self.app.connections.take(address, now),
+            };
+            match taken {
+                Ok(seat) => self.connect(stream, peer, seat, graceful),
+                Err(full) => {
+                    waiting.push_back((stream, peer));
+                    match full {
+                        Full::All => is_full = true,
+                        Full::Share => drop(without_share.insert(address)),
+                    }
+                }
             }
         }
     }

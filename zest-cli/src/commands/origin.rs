@@ -18,8 +18,8 @@ use crate::{machine, rate};
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 /// Descriptors of a connection: its socket, and a file that it sends or receives.
 const DESCRIPTORS_PER_CONNECTION: u64 = 2;
-/// What else needs descriptors, with room: listeners, the store, standard streams.
-const DESCRIPTORS_BESIDES: u64 = 200;
+/// What else needs descriptors, with room: connections that wait for a place, listeners, the store.
+const DESCRIPTORS_BESIDES: u64 = 500;
 
 pub(crate) async fn run(args: OriginArgs, output: &Output) -> Result<(), Failure> {
     let (config, listen) = config(&args)?;

@@ -15,6 +15,7 @@ mod legacy_peers;
 mod legacy_serving;
 mod listing;
 mod network;
+mod origin;
 mod peers;
 mod privacy;
 mod publishing;

@@ -36,6 +36,15 @@ impl Blob {
         self.bytes
     }
 
+    /// How much to read at once for who wants so much: not less than makes reading worth while.
+    pub(in super::super::super) fn read_bytes(&self, wanted: usize) -> usize {
+        match &self.source {
+            Source::File(_) => wanted,
+            #[cfg(feature = "s3")]
+            Source::Bucket(_) => wanted.max(super::bucket::READ_BYTES),
+        }
+    }
+
     /// Fills `buffer` with what begins at `offset`. Blocks.
     pub(in super::super::super) fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         match &self.source {
