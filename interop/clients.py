@@ -92,7 +92,7 @@ def told(argv, env):
 def access(options, work):
     """The same origin with users: see hub_access.py."""
     secrets = {"alice": "write", "alice-reads": "read", "bob": "write"}
-    config = ['[[users]]\nname = "alice"\norganizations = ["lab"]\n']
+    config = ['[[users]]\nname = "alice"\norganizations = ["lab"]\n', '[[users]]\nname = "bob"\n']
     for name, scope in secrets.items():
         sha256 = hashlib.sha256(name.encode()).hexdigest()
         user = name.partition("-")[0]

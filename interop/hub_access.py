@@ -5,6 +5,7 @@ tokens of alice, who owns the namespace `lab`, hers for reading only, and that o
 kept and exits 1 at the first that is not.
 """
 
+import os
 import random
 import sys
 import warnings
@@ -39,9 +40,10 @@ def create(api, repo, kind="model", **more):
     return large
 
 
-def get(api, repo, path, kind, **more):
-    # Anew, so that what is here already does not count.
-    return Path(hf_hub_download(repo, path, repo_type=kind, token=api.token, force_download=True, **more)).read_bytes()
+def download(api, repo, path, kind):
+    # What is in a user's cache already is given to them whatever they may do.
+    cache = Path(os.environ["HF_HOME"]) / f"of-{api.token}"
+    return Path(hf_hub_download(repo, path, repo_type=kind, token=api.token, cache_dir=cache)).read_bytes()
 
 
 def listed(api, kind):
@@ -67,7 +69,7 @@ def private(kind, alice, bob, nobody):
     large = create(alice, "lab/private", kind, private=True)
     options = {"repo_type": kind}
     check(alice.repo_info("lab/private", **options).private, "repo_info: not private")
-    same(get(alice, "lab/private", "large.bin", kind) == large, True, "a private file")
+    same(download(alice, "lab/private", "large.bin", kind) == large, True, "a private file")
     for api in [bob, nobody]:
         check(not api.repo_exists("lab/private", **options), "a private repository is there for others")
         for call, args in [(api.repo_info, ()), (api.list_repo_files, ()), (api.auth_check, ()),
@@ -75,13 +77,13 @@ def private(kind, alice, bob, nobody):
                            (api.get_discussion_details, (1,)), (api.delete_repo, ())]:
             refused(RepositoryNotFoundError, call, "lab/private", *args, **options)
         for path in ["a.txt", "large.bin", "none.txt"]:
-            refused(RepositoryNotFoundError, hf_hub_download, "lab/private", path, token=api.token, **options)
+            refused(RepositoryNotFoundError, download, api, "lab/private", path, kind)
         check("lab/private" not in listed(api, kind), "a private repository is listed for others")
     check("lab/private" in listed(alice, kind), "a private repository is not listed for its owner")
 
     alice.update_repo_settings("lab/private", private=False, **options)
     for api in [bob, nobody]:
-        same(get(api, "lab/private", "large.bin", kind) == large, True, "a file that is private no more")
+        same(download(api, "lab/private", "large.bin", kind) == large, True, "a file that is private no more")
         check("lab/private" in listed(api, kind), "what is private no more is not listed")
     alice.update_repo_settings("lab/private", visibility="private", **options)
     refused(RepositoryNotFoundError, bob.repo_info, "lab/private", **options)
@@ -98,20 +100,20 @@ def gated(kind, alice, bob, nobody):
         same(len(api.list_repo_files("lab/gated", **options)), 2, "files of a gated repository")
     for api in [bob, nobody]:
         for path in ["a.txt", "large.bin"]:
-            refused(GatedRepoError, hf_hub_download, "lab/gated", path, token=api.token, **options)
+            refused(GatedRepoError, download, api, "lab/gated", path, kind)
         refused(GatedRepoError, api.auth_check, "lab/gated", **options)
         refused(HfHubHTTPError, api.grant_access, "lab/gated", "bob", **options)
-    same(get(alice, "lab/gated", "large.bin", kind) == large, True, "a gated file for its owner")
+    same(download(alice, "lab/gated", "large.bin", kind) == large, True, "a gated file for its owner")
 
     alice.grant_access("lab/gated", "bob", **options)
     same([each.username for each in alice.list_accepted_access_requests("lab/gated", **options)], ["bob"], "let in")
-    same(get(bob, "lab/gated", "large.bin", kind) == large, True, "a gated file for one who was let in")
+    same(download(bob, "lab/gated", "large.bin", kind) == large, True, "a gated file for one who was let in")
     bob.auth_check("lab/gated", **options)
     refused(GatedRepoError, nobody.auth_check, "lab/gated", **options)
     alice.reject_access_request("lab/gated", "bob", rejection_reason=None, **options)
     refused(GatedRepoError, bob.auth_check, "lab/gated", **options)
     alice.update_repo_settings("lab/gated", gated=False, **options)
-    same(get(nobody, "lab/gated", "large.bin", kind) == large, True, "a file that is gated no more")
+    same(download(nobody, "lab/gated", "large.bin", kind) == large, True, "a file that is gated no more")
     passed(f"{kind}: GatedRepoError until one is let in")
 
 
@@ -148,7 +150,7 @@ def writing(alice, reader, bob, nobody):
     last = alice.list_repo_commits("lab/public")[0]
     same((last.title, last.authors), (f"From outside (#{opened.pr_num})", ["alice"]), "the merge")
     same(alice.get_paths_info("lab/public", "b.txt")[0].size, 1, "what was merged")
-    same(get(nobody, "lab/public", "bob.bin", "model") == large, True, "a large file that was merged")
+    same(download(nobody, "lab/public", "bob.bin", "model") == large, True, "a large file that was merged")
     passed("only owners write; others open pull requests")
 
 
