@@ -10,6 +10,8 @@ use super::pairs::Pairs;
 use super::{App, Head, Refusal, RepoKey, locate};
 use crate::server::store::{Commit, Content, Entry};
 
+/// The whole answer, bytes.
+const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
 const NO_BLOB: &str = "0000000000000000000000000000000000000000";
 
 pub(super) async fn compare(
@@ -24,13 +26,20 @@ pub(super) async fn compare(
     }
     let from = locate(&app, repo.clone(), from).await?.commit;
     let to = locate(&app, repo, to).await?.commit;
-    let lines = app.workers.disk(move || lines(&from, &to)).await;
+    let lines = app.workers.heavy(move || lines(&from, &to)).await?;
     Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], lines).into_response())
 }
 
-fn lines(from: &Commit, to: &Commit) -> String {
+fn lines(from: &Commit, to: &Commit) -> Result<String, Refusal> {
     let paths: BTreeSet<&String> = from.files.keys().chain(to.files.keys()).collect();
-    paths.into_iter().filter_map(|path| line(path, from.files.get(path), to.files.get(path))).collect()
+    let mut lines = String::new();
+    for line in paths.into_iter().filter_map(|path| line(path, from.files.get(path), to.files.get(path))) {
+        if lines.len() + line.len() > ANSWER_BYTES_MAX {
+            return Err(Refusal::bad_request("too much differs to be told at once"));
+        }
+        lines.push_str(&line);
+    }
+    Ok(lines)
 }
 
 /// `{T or B} {bytes after}\t:{mode before} {mode after} {blob before}... {blob after}... {status}\t{path}`

@@ -23,8 +23,8 @@ const REQUEST: Limit = Limit { what: "the request", bytes_max: 4 * MESSAGE_BYTES
 const TITLE_CHARACTERS_MAX: usize = 200;
 /// Discussions on a page.
 const PAGE_DISCUSSIONS: usize = 50;
-/// Discussions read from the store at a time.
-const READ_DISCUSSIONS: usize = 100;
+/// Discussions read from the store at a time. Each may have a mebibyte of text.
+const READ_DISCUSSIONS: usize = 16;
 /// What stands for a comment that was hidden.
 const HIDDEN: &str = "This comment has been hidden";
 

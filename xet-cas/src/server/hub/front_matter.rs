@@ -7,6 +7,8 @@ use saphyr_parser::{Event, Parser};
 
 /// Front matter that is read, bytes. The longest hold the results of a thousand benchmarks.
 const FRONT_MATTER_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Lists and mappings inside each other. The time that a parser takes may grow with the square of it.
+const DEPTH_MAX: usize = 64;
 const FENCE: &str = "---";
 
 /// What there is to say of a README's front matter.
@@ -47,8 +49,16 @@ fn between_fences(readme: &str) -> Option<&str> {
 
 /// Reads all of it, event by event: nothing is built, so nothing in it can unfold.
 fn check(text: &str) -> FrontMatter {
-    let mut root = None;
+    let (mut root, mut depth) = (None, 0_usize);
     for event in Parser::new_from_str(text) {
+        match &event {
+            Ok((Event::MappingStart(..) | Event::SequenceStart(..), _)) if depth == DEPTH_MAX => {
+                return FrontMatter::Bad(format!("the metadata is nested more than {DEPTH_MAX} levels deep"));
+            }
+            Ok((Event::MappingStart(..) | Event::SequenceStart(..), _)) => depth += 1,
+            Ok((Event::MappingEnd | Event::SequenceEnd, _)) => depth = depth.saturating_sub(1),
+            _ => {}
+        }
         match event {
             Err(error) => return FrontMatter::Bad(format!("the metadata is no YAML: {error}")),
             Ok((Event::Nothing | Event::StreamStart | Event::DocumentStart(_), _)) => {}
@@ -95,7 +105,7 @@ mod tests {
 
     #[test]
     fn given_front_matter_that_is_no_mapping_when_read_then_bad() {
-        let deep = format!("---\na: {}\n---\n", "[".repeat(100_000));
+        let deep = ["[", "{a: ", "- ", "? "].map(|open| format!("---\na:\n  {}\n---\n", open.repeat(500_000)));
         for readme in [
             "---\n- a\n- b\n---\n",
             "---\njust text\n---\n",
@@ -104,8 +114,10 @@ mod tests {
             "---\na: 1\n\tb: 2\n---\n",
             "---\na: *nowhere\n---\n",
             "---\n\"a: 1\n---\n",
-            &deep,
-        ] {
+        ]
+        .into_iter()
+        .chain(deep.iter().map(String::as_str))
+        {
             assert!(matches!(FrontMatter::of(readme), FrontMatter::Bad(_)), "{:?}", &readme[..readme.len().min(40)]);
         }
     }

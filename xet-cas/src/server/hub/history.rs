@@ -12,7 +12,8 @@ use crate::server::store::{CommitHead, StoreError};
 
 /// Commits on a page if nobody says, as on the Hub.
 const PAGE_COMMITS: usize = 50;
-const PAGE_COMMITS_MAX: usize = 1_000;
+/// Each may have a message of 64 KiB.
+const PAGE_COMMITS_MAX: usize = 100;
 /// Whose commits these are, if nobody was asked for a name.
 pub(super) const NOBODY: &str = "origin";
 

@@ -20,6 +20,8 @@ use crate::{RepoId, RepoType};
 const PAGE_REPOS_MAX: usize = 1_000;
 /// Repositories on a page whose files are told too.
 const FULL_PAGE_REPOS_MAX: usize = 100;
+/// Files told of on such a page, except those of its last repository.
+const FULL_PAGE_FILES_MAX: usize = 100_000;
 /// Records read from the store at a time.
 const READ_REPOS: usize = 1_000;
 
@@ -141,14 +143,24 @@ fn page(
             break;
         }
     }
-    let has_more = found.len() > wanted.page_repos;
-    found.truncate(wanted.page_repos);
-    let next = found.last().filter(|_| has_more).map(|(place, _)| place.clone());
-    let told = found.iter().map(|((_, id), record)| told(store, wanted, id, record));
-    Ok((told.collect::<Result<_, _>>()?, next))
+    let (mut page, mut files) = (Vec::new(), 0);
+    for ((_, id), record) in found.iter().take(wanted.page_repos) {
+        page.push(told(store, wanted, id, record, &mut files)?);
+        if files > FULL_PAGE_FILES_MAX {
+            break;
+        }
+    }
+    let next = page.len().checked_sub(1).filter(|last| last + 1 < found.len()).map(|last| found[last].0.clone());
+    Ok((page, next))
 }
 
-fn told(store: &Store, wanted: &Wanted, id: &RepoId, record: &RepoRecord) -> Result<Value, StoreError> {
+fn told(
+    store: &Store,
+    wanted: &Wanted,
+    id: &RepoId,
+    record: &RepoRecord,
+    files: &mut usize,
+) -> Result<Value, StoreError> {
     let repo = wanted.key(id);
     let sha = store.resolve(&repo, MAIN)?.unwrap_or_default();
     let has_files = wanted.is_full || wanted.chosen.iter().any(|name| name == "siblings" || name == "usedStorage");
@@ -156,6 +168,7 @@ fn told(store: &Store, wanted: &Wanted, id: &RepoId, record: &RepoRecord) -> Res
         true => Some(store.commit(&repo, &sha)?),
         false => None,
     };
+    *files += commit.as_ref().map_or(0, |commit| commit.files.len());
     let described = Described {
         repo: &repo,
         record,

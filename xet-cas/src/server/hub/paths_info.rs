@@ -1,6 +1,7 @@
 //! `POST /api/{kind}/{repo}/paths-info/{revision}`: what lies at the paths that are named. What does not exist is left
 //! out.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -56,7 +57,9 @@ pub(super) async fn paths_info(
     let Located { repo, sha, commit } = locate(&app, repo, revision).await?;
     let store = Arc::clone(&app.store);
     let entries = app.workers.heavy(move || {
-        let paths = paths.iter().map(|path| path.trim_end_matches('/'));
+        // Telling of a folder reads all that is in it: each once.
+        let mut seen = HashSet::new();
+        let paths = paths.iter().map(|path| path.trim_end_matches('/')).filter(|path| seen.insert(*path));
         let paths = paths.filter(|path| commit.files.contains_key(*path) || commit.has_folder(path));
         let mut entries: Vec<TreeEntryJson> = paths.map(|path| entry(&commit, path)).collect();
         if expand {

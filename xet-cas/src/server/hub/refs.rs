@@ -15,6 +15,8 @@ use crate::server::store::{HEADS, MAIN, PULL_REQUESTS, TAGS};
 
 /// The request, bytes: a name and a message.
 const REQUEST: Limit = Limit { what: "the request", bytes_max: 256 * 1024 };
+/// Branches, tags and pull requests of one repository: a list tells all of them.
+const REFS_MAX: usize = 50_000;
 /// Longest name, bytes.
 const NAME_BYTES_MAX: usize = 200;
 
@@ -86,10 +88,16 @@ async fn create(
     let Located { repo, sha, .. } = locate(&app, repo, revision).await?;
     let full = format!("{prefix}{name}");
     let store = Arc::clone(&app.store);
-    if app.workers.disk(move || store.create_ref(&repo, &full, &sha)).await? {
-        return Ok(answer(&json!({})));
+    let created = app.workers.disk(move || {
+        if store.refs(&repo)?.len() >= REFS_MAX {
+            return Err(Refusal::bad_request(format!("a repository has at most {REFS_MAX} branches and tags")));
+        }
+        Ok(store.create_ref(&repo, &full, &sha)?)
+    });
+    match created.await? {
+        true => Ok(answer(&json!({}))),
+        false => Err(Refusal::conflict(format!("reference already exists: {prefix}{name}"))),
     }
-    Err(Refusal::conflict(format!("reference already exists: {prefix}{name}")))
 }
 
 pub(super) async fn delete_branch(app: Arc<App>, repo: RepoKey, branch: String) -> Result<Response, Refusal> {

@@ -14,6 +14,8 @@ pub(in super::super) const PULL_REQUESTS: &str = "refs/pr/";
 const TEXTS_BYTES_MAX: usize = 1024 * 1024;
 /// What happened in one discussion.
 const EVENTS_MAX: usize = 5_000;
+/// Discussions of one repository: a list of them reads them all.
+const DISCUSSIONS_MAX: u64 = 20_000;
 
 /// What was said and done under one number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -138,12 +140,12 @@ impl Store {
                 let text = What::comment(change.description.clone());
                 opened.push(change.unix_seconds, change.author.clone(), text);
             }
-            let newest = newest(transaction, number)?;
+            let next = next(transaction, number)?;
             // What cannot be committed leaves nothing behind.
             let commit = self.build(transaction, number, repo, &base, change)?;
-            put_discussion(transaction, number, newest + 1, &opened)?;
-            put_ref(transaction, number, &pull_ref(newest + 1), &commit)?;
-            Ok((commit, newest + 1))
+            put_discussion(transaction, number, next, &opened)?;
+            put_ref(transaction, number, &pull_ref(next), &commit)?;
+            Ok((commit, next))
         })
     }
 
@@ -151,9 +153,9 @@ impl Store {
     pub(in super::super) fn open_discussion(&self, repo: &RepoKey, discussion: &Discussion) -> Result<u64, StoreError> {
         self.metadata.write(|transaction| {
             let number = existing(transaction, repo)?;
-            let newest = newest(transaction, number)?;
-            put_discussion(transaction, number, newest + 1, discussion)?;
-            Ok(newest + 1)
+            let next = next(transaction, number)?;
+            put_discussion(transaction, number, next, discussion)?;
+            Ok(next)
         })
     }
 
@@ -222,9 +224,14 @@ pub(super) fn put_discussion(
     Ok(())
 }
 
-/// 0 if there is none.
-fn newest(transaction: &WriteTransaction, number: u64) -> Done<u64> {
+/// The number for another discussion.
+fn next(transaction: &WriteTransaction, number: u64) -> Done<u64> {
     let discussions = transaction.open_table(DISCUSSIONS)?;
     let last = discussions.range((number, 0)..(number + 1, 0))?.next_back();
-    Ok(last.transpose()?.map_or(0, |(key, _)| key.value().1))
+    let last = last.transpose()?.map_or(0, |(key, _)| key.value().1);
+    if last >= DISCUSSIONS_MAX {
+        let reason = format!("a repository has at most {DISCUSSIONS_MAX} discussions");
+        return Err(StoreError::Commit { reason }.into());
+    }
+    Ok(last + 1)
 }

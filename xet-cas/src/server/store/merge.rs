@@ -14,6 +14,9 @@ use super::{Commit, Entry, RepoKey, Store, StoreError};
 /// Commits looked through for the one where branch and pull request have parted.
 const COMMITS_MAX: usize = 10_000;
 
+/// Conflicts that are told.
+const CONFLICTS_MAX: usize = 1_000;
+
 type Files = BTreeMap<String, Entry>;
 
 /// How a pull request is merged.
@@ -140,7 +143,12 @@ fn merged(from: &Commit, ours: &Commit, theirs: &Commit) -> Result<Files, Vec<St
             continue;
         }
         match wanted {
-            _ if there != before => conflicts.push(path.clone()),
+            _ if there != before => {
+                conflicts.push(path.clone());
+                if conflicts.len() == CONFLICTS_MAX {
+                    break;
+                }
+            }
             Some(entry) => {
                 files.insert(path.clone(), entry.clone());
             }
