@@ -194,7 +194,11 @@ pub(crate) struct ExplainArgs {
 
 /// What the file says too is taken from here.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct OriginArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<OriginCommand>,
+
     /// File with everything below and more: users, tokens, limits; see docs/origin.md
     #[arg(long, value_name = "FILE", env = "ZEST_ORIGIN_CONFIG")]
     pub(crate) config: Option<PathBuf>,
@@ -226,6 +230,52 @@ pub(crate) struct OriginArgs {
     /// How the log is written to standard error; with -v, it has a line for each request
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     pub(crate) log_format: LogFormat,
+}
+
+/// Work on an origin's data while no origin runs on it.
+#[derive(Debug, Subcommand)]
+pub(crate) enum OriginCommand {
+    /// Look whether everything that is named is there, and everything that is there is named
+    Check(OriginCheckArgs),
+    /// Remove what no branch, tag or pull request leads to any more
+    Collect(OriginCollectArgs),
+}
+
+/// Where the data is.
+#[derive(Debug, clap::Args)]
+pub(crate) struct OriginDataArgs {
+    /// File with the origin's settings
+    #[arg(long, value_name = "FILE", env = "ZEST_ORIGIN_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Folder that holds everything
+    #[arg(long, value_name = "DIR", required_unless_present = "config")]
+    pub(crate) data: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct OriginCheckArgs {
+    #[command(flatten)]
+    pub(crate) data: OriginDataArgs,
+
+    /// Read and hash every byte, not only what says where they are
+    #[arg(long)]
+    pub(crate) deep: bool,
+
+    /// Remove bytes that nothing names, which a crash leaves
+    #[arg(long)]
+    pub(crate) repair: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct OriginCollectArgs {
+    #[command(flatten)]
+    pub(crate) data: OriginDataArgs,
+
+    /// Keep what somebody had a use for within so many hours: an upload is referred to at its end only [default: 48, or
+    /// as the file says]
+    #[arg(long, value_name = "HOURS")]
+    pub(crate) grace: Option<f64>,
 }
 
 /// How a log is written.

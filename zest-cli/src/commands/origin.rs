@@ -7,8 +7,8 @@ use serde_json::json;
 use xet_cas::client::Secret;
 use xet_cas::server::{self, Access, Config, Origin, Permission, Token};
 
-use super::interrupt;
-use crate::args::OriginArgs;
+use super::{interrupt, upkeep};
+use crate::args::{OriginArgs, OriginCommand};
 use crate::display::Output;
 use crate::failure::{Exit, Failure};
 use crate::origin_file::OriginFile;
@@ -22,6 +22,11 @@ const DESCRIPTORS_PER_CONNECTION: u64 = 2;
 const DESCRIPTORS_BESIDES: u64 = 500;
 
 pub(crate) async fn run(args: OriginArgs, output: &Output) -> Result<(), Failure> {
+    match args.command {
+        Some(OriginCommand::Check(args)) => return upkeep::check(args, output).await,
+        Some(OriginCommand::Collect(args)) => return upkeep::collect(args, output).await,
+        None => {}
+    }
     let (config, listen) = config(&args)?;
     let needed = config.connections_max as u64 * DESCRIPTORS_PER_CONNECTION + DESCRIPTORS_BESIDES;
     if let Some(limit) = machine::raise_descriptor_limit().filter(|limit| *limit < needed) {

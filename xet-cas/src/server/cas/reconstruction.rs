@@ -83,7 +83,7 @@ pub(super) async fn batch(
 }
 
 /// A file that the token is for. What the token does not show is not there.
-fn known(app: &App, pass: &Pass, file: FileHash) -> Result<Vec<Term>, Refusal> {
+pub(super) fn known(app: &App, pass: &Pass, file: FileHash) -> Result<Vec<Term>, Refusal> {
     let unknown = || Refusal::not_found(format!("there is no file {file}"));
     if !app.guard.is_open() && !app.store.file_is_in(&pass.repo, file)? {
         return Err(unknown());
