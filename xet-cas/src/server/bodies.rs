@@ -100,13 +100,25 @@ pub(super) async fn json<T: DeserializeOwned>(
     body: Body,
     limit: Limit,
 ) -> Result<T, Refusal> {
-    let mut pieces = Pieces::new(app, headers, body, limit)?;
-    let mut text = BytesMut::new();
-    while let Some(piece) = pieces.next().await? {
-        text.extend_from_slice(&piece);
-    }
-    serde_json::from_slice(&text)
+    let content = content(app, headers, body, limit).await?;
+    serde_json::from_slice(&content)
         .map_err(|error| Refusal::bad_request(format!("{} is not the expected JSON: {error}", limit.what)))
+}
+
+/// Takes a body into memory and reads it as text.
+pub(super) async fn text(app: &App, headers: &HeaderMap, body: Body, limit: Limit) -> Result<String, Refusal> {
+    let content = content(app, headers, body, limit).await?;
+    let text = std::str::from_utf8(&content).map(str::to_owned);
+    text.map_err(|_| Refusal::bad_request(format!("{} is not UTF-8", limit.what)))
+}
+
+async fn content(app: &App, headers: &HeaderMap, body: Body, limit: Limit) -> Result<BytesMut, Refusal> {
+    let mut pieces = Pieces::new(app, headers, body, limit)?;
+    let mut content = BytesMut::new();
+    while let Some(piece) = pieces.next().await? {
+        content.extend_from_slice(&piece);
+    }
+    Ok(content)
 }
 
 /// Takes a body and forgets it.
