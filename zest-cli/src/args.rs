@@ -194,7 +194,7 @@ pub(crate) struct ExplainArgs {
 
 /// What the file says too is taken from here.
 #[derive(Debug, clap::Args)]
-#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct OriginArgs {
     #[command(subcommand)]
     pub(crate) command: Option<OriginCommand>,
@@ -240,10 +240,52 @@ pub(crate) struct OriginArgs {
     pub(crate) log_format: LogFormat,
 }
 
+/// Work on an origin's data while no origin runs on it.
 #[derive(Debug, Subcommand)]
 pub(crate) enum OriginCommand {
-    /// Copy a repository of another Hub, with its history, into the folder of an origin that does not run
+    /// Copy a repository of another Hub, with its history
     Import(ImportArgs),
+    /// Look whether everything that is named is there, and everything that is there is named
+    Check(OriginCheckArgs),
+    /// Remove what no branch, tag or pull request leads to any more
+    Collect(OriginCollectArgs),
+}
+
+/// Where the data is.
+#[derive(Debug, clap::Args)]
+pub(crate) struct OriginDataArgs {
+    /// File with the origin's settings
+    #[arg(long, value_name = "FILE", env = "ZEST_ORIGIN_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Folder that holds everything
+    #[arg(long, value_name = "DIR", required_unless_present = "config")]
+    pub(crate) data: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct OriginCheckArgs {
+    #[command(flatten)]
+    pub(crate) data: OriginDataArgs,
+
+    /// Read and hash every byte, not only what says where they are
+    #[arg(long)]
+    pub(crate) deep: bool,
+
+    /// Remove bytes that nothing names, which a crash leaves
+    #[arg(long)]
+    pub(crate) repair: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct OriginCollectArgs {
+    #[command(flatten)]
+    pub(crate) data: OriginDataArgs,
+
+    /// Keep what somebody had a use for within so many hours: an upload is referred to at its end only [default: 48, or
+    /// as the file says]
+    #[arg(long, value_name = "HOURS")]
+    pub(crate) grace: Option<f64>,
 }
 
 #[derive(Debug, clap::Args)]

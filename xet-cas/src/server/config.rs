@@ -79,18 +79,19 @@ impl Config {
 }
 
 /// When what nothing refers to is removed.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Garbage {
     /// How often it is looked for; `None`: never. Default 24 h.
     pub interval: Option<Duration>,
-    /// How long what nothing refers to is kept: an upload that is under way is referred to at its end. Default 24 h.
+    /// How long what nothing refers to is kept after its last use: an upload is referred to at its end only, and a client
+    /// that was told that something is here relies on that for a day. Default 48 h; at least 3 h while an origin runs.
     pub grace: Duration,
 }
 
 impl Default for Garbage {
     fn default() -> Self {
-        Self { interval: Some(DAY), grace: DAY }
+        Self { interval: Some(DAY), grace: 2 * DAY }
     }
 }
 

@@ -20,7 +20,7 @@ use super::connection::{self, Flow};
 use super::connections::{Full, IDLE_MIN, Seat};
 use super::refusal::Refusal;
 use super::store::Store;
-use super::{Config, Counters, Error, cas, front, hub, linger, operation, request};
+use super::{Config, Counters, Error, Garbage, cas, front, hub, linger, operation, request};
 
 /// Connections that wait for a seat; further ones wait to be accepted.
 const WAITING_MAX: usize = 256;
@@ -30,6 +30,14 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 /// And no more often.
 const SWEEP_INTERVAL_MIN: Duration = Duration::from_secs(1);
+/// Garbage is collected for the first time after so long, if not sooner: an origin that is started every day has to
+/// come to it too.
+const FIRST_COLLECTION: Duration = Duration::from_secs(10 * 60);
+/// Garbage is collected no more often than this.
+const COLLECTION_INTERVAL_MIN: Duration = Duration::from_secs(60);
+/// What somebody had a use for is kept for so long while clients may be in the middle of something: a use is noted once an
+/// hour only, and an upload of a large file takes its time.
+const GRACE_MIN: Duration = Duration::from_secs(3 * 60 * 60);
 
 /// A Hub and CAS over a directory, bound to its addresses and not serving yet.
 pub struct Origin {
@@ -133,6 +141,9 @@ impl Origin {
         let Self { listeners, app, .. } = self;
         let drain = app.config.drain;
         let _fetching = AbortOnDrop(Arc::clone(&app));
+        // Ends with this.
+        let mut upkeep = JoinSet::new();
+        upkeep.spawn(collect(Arc::clone(&app)));
         let mut service = Service { router: router(Arc::clone(&app)), app, connections: JoinSet::new() };
         let graceful = GracefulShutdown::new();
         tokio::select! {
@@ -175,6 +186,23 @@ impl std::fmt::Debug for Origin {
             .field("addresses", &self.addresses)
             .field("config", &self.app.config)
             .finish_non_exhaustive()
+    }
+}
+
+/// Collects garbage every now and then, for ever.
+async fn collect(app: Arc<App>) {
+    let Garbage { interval, grace } = app.config.garbage;
+    let Some(interval) = interval else { return };
+    let (interval, grace) = (interval.max(COLLECTION_INTERVAL_MIN), grace.max(GRACE_MIN));
+    let mut pause = interval.min(FIRST_COLLECTION);
+    loop {
+        tokio::time::sleep(pause).await;
+        pause = interval;
+        let store = Arc::clone(&app.store);
+        match app.workers.heavy(move || store.collect_garbage(grace)).await {
+            Ok(collected) => tracing::info!(?collected, "garbage collected"),
+            Err(error) => tracing::error!(%error, "garbage cannot be collected; tried again next time"),
+        }
     }
 }
 

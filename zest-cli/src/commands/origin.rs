@@ -7,7 +7,7 @@ use serde_json::json;
 use xet_cas::client::Secret;
 use xet_cas::server::{self, Access, Config, Mirror, Origin, Permission, Token};
 
-use super::{import, interrupt};
+use super::{import, interrupt, upkeep};
 use crate::args::{OriginArgs, OriginCommand};
 use crate::display::Output;
 use crate::failure::{Exit, Failure};
@@ -23,8 +23,11 @@ const DESCRIPTORS_PER_CONNECTION: u64 = 2;
 const DESCRIPTORS_BESIDES: u64 = 500;
 
 pub(crate) async fn run(args: OriginArgs, output: &Output) -> Result<(), Failure> {
-    if let Some(OriginCommand::Import(args)) = args.command {
-        return import::run(args, output).await;
+    match args.command {
+        Some(OriginCommand::Check(args)) => return upkeep::check(args, output).await,
+        Some(OriginCommand::Collect(args)) => return upkeep::collect(args, output).await,
+        Some(OriginCommand::Import(args)) => return import::run(args, output).await,
+        None => {}
     }
     let (config, listen) = config(&args)?;
     let needed = config.connections_max as u64 * DESCRIPTORS_PER_CONNECTION + DESCRIPTORS_BESIDES;

@@ -16,6 +16,7 @@ mod legacy_serving;
 mod listing;
 mod network;
 mod origin;
+mod origin_kills;
 mod peers;
 mod privacy;
 mod publishing;

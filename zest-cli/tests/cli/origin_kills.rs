@@ -3,7 +3,6 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
 
 use serde_json::Value;
 use testkit::Dice;
@@ -197,5 +196,3 @@ async fn given_a_full_disk_when_uploaded_then_refused_by_name_and_the_service_go
         std::fs::read(lab.folder.path().join("pulled/model.bin")).unwrap()
     );
 }
-
-const _: Duration = PROCESS_DEADLINE;

@@ -10,6 +10,7 @@ use super::super::app::App;
 use super::super::keys::Scope;
 use super::super::refusal::Refusal;
 use super::super::store::Store;
+use super::reconstruction::known;
 use super::{authorize, json, parse_hash};
 use crate::api::{DIRTY_RANGES_HEADER, FileChunkHashes};
 use crate::reconstruction::describe::file_bytes;
@@ -24,12 +25,12 @@ pub(super) async fn windows(
     Path(file): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    authorize(&app, &headers, Scope::Read)?;
+    let pass = authorize(&app, &headers, Scope::Read)?;
     let file: FileHash = parse_hash(&file)?;
     let dirty = dirty_ranges(&headers)?;
-    let store = Arc::clone(&app.store);
+    let (store, holder) = (Arc::clone(&app.store), Arc::clone(&app));
     let answer = app.workers.heavy(move || {
-        let terms = store.file(file)?.ok_or_else(|| Refusal::not_found(format!("there is no file {file}")))?;
+        let terms = known(&holder, &pass, file)?;
         let leaves = leaves(&store, &terms)?;
         let windows = Windows::around(&dirty, &leaves, &terms).ok_or_else(Refusal::range)?;
         Ok::<_, Refusal>(FileChunkHashes::new(windows, leaves.len() as u64, file_bytes(&terms)))

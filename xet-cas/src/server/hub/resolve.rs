@@ -1,4 +1,4 @@
-//! `GET|HEAD /{repo}/resolve/{revision}/{path}`: one file.
+//! `GET|HEAD /{repo}/resolve/{revision}/{path}`: one file; `.../raw/...`: what git has of it.
 //!
 //! Regular files are answered with their bytes. For others, the answer says how to get them through Xet, and
 //! leads to their plain bytes: the same path at the commit, signed. That URL answers with the same
@@ -62,6 +62,9 @@ pub(super) async fn resolve(
     };
     let mut headers = large_headers(&app, &head, &located, entry, sha256, hash)?;
     if signed.is_none() {
+        if let Some(unchanged) = delivery::unchanged(&head.headers, &headers) {
+            return Ok(unchanged);
+        }
         headers.insert(header::LOCATION, plain_url(&app, &head, &located, &path)?);
         return Ok((StatusCode::FOUND, headers).into_response());
     }
@@ -91,6 +94,36 @@ fn place(located: &Located, path: &str, entry: &Entry) -> Place {
     Place { repo: repo.clone(), sha: sha.clone(), path: path.to_owned(), entry: entry.clone() }
 }
 
+/// The bytes of a regular file, or the pointer that stands in git for another.
+pub(super) async fn raw(
+    app: Arc<App>,
+    head: Head,
+    repo: RepoKey,
+    revision: String,
+    path: String,
+) -> Result<Response, Refusal> {
+    let located = locate(&app, repo, revision).await?;
+    let Some(entry) = located.commit.files.get(&path) else {
+        return Err(Refusal::entry_not_found(&located.repo.id, &path));
+    };
+    let Some(pointer) = entry.pointer() else { return regular(app, &head, &located, &path, entry).await };
+    let headers = git_headers(&located, entry)?;
+    if let Some(unchanged) = delivery::unchanged(&head.headers, &headers) {
+        return Ok(unchanged);
+    }
+    let extent = Extent::requested(&head.headers, pointer.len() as u64, etag(&headers))?;
+    let body = || Body::from(pointer[extent.bytes.start as usize..extent.bytes.end as usize].to_owned());
+    Ok(delivery::response(&head.method, extent, headers, body))
+}
+
+/// What is said of something that git has itself.
+fn git_headers(located: &Located, entry: &Entry) -> Result<HeaderMap, Refusal> {
+    Ok(HeaderMap::from_iter([
+        (header::ETAG, quoted(&entry.oid)?),
+        (HeaderName::from_static(REPO_COMMIT_HEADER), value(&located.sha)?),
+    ]))
+}
+
 async fn regular(
     app: Arc<App>,
     head: &Head,
@@ -98,12 +131,11 @@ async fn regular(
     path: &str,
     entry: &Entry,
 ) -> Result<Response, Refusal> {
-    let etag = quoted(&entry.oid)?;
-    let extent = Extent::requested(&head.headers, entry.size, etag.to_str().unwrap_or_default())?;
-    let headers = HeaderMap::from_iter([
-        (header::ETAG, etag),
-        (HeaderName::from_static(REPO_COMMIT_HEADER), value(&located.sha)?),
-    ]);
+    let headers = git_headers(located, entry)?;
+    if let Some(unchanged) = delivery::unchanged(&head.headers, &headers) {
+        return Ok(unchanged);
+    }
+    let extent = Extent::requested(&head.headers, entry.size, etag(&headers))?;
     if head.method == Method::HEAD {
         return Ok(delivery::response(&head.method, extent, headers, Body::empty));
     }
@@ -128,6 +160,9 @@ pub(super) async fn plain(
     if app.config.no_data && head.method != Method::HEAD {
         return Err(Refusal::no_data());
     }
+    if let Some(unchanged) = delivery::unchanged(&head.headers, &headers) {
+        return Ok(unchanged);
+    }
     let extent = Extent::requested(&head.headers, size, etag(&headers))?;
     if head.method == Method::HEAD {
         return Ok(delivery::response(&head.method, extent, headers, Body::empty));
@@ -148,6 +183,9 @@ pub(super) async fn plain(
 fn following(app: Arc<App>, head: &Head, headers: HeaderMap, arrival: Arc<Arrival>) -> Result<Response, Refusal> {
     if app.config.no_data {
         return Err(Refusal::no_data());
+    }
+    if let Some(unchanged) = delivery::unchanged(&head.headers, &headers) {
+        return Ok(unchanged);
     }
     let extent = Extent::requested(&head.headers, arrival.size(), etag(&headers))?;
     Ok(delivery::response(&head.method, extent, headers, || follow::body(app, arrival, extent.bytes)))
