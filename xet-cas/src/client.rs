@@ -31,6 +31,9 @@ pub use hub::{Commit, Content, Hub, TreeFile};
 
 mod listing;
 
+mod history;
+pub use history::{Gated, HistoryEntry, Ref, RepoState};
+
 mod body;
 pub use body::Body;
 

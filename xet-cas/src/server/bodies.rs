@@ -129,7 +129,7 @@ pub(super) async fn discard(app: &App, headers: &HeaderMap, body: Body, limit: L
 }
 
 /// A body under its limit and the stall deadline.
-struct Pieces<'a> {
+pub(super) struct Pieces<'a> {
     app: &'a App,
     body: axum::body::BodyDataStream,
     limit: Limit,
@@ -141,7 +141,7 @@ struct Pieces<'a> {
 
 impl<'a> Pieces<'a> {
     /// Refuses at once what announces to be too long.
-    fn new(app: &'a App, headers: &HeaderMap, body: Body, limit: Limit) -> Result<Self, Refusal> {
+    pub(super) fn new(app: &'a App, headers: &HeaderMap, body: Body, limit: Limit) -> Result<Self, Refusal> {
         let announced =
             headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
         if announced.is_some_and(|length| length > limit.bytes_max) {
@@ -150,7 +150,7 @@ impl<'a> Pieces<'a> {
         Ok(Self { app, body: body.into_data_stream(), limit, taken: 0, waited: Duration::ZERO, recent: 0 })
     }
 
-    async fn next(&mut self) -> Result<Option<Bytes>, Refusal> {
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Refusal> {
         let asked = Instant::now();
         let left = self.app.config.stall.saturating_sub(self.waited);
         let next = tokio::time::timeout(left, self.body.next()).await;

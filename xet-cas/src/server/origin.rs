@@ -143,6 +143,7 @@ impl Origin {
         // Ends with this.
         let mut upkeep = JoinSet::new();
         upkeep.spawn(collect(Arc::clone(&app)));
+        let _fetching = AbortOnDrop(Arc::clone(&app));
         let mut service = Service { router: router(Arc::clone(&app)), app, connections: JoinSet::new() };
         let graceful = GracefulShutdown::new();
         tokio::select! {
@@ -163,7 +164,19 @@ impl Origin {
         }
         drop(listeners);
         service.connections.shutdown().await;
+        service.app.mirror.stop().await;
+        // Jobs that nobody waits for any more use the folder until they are done.
+        let _ = tokio::time::timeout(drain, service.app.workers.idle()).await;
         Ok(())
+    }
+}
+
+/// Ends what is fetched from elsewhere also if nobody waits for the end.
+struct AbortOnDrop(Arc<App>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.mirror.abort();
     }
 }
 

@@ -47,7 +47,7 @@ mod repos;
 pub(super) use repos::{Gated, Moved, RepoKey, RepoRecord};
 
 mod refs;
-pub(super) use refs::{HEADS, MAIN, TAGS};
+pub(super) use refs::{HEADS, MAIN, TAGS, branch_ref, is_sha, tag_ref};
 
 mod history;
 pub(super) use history::Change;
@@ -76,8 +76,6 @@ mod tests;
 /// The data folder, locked for this process.
 pub(super) struct Store {
     root: PathBuf,
-    /// Held open for its lock.
-    _lock: File,
     metadata: metadata::Metadata,
     blobs: Blobs,
     /// Held for reading from before bytes get their name until the database knows of them, and for writing while bytes
@@ -86,6 +84,8 @@ pub(super) struct Store {
     /// Bytes kept at most.
     quota: Option<u64>,
     recent: Recent,
+    /// Held open for its lock. Let go last, when all else is closed.
+    _lock: File,
 }
 
 impl Store {
