@@ -56,8 +56,8 @@ pub(super) async fn spool_seen(
     mut see: impl FnMut(&[u8]),
 ) -> Result<Spooled, Refusal> {
     let mut pieces = Pieces::new(app, headers, body, limit)?;
-    let store = app.store.clone();
-    let mut file = app.workers.disk(move || store.incoming()).await?;
+    let (store, announced) = (app.store.clone(), pieces.announced.unwrap_or(0));
+    let mut file = app.workers.disk(move || store.check_disk(announced).and_then(|()| store.incoming())).await?;
     let mut buffer = BytesMut::new();
     while let Some(piece) = pieces.next().await? {
         see(&piece);
@@ -133,6 +133,8 @@ pub(super) struct Pieces<'a> {
     app: &'a App,
     body: axum::body::BodyDataStream,
     limit: Limit,
+    /// Bytes that it is to have, if the client says so.
+    announced: Option<u64>,
     taken: u64,
     /// How long it has been waited for since the client last made progress, and what has come since then.
     waited: Duration,
@@ -147,7 +149,7 @@ impl<'a> Pieces<'a> {
         if announced.is_some_and(|length| length > limit.bytes_max) {
             return Err(limit.refusal());
         }
-        Ok(Self { app, body: body.into_data_stream(), limit, taken: 0, waited: Duration::ZERO, recent: 0 })
+        Ok(Self { app, body: body.into_data_stream(), limit, announced, taken: 0, waited: Duration::ZERO, recent: 0 })
     }
 
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Refusal> {
