@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use indicatif::DecimalBytes;
 use serde_json::json;
 use xet_cas::client::{self, Hub};
-use xet_cas::server::{self, Config, ImportError, ImportEvent, ImportOptions};
+use xet_cas::server::{self, ImportError, ImportEvent, ImportOptions};
 
 use super::interrupt;
 use crate::args::{HubArgs, ImportArgs};
