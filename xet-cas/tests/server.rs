@@ -11,10 +11,16 @@ mod server {
     mod connections;
     mod data;
     mod dedup;
+    mod discussions;
+    mod every_route;
     mod grants;
+    mod history;
     mod identities;
+    mod lfs;
     mod listings;
     mod operation;
+    mod repositories;
+    mod revisions;
     mod storage;
     mod uploads;
 }

@@ -47,16 +47,20 @@ mod repos;
 pub(super) use repos::{Gated, Moved, RepoKey, RepoRecord};
 
 mod refs;
-pub(super) use refs::{MAIN, branch_ref, is_special, tag_ref};
+pub(super) use refs::{HEADS, MAIN, TAGS};
+#[cfg(feature = "client")]
+pub(super) use refs::{branch_ref, is_sha};
 
 mod history;
 pub(super) use history::Change;
 
-mod pulls;
-pub(super) use pulls::{PullRequest, PullStatus, pull_ref};
+mod discussions;
+pub(super) use discussions::{Discussion, Event, PULL_REQUESTS, Status, What};
+
+mod merge;
+pub(super) use merge::Merge;
 
 mod room;
-pub(super) use room::Usage;
 
 mod garbage;
 pub use garbage::Collected;
@@ -73,8 +77,6 @@ mod tests;
 /// The data folder, locked for this process.
 pub(super) struct Store {
     root: PathBuf,
-    /// Held open for its lock.
-    _lock: File,
     metadata: metadata::Metadata,
     blobs: Blobs,
     /// Held for reading from before bytes get their name until the database knows of them, and for writing while bytes
@@ -83,6 +85,8 @@ pub(super) struct Store {
     /// Bytes kept at most.
     quota: Option<u64>,
     recent: Recent,
+    /// Held open for its lock. Let go last, when all else is closed.
+    _lock: File,
 }
 
 impl Store {

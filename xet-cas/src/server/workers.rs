@@ -10,6 +10,7 @@ const DISK_JOBS_MAX: usize = 64;
 /// (64 MiB) and what is decoded from it.
 const HEAVY_JOBS_MAX: usize = 4;
 
+#[derive(Clone)]
 pub(super) struct Workers {
     disk: Arc<Semaphore>,
     heavy: Arc<Semaphore>,
@@ -28,6 +29,12 @@ impl Workers {
     /// Runs a job that takes much memory or time.
     pub(super) async fn heavy<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> T {
         run(&self.heavy, job).await
+    }
+
+    /// Waits until no job runs: what they hold is free then.
+    pub(super) async fn idle(&self) {
+        let _ = self.disk.acquire_many(DISK_JOBS_MAX as u32).await;
+        let _ = self.heavy.acquire_many(HEAVY_JOBS_MAX as u32).await;
     }
 }
 

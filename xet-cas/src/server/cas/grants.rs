@@ -53,6 +53,8 @@ pub(super) async fn issue(
     if is_stored(&app, xorb).await? {
         return Ok(StatusCode::OK.into_response());
     }
+    let store = Arc::clone(&app.store);
+    app.workers.disk(move || store.make_room(length)).await?;
     if !app.staging.has_room(length) {
         // To clients, 404 says that they have to upload directly.
         return Err(Refusal::not_found("too many uploads wait to be kept; upload directly"));

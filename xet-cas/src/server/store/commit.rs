@@ -62,6 +62,22 @@ pub(in super::super) enum Content {
         #[serde(with = "text")]
         hash: FileHash,
     },
+    /// At another Hub, which does not say how it is put together; once it is here, the SHA-256 tells which file it is.
+    Lfs {
+        /// 64 lowercase hexadecimal digits.
+        sha256: String,
+    },
+}
+
+impl Content {
+    /// The hash of a file in xorbs, as far as it is known.
+    #[cfg_attr(not(feature = "client"), allow(dead_code, reason = "for who fetches by it"))]
+    pub(in super::super) fn hash(&self) -> Option<FileHash> {
+        match self {
+            Self::Xet { hash, .. } => Some(*hash),
+            Self::Regular | Self::Lfs { .. } => None,
+        }
+    }
 }
 
 impl Entry {
@@ -73,12 +89,17 @@ impl Entry {
         Self { size, oid: GitBlobHasher::of(pointer(&sha256, size).as_bytes()), content: Content::Xet { sha256, hash } }
     }
 
-    /// Bytes of the pointer that git has in place of the file.
-    pub(in super::super) fn pointer_bytes(&self) -> usize {
+    /// The pointer that git has in place of the file, if it has one.
+    pub(in super::super) fn pointer(&self) -> Option<String> {
         match &self.content {
-            Content::Regular => 0,
-            Content::Xet { sha256, .. } => pointer(sha256, self.size).len(),
+            Content::Regular => None,
+            Content::Xet { sha256, .. } | Content::Lfs { sha256 } => Some(pointer(sha256, self.size)),
         }
+    }
+
+    /// Bytes of the pointer.
+    pub(in super::super) fn pointer_bytes(&self) -> usize {
+        self.pointer().map_or(0, |pointer| pointer.len())
     }
 }
 

@@ -67,6 +67,8 @@ impl Store {
         let end = footer.serialized_bytes();
         Error::check_bounds("bytes behind the records", body.len() as u64 - end, 0, footer_bytes_max)?;
         drop(body);
+        // It is on the disk already.
+        self.check_quota(end)?;
         self.keep_xorb(&footer, upload)
     }
 
