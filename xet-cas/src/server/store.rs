@@ -59,7 +59,6 @@ mod merge;
 pub(super) use merge::Merge;
 
 mod room;
-pub(super) use room::Usage;
 
 mod garbage;
 pub use garbage::Collected;
