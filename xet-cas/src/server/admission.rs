@@ -28,7 +28,11 @@ pub(super) fn admit_any(app: &App, headers: &HeaderMap) -> Result<Who, Refusal> 
 pub(super) async fn admit(app: &Arc<App>, headers: &HeaderMap, repo: &RepoKey, action: Action) -> Result<Who, Refusal> {
     let who = admit_any(app, headers)?;
     // What it is at the Hub behind decides who may see it here.
-    app.mirror.meet(repo, matches!(action, Action::Read | Action::Content)).await?;
+    match action {
+        Action::Read | Action::Content => app.mirror.meet(repo, true).await?,
+        Action::Propose | Action::Write => app.mirror.meet(repo, false).await?,
+        Action::Admin | Action::Create => {}
+    }
     let (asked, key, asker) = (Arc::clone(app), repo.clone(), who.clone());
     let verdict = app.workers.disk(move || {
         // Under a former name it is still that of its owner today.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::app::unix_now;
-use super::store::{Entry, RepoKey, RepoRecord, Store, StoreError, branch_ref, is_sha, tag_ref};
+use super::store::{Entry, RepoKey, RepoRecord, Store, StoreError, TAGS, branch_ref, is_sha};
 use super::upstream::{CopyError, Upstream, commit_of, gated};
 use super::workers::Workers;
 use super::{Config, Error};
@@ -362,7 +362,7 @@ fn full_name(refs: &[Ref], revision: &str) -> String {
     let is_called = |listed: &&Ref| listed.full_name == revision || listed.revision() == revision;
     match refs.iter().find(is_called) {
         Some(listed) => listed.full_name.clone(),
-        None if is_sha(revision) => tag_ref(revision),
+        None if is_sha(revision) => format!("{TAGS}{revision}"),
         None => branch_ref(revision),
     }
 }

@@ -140,10 +140,10 @@ impl Origin {
     pub async fn serve(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), Error> {
         let Self { listeners, app, .. } = self;
         let drain = app.config.drain;
+        let _fetching = AbortOnDrop(Arc::clone(&app));
         // Ends with this.
         let mut upkeep = JoinSet::new();
         upkeep.spawn(collect(Arc::clone(&app)));
-        let _fetching = AbortOnDrop(Arc::clone(&app));
         let mut service = Service { router: router(Arc::clone(&app)), app, connections: JoinSet::new() };
         let graceful = GracefulShutdown::new();
         tokio::select! {
@@ -164,6 +164,8 @@ impl Origin {
         }
         drop(listeners);
         service.connections.shutdown().await;
+        // The folder is free when this returns.
+        upkeep.shutdown().await;
         service.app.mirror.stop().await;
         // Jobs that nobody waits for any more use the folder until they are done.
         let _ = tokio::time::timeout(drain, service.app.workers.idle()).await;

@@ -47,7 +47,9 @@ mod repos;
 pub(super) use repos::{Gated, Moved, RepoKey, RepoRecord};
 
 mod refs;
-pub(super) use refs::{HEADS, MAIN, TAGS, branch_ref, is_sha, tag_ref};
+pub(super) use refs::{HEADS, MAIN, TAGS};
+#[cfg(feature = "client")]
+pub(super) use refs::{branch_ref, is_sha};
 
 mod history;
 pub(super) use history::Change;

@@ -108,6 +108,7 @@ async fn given_a_mirrored_repository_when_somebody_changes_it_then_refused() {
     pair.mirror.commit(REPO, &[file_line("a.txt", b"ours")]).await.refused(403, "Forbidden").because("mirror");
     let api = format!("/api/models/{REPO}");
     pair.mirror.get(&format!("{api}/xet-write-token/main")).send().await.refused(403, "Forbidden");
+    pair.mirror.post(&format!("{api}/super-squash/main"), "{}").send().await.refused(403, "Forbidden");
     pair.mirror.post(&format!("{api}/branch/dev"), "{}").send().await.refused(403, "Forbidden");
     let batch = serde_json::json!({ "operation": "upload", "objects": [] }).to_string();
     pair.mirror.post(&format!("/{REPO}.git/info/lfs/objects/batch"), batch).send().await.refused(403, "Forbidden");

@@ -1,5 +1,6 @@
 //! Repositories that are copied with their history.
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use serde_json::{Value, json};
@@ -38,7 +39,7 @@ impl Target {
     }
 }
 
-/// Tells of these commits, oldest first, as the Hub does, page by page.
+/// Tells other than the truth: of these commits, oldest first, as the Hub does, page by page.
 fn tell_history(pair: &Pair, name: &str, commits: &[String]) {
     let told: Vec<Value> = commits.iter().enumerate().rev().map(|(at, sha)| {
         json!({ "id": sha, "title": format!("commit {at}"), "message": "because", "date": "2024-02-29T23:59:59.000Z",
@@ -74,8 +75,6 @@ async fn three(pair: &Pair) -> (Vec<String>, [Vec<u8>; 3]) {
 async fn given_a_repository_with_history_when_imported_then_every_commit_is_here_under_its_name() {
     let pair = Pair::new().await;
     let (commits, [a, b, c]) = three(&pair).await;
-    tell_history(&pair, &commits[2], &commits);
-    tell_refs(&pair, &[("main", &commits[2])], &[]);
     let target = Target::new();
     let events = Mutex::new(Vec::new());
 
@@ -83,12 +82,16 @@ async fn given_a_repository_with_history_when_imported_then_every_commit_is_here
     let options = ImportOptions::default();
     let imported = target.import_telling(&from, &options, |event| events.lock().unwrap().push(event)).await.unwrap();
 
-    assert_eq!((3, 0), (imported.commits, imported.known_commits));
+    // The first one is that of the repository itself.
+    assert_eq!((4, 0), (imported.commits, imported.known_commits));
     assert_eq!(vec![("refs/heads/main".to_owned(), commits[2].clone())], imported.refs);
-    assert_eq!(Some(&ImportEvent::Begun { commits: 3, known_commits: 0 }), events.lock().unwrap().first());
+    assert_eq!(Some(&ImportEvent::Begun { commits: 4, known_commits: 0 }), events.lock().unwrap().first());
     let again = target.import(&from, &options).await.unwrap();
-    assert_eq!((0, 3, 0, 0), (again.commits, again.known_commits, again.files, again.bytes));
+    assert_eq!((0, 4, 0, 0), (again.commits, again.known_commits, again.files, again.bytes));
     let here = target.serve().await;
+    // The history is told as it is told there.
+    let history = format!("/api/models/{REPO}/commits/main");
+    assert_eq!(pair.upstream.as_ref().unwrap().json(&history).await, here.json(&history).await);
     let hub = hub(&here.url());
     let config = || ("config.json", b"{}".to_vec());
     let first = contents(&[("a.bin", a.clone()), config(), ("empty", vec![])]);
@@ -106,17 +109,15 @@ async fn given_an_import_that_was_cut_short_when_made_again_then_it_goes_on_wher
     let (commits, _) = three(&pair).await;
     let target = Target::new();
     let from = hub(&pair.faulty.url());
-    // The second commit cannot be listed.
+    // The second commit that was published cannot be listed.
     pair.faulty.add(Rule::path_contains(format!("/tree/{}", commits[1]), Fault::status(500)).times(1));
-    tell_history(&pair, &commits[2], &commits);
-    tell_refs(&pair, &[("main", &commits[2])], &[]);
 
     target.import(&from, &ImportOptions::default()).await.unwrap_err();
     let fetched = pair.seen(DATA).len();
     assert!(fetched > 0);
     let imported = target.import(&from, &ImportOptions::default()).await.unwrap();
 
-    assert_eq!((2, 1), (imported.commits, imported.known_commits));
+    assert_eq!((2, 2), (imported.commits, imported.known_commits));
     let again = pair.seen(DATA).into_iter().skip(fetched).collect::<Vec<_>>();
     assert!(!again.is_empty());
     let here = target.serve().await;
@@ -126,9 +127,7 @@ async fn given_an_import_that_was_cut_short_when_made_again_then_it_goes_on_wher
 #[tokio::test(flavor = "multi_thread")]
 async fn given_a_future_that_is_dropped_when_imported_again_then_the_files_that_came_are_not_fetched_again() {
     let pair = Pair::new().await;
-    let commit = pair.publish(&[("a.bin", random(1, 300_000)), ("b.bin", random(2, 300_000))]).await;
-    tell_history(&pair, &commit, &[commit.clone()]);
-    tell_refs(&pair, &[("main", &commit)], &[]);
+    pair.publish(&[("a.bin", random(1, 300_000)), ("b.bin", random(2, 300_000))]).await;
     let target = Target::new();
     let from = hub(&pair.faulty.url());
     let mut options = ImportOptions::default();
@@ -160,25 +159,27 @@ async fn given_a_future_that_is_dropped_when_imported_again_then_the_files_that_
 async fn given_branches_and_tags_when_all_are_imported_then_each_has_its_history() {
     let pair = Pair::new().await;
     let (commits, _) = three(&pair).await;
-    branch(pair.upstream.as_ref().unwrap(), "dev", &commits[1]).await;
-    branch(pair.upstream.as_ref().unwrap(), "v1", &commits[0]).await;
-    for (at, sha) in commits.iter().enumerate() {
-        tell_history(&pair, sha, &commits[..=at]);
-    }
-    tell_refs(&pair, &[("main", &commits[2]), ("dev", &commits[1])], &[("v1", &commits[0])]);
-    pair.faulty
-        .add(Rule::path_contains("/revision/refs%2Ftags%2Fv1", Fault::json(json!({ "sha": commits[0] }).to_string())));
+    let upstream = pair.upstream.as_ref().unwrap();
+    branch(upstream, "dev", &commits[1]).await;
+    let tag = json!({ "tag": "v1" }).to_string();
+    upstream.post(&format!("/api/models/{REPO}/tag/{}", commits[0]), tag).send().await.ok();
     let target = Target::new();
     let mut options = ImportOptions::default();
     options.all_refs = true;
+    options.revisions = vec![commits[1].clone()];
 
     let imported = target.import(&hub(&pair.faulty.url()), &options).await.unwrap();
 
-    assert_eq!(3, imported.commits);
-    assert_eq!(
-        ["refs/heads/main", "refs/heads/dev", "refs/tags/v1"],
-        *imported.refs.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>()
-    );
+    assert_eq!(4, imported.commits);
+    let refs: BTreeMap<String, String> = imported.refs.into_iter().collect();
+    let expected = [
+        ("refs/heads/dev".to_owned(), commits[1].clone()),
+        ("refs/heads/main".to_owned(), commits[2].clone()),
+        // A commit that was asked for by its name.
+        (format!("refs/tags/{}", commits[1]), commits[1].clone()),
+        ("refs/tags/v1".to_owned(), commits[0].clone()),
+    ];
+    assert_eq!(BTreeMap::from(expected), refs);
     let here = target.serve().await;
     let hub = hub(&here.url());
     assert_eq!(3, read_all(&hub, "v1").await.len());

@@ -2,6 +2,7 @@
 
 use testkit::{Fault, Rule};
 use xet_cas::client::{Error, ErrorKind};
+use xet_cas::server::Access;
 
 use super::pair::{DATA, Pair, REPO, contents, files, random, read, read_all, resolve};
 
@@ -106,8 +107,8 @@ async fn given_the_other_hub_answers_too_late_when_what_is_here_is_asked_for_the
 
 #[tokio::test(flavor = "multi_thread")]
 async fn given_a_repository_that_needs_a_token_when_there_is_none_then_not_mirrored_and_with_one_private_here_too() {
-    let guarded = |config: &mut xet_cas::server::Config| config.access = xet_cas::server::Access::one_token("theirs");
-    let pair = Pair::with(guarded, |config| config.access = xet_cas::server::Access::one_token("ours")).await;
+    let guarded = |config: &mut xet_cas::server::Config| config.access = Access::one_token("theirs");
+    let pair = Pair::with(guarded, |config| config.access = Access::one_token("ours")).await;
     let upstream = pair.upstream.as_ref().unwrap();
     let create =
         serde_json::json!({ "name": "model", "organization": "lab", "type": "model", "private": true }).to_string();
@@ -121,7 +122,7 @@ async fn given_a_repository_that_needs_a_token_when_there_is_none_then_not_mirro
     assert!(pair.faulty.requests().iter().all(|seen| seen.header("authorization").is_none()));
 
     let pair = pair.restart_with(|config| {
-        config.access = xet_cas::server::Access::one_token("ours");
+        config.access = Access::one_token("ours");
         config.mirror.as_mut().unwrap().token = Some("theirs".into());
     });
     let pair = pair.await;

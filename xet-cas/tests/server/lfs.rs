@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
+use xet_cas::server::Access;
 use xet_cas::{Leaf, chunks};
 
 use super::lab::{Answer, Lab, full, pieces};
@@ -267,7 +268,7 @@ async fn given_objects_that_cannot_be_when_asked_about_then_each_has_its_error_a
 
 #[tokio::test]
 async fn given_a_guarded_origin_when_asked_without_its_token_then_refused_and_urls_need_none() {
-    let lab = Lab::start_with(|config| config.access = xet_cas::server::Access::one_token("secret")).await;
+    let lab = Lab::start_with(|config| config.access = Access::one_token("secret")).await;
     let authorized = |call: super::lab::Call| call.header("authorization", "Bearer secret").send();
     let create = json!({ "name": "tiny", "organization": "lab", "type": "model" }).to_string();
     authorized(lab.post("/api/repos/create", create)).await.ok();

@@ -87,7 +87,7 @@ pub(super) async fn batch(
     Ok(json(&described.await?))
 }
 
-/// A file that the token is for. What the token does not show is not there.
+/// A file that is here and that the token is for. What the token does not show is not there.
 pub(super) fn known(app: &App, pass: &Pass, file: FileHash) -> Result<Vec<Term>, Refusal> {
     let unknown = || Refusal::not_found(format!("there is no file {file}"));
     if !app.guard.is_open() && !app.store.file_is_in(&pass.repo, file)? {

@@ -181,6 +181,9 @@ fn following(app: Arc<App>, head: &Head, headers: HeaderMap, arrival: Arc<Arriva
     if app.config.no_data {
         return Err(Refusal::no_data());
     }
+    if let Some(unchanged) = delivery::unchanged(&head.headers, &headers) {
+        return Ok(unchanged);
+    }
     let extent = Extent::requested(&head.headers, arrival.size(), etag(&headers))?;
     Ok(delivery::response(&head.method, extent, headers, || follow::body(app, arrival, extent.bytes)))
 }

@@ -78,14 +78,14 @@ pub(super) enum Route {
     DiscussionStep { repo: RepoKey, number: u64, step: Step },
     /// `/{prefix}{repo}/resolve/{revision}/{path}`
     Resolve { repo: RepoKey, revision: String, path: String },
-    /// `/{prefix}{repo}/raw/{revision}/{path}`
-    Raw { repo: RepoKey, revision: String, path: String },
     /// `/{prefix}{repo}.git/info/lfs/objects/batch`
     LfsBatch { repo: RepoKey },
     /// `/{prefix}{repo}.git/info/lfs/objects/{oid}`
     LfsObject { repo: RepoKey, oid: String },
     /// `/{prefix}{repo}.git/info/lfs/verify`
     LfsVerify { repo: RepoKey },
+    /// `/{prefix}{repo}/raw/{revision}/{path}`
+    Raw { repo: RepoKey, revision: String, path: String },
 }
 
 /// What is done to a discussion.
@@ -320,6 +320,24 @@ mod tests {
     }
 
     #[test]
+    fn given_a_repository_of_git_when_parsed_then_its_lfs_is_meant() {
+        for (path, repo) in [
+            ("/lab/tiny.git", key(RepoType::Model, "lab/tiny")),
+            ("/gpt2.git", key(RepoType::Model, "gpt2")),
+            ("/datasets/lab/tiny.git", key(RepoType::Dataset, "lab/tiny")),
+        ] {
+            let batch = Route::parse(&format!("{path}/info/lfs/objects/batch")).unwrap();
+            assert_eq!(Route::LfsBatch { repo: repo.clone() }, batch);
+            let object = Route::parse(&format!("{path}/info/lfs/objects/abc")).unwrap();
+            assert_eq!(Route::LfsObject { repo: repo.clone(), oid: "abc".into() }, object);
+            assert_eq!(Route::LfsVerify { repo }, Route::parse(&format!("{path}/info/lfs/verify")).unwrap());
+            refused(&format!("{path}/info/lfs/locks"), "NotFound");
+            refused(&format!("{path}/info/refs"), "NotFound");
+        }
+        refused("/lab/.git/info/lfs/objects/batch", "RepoNotFound");
+    }
+
+    #[test]
     fn given_every_word_when_parsed_then_for_repositories_with_and_without_owner() {
         let (owned, bare) = (key(RepoType::Space, "lab/tiny"), key(RepoType::Space, "gpt2"));
         for (path, repo) in [("/api/spaces/lab/tiny", owned), ("/api/spaces/gpt2", bare)] {
@@ -352,24 +370,6 @@ mod tests {
         assert_eq!(Route::Repos { kind: RepoType::Dataset }, Route::parse("/api/datasets").unwrap());
         let raw = Route::Raw { repo: key(RepoType::Model, "lab/tiny"), revision: "main".into(), path: "a/b".into() };
         assert_eq!(raw, Route::parse("/lab/tiny/raw/main/a/b").unwrap());
-    }
-
-    #[test]
-    fn given_a_repository_of_git_when_parsed_then_its_lfs_is_meant() {
-        for (path, repo) in [
-            ("/lab/tiny.git", key(RepoType::Model, "lab/tiny")),
-            ("/gpt2.git", key(RepoType::Model, "gpt2")),
-            ("/datasets/lab/tiny.git", key(RepoType::Dataset, "lab/tiny")),
-        ] {
-            let batch = Route::parse(&format!("{path}/info/lfs/objects/batch")).unwrap();
-            assert_eq!(Route::LfsBatch { repo: repo.clone() }, batch);
-            let object = Route::parse(&format!("{path}/info/lfs/objects/abc")).unwrap();
-            assert_eq!(Route::LfsObject { repo: repo.clone(), oid: "abc".into() }, object);
-            assert_eq!(Route::LfsVerify { repo }, Route::parse(&format!("{path}/info/lfs/verify")).unwrap());
-            refused(&format!("{path}/info/lfs/locks"), "NotFound");
-            refused(&format!("{path}/info/refs"), "NotFound");
-        }
-        refused("/lab/.git/info/lfs/objects/batch", "RepoNotFound");
     }
 
     #[test]

@@ -106,11 +106,6 @@ pub(in super::super) fn branch_ref(branch: &str) -> String {
     }
 }
 
-/// The full name of a tag.
-pub(in super::super) fn tag_ref(tag: &str) -> String {
-    format!("{TAGS}{tag}")
-}
-
 /// Points a ref of a repository that is there to a commit.
 pub(super) fn put_ref(transaction: &WriteTransaction, number: u64, name: &str, sha: &str) -> Done<()> {
     transaction.open_table(REFS)?.insert((number, name), sha)?;
