@@ -9,11 +9,11 @@ use tempfile::NamedTempFile;
 
 use super::folder::{in_path, open};
 use super::{Store, StoreError};
-use crate::xorb::{CHUNKS_MAX, Footer, SERIALIZED_BYTES_MAX};
+use crate::xorb::{Footer, SERIALIZED_BYTES_MAX};
 use crate::{Error, XorbHash};
 
-/// Largest footer in a file, bytes, its length included: 92 and 40 a chunk.
-pub(in super::super) const FOOTER_BYTES_MAX: u64 = 96 + 40 * CHUNKS_MAX as u64;
+/// Largest footer in a file, bytes, its length included.
+pub(in super::super) const FOOTER_BYTES_MAX: u64 = Footer::BYTES_MAX as u64;
 
 impl Store {
     fn xorb_path(&self, xorb: XorbHash) -> PathBuf {
