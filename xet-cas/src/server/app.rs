@@ -1,14 +1,15 @@
 //! What every request has at hand.
 
+use std::io;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::Config;
 use super::keys::Keys;
 use super::staging::Staging;
-use super::store::Store;
+use super::store::{Store, StoreError};
 use super::traffic::Traffic;
 use super::workers::Workers;
+use super::{Config, Error};
 
 /// The origin behind the router.
 pub(super) struct App {
@@ -21,15 +22,17 @@ pub(super) struct App {
 }
 
 impl App {
-    pub(super) fn new(config: Config, store: Store) -> Self {
-        Self {
+    pub(super) fn new(config: Config, store: Store) -> Result<Self, Error> {
+        let unusable =
+            |error: StoreError| Error::Data { path: config.data.clone(), source: io::Error::other(error.to_string()) };
+        Ok(Self {
+            keys: Keys::new(store.signing_key().map_err(unusable)?),
             store: Arc::new(store),
-            keys: Keys::random(),
             staging: Staging::default(),
             workers: Workers::new(),
             traffic: Traffic::new(config.limit_rate),
             config,
-        }
+        })
     }
 }
 

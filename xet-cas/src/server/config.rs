@@ -26,6 +26,8 @@ pub struct Config {
     pub url_lifetime: Duration,
     /// A client that for this long neither sends a byte of a body nor takes one is dropped. Default 60 s.
     pub stall: Duration,
+    /// Bytes of xorbs and regular files that may be kept; uploads beyond are refused. Default: as many as the disk takes.
+    pub quota: Option<u64>,
     /// How long answers under way may take to finish at shutdown. Default 10 s.
     pub drain: Duration,
 }
@@ -42,6 +44,7 @@ impl Config {
             token_lifetime: Duration::from_secs(3_600),
             url_lifetime: Duration::from_secs(3_600),
             stall: Duration::from_secs(60),
+            quota: None,
             drain: Duration::from_secs(10),
         }
     }

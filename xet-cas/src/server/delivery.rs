@@ -1,7 +1,6 @@
 //! Bytes on their way to a client: one resource, or one range of it.
 
-use std::fs::File;
-use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::io;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -13,6 +12,7 @@ use futures::stream;
 use super::app::App;
 use super::range::RequestedRange;
 use super::refusal::Refusal;
+use super::store::Blob;
 use crate::ByteRange;
 
 /// Which bytes of a resource an answer holds.
@@ -89,27 +89,20 @@ pub(super) fn body(
     }))
 }
 
-/// Reads a stretch of a file, piece by piece.
-pub(super) fn file_pieces(
-    mut file: File,
+/// Reads a stretch of what is stored, piece by piece.
+pub(super) fn pieces(
+    blob: Blob,
     bytes: ByteRange,
     piece_bytes: usize,
 ) -> impl FnMut() -> io::Result<Option<Bytes>> + Send + 'static {
     let mut at = bytes.start;
-    let mut is_there = false;
     move || {
-        if !is_there {
-            file.seek(SeekFrom::Start(at))?;
-            is_there = true;
-        }
         let length = (bytes.end - at).min(piece_bytes as u64);
         if length == 0 {
             return Ok(None);
         }
-        let mut piece = Vec::with_capacity(length as usize);
-        if (&file).take(length).read_to_end(&mut piece)? as u64 != length {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "a stored file is shorter than it should be"));
-        }
+        let mut piece = vec![0; length as usize];
+        blob.read_exact_at(&mut piece, at)?;
         at += length;
         Ok(Some(piece.into()))
     }

@@ -116,11 +116,10 @@ async fn locate(app: &App, repo: RepoKey, revision: String) -> Result<Located, R
     // A private repository was made under a token. Without one nobody can show that it is theirs.
     let is_open = app.config.token.is_none();
     let located = app.workers.disk(move || {
-        if is_open && store.is_private(&repo) {
-            return Ok(Err((false, repo, revision)));
-        }
-        let Some(sha) = store.resolve(&repo, &revision)? else {
-            return Ok(Err((store.repo_exists(&repo)?, repo, revision)));
+        let repo = store.current_name(repo)?;
+        let record = store.repo(&repo)?.filter(|record| !(is_open && record.private));
+        let Some(sha) = record.as_ref().map_or(Ok(None), |_| store.resolve(&repo, &revision))? else {
+            return Ok(Err((record.is_some(), repo, revision)));
         };
         let commit = store.commit(&repo, &sha)?;
         Ok::<_, StoreError>(Ok(Located { repo, sha, commit }))

@@ -1,5 +1,5 @@
-//! Tokens and signed URLs that this process gave out, recognised by a keyed hash. The key is random and dies
-//! with the process.
+//! Tokens and signed URLs that this origin gave out, recognised by a keyed hash. The key lives in the store, so that
+//! they outlive the process.
 
 use std::fmt;
 use std::num::ParseIntError;
@@ -96,8 +96,8 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    pub(super) fn random() -> Self {
-        Self { key: rand::random() }
+    pub(super) fn new(key: [u8; 32]) -> Self {
+        Self { key }
     }
 
     /// `scope.expiry.mac`
@@ -160,9 +160,13 @@ pub(super) fn same_secret(a: &str, b: &str) -> bool {
 mod tests {
     use super::*;
 
+    fn random() -> Keys {
+        Keys::new(rand::random())
+    }
+
     #[test]
     fn given_a_token_when_checked_then_scope_and_expiry_count() {
-        let keys = Keys::random();
+        let keys = random();
         let (read, write) = (keys.token(Scope::Read, 100), keys.token(Scope::Write, 100));
 
         assert_eq!(Ok(()), keys.check_token(&read, Scope::Read, 99));
@@ -174,7 +178,7 @@ mod tests {
 
     #[test]
     fn given_a_forged_token_when_checked_then_refused() {
-        let keys = Keys::random();
+        let keys = random();
         let token = keys.token(Scope::Read, 100);
         let mac = token.rsplit('.').next().unwrap();
         let forged = [
@@ -184,7 +188,7 @@ mod tests {
             format!("read.200.{mac}"),
             format!("read.0100.{mac}x"),
             format!("{token}."),
-            Keys::random().token(Scope::Read, 100),
+            random().token(Scope::Read, 100),
         ];
         for token in forged {
             assert_eq!(Err(BadToken::Invalid), keys.check_token(&token, Scope::Read, 1), "{token}");
@@ -193,7 +197,7 @@ mod tests {
 
     #[test]
     fn given_a_signature_when_checked_then_good_for_one_resource_and_time() {
-        let keys = Keys::random();
+        let keys = random();
         let range = |start, end| Resource::XorbRange(XorbHash::from_bytes([7; 32]), ByteRange { start, end });
         let signature = keys.sign(range(0, 10), 100);
 

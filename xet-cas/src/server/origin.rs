@@ -49,13 +49,13 @@ impl Origin {
                 return Err(Error::Setting { setting, value });
             }
         }
-        let data = config.data.clone();
-        let opened = tokio::task::spawn_blocking(move || Store::open(&data)).await;
+        let settings = config.clone();
+        let opened = tokio::task::spawn_blocking(move || Store::open(&settings)).await;
         let store = opened.map_err(|stopped| Error::Data { path: config.data.clone(), source: stopped.into() })??;
         let in_listen = |source| Error::Listen { address: listen, source };
         let listener = TcpListener::bind(listen).await.map_err(in_listen)?;
         let address = listener.local_addr().map_err(in_listen)?;
-        Ok(Self { listener, address, app: Arc::new(App::new(config, store)) })
+        Ok(Self { listener, address, app: Arc::new(App::new(config, store)?) })
     }
 
     /// Where it listens.

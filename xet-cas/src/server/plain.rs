@@ -1,7 +1,6 @@
 //! A file as its plain bytes, put together from chunks.
 
-use std::fs::File;
-use std::io::{BufReader, Read as _, Seek as _, SeekFrom};
+use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -26,7 +25,7 @@ pub(super) struct PlainReader {
 
 /// Chunks of one term that are still to come.
 struct Run {
-    records: BufReader<File>,
+    records: Box<dyn Read + Send>,
     hashes: std::vec::IntoIter<ChunkHash>,
 }
 
@@ -83,11 +82,10 @@ impl PlainReader {
             return Err(StoreError::MissingXorb { xorb: term.xorb });
         };
         let hashes: Vec<ChunkHash> = term.chunks.indices().map(|index| footer.leaves()[index as usize].hash).collect();
-        let mut file = store.open_xorb(term.xorb)?;
-        file.seek(SeekFrom::Start(bytes.start)).map_err(in_xorb)?;
+        let records = Box::new(store.open_xorb(term.xorb)?.reader(bytes.start));
         self.skip = skip;
         self.footer = Some(footer);
-        Ok(Run { records: BufReader::new(file), hashes: hashes.into_iter() })
+        Ok(Run { records, hashes: hashes.into_iter() })
     }
 }
 

@@ -92,11 +92,15 @@ impl Refusal {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "NoData", "this origin sends no file data")
     }
 
+    pub(super) fn full(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::INSUFFICIENT_STORAGE, "InsufficientStorage", message)
+    }
+
     fn internal(error: &StoreError) -> Self {
         tracing::error!(%error, "the store failed");
         let full = matches!(error, StoreError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull);
         if full {
-            return Self::new(StatusCode::INSUFFICIENT_STORAGE, "InsufficientStorage", "the origin's disk is full");
+            return Self::full("the origin's disk is full");
         }
         // Paths on the server are nobody's business.
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", "the origin could not read or write its data")
@@ -108,6 +112,14 @@ impl From<StoreError> for Refusal {
         let message = error.to_string();
         match &error {
             StoreError::Io { .. } | StoreError::Corrupt { .. } => Self::internal(&error),
+            #[cfg(feature = "s3")]
+            StoreError::Bucket { .. } => Self::internal(&error),
+            StoreError::Full { .. } => Self::full(message),
+            StoreError::MissingObject { .. } => Self::conflict(message),
+            StoreError::NoSuchRepo { .. } => Self::new(StatusCode::NOT_FOUND, error_code::REPO_NOT_FOUND, message),
+            StoreError::NoSuchCommit { .. } => {
+                Self::new(StatusCode::NOT_FOUND, error_code::REVISION_NOT_FOUND, message)
+            }
             StoreError::ParentMoved { .. } => Self::precondition_failed(message),
             StoreError::NoSuchEntry { .. } => Self::new(StatusCode::NOT_FOUND, error_code::ENTRY_NOT_FOUND, message),
             StoreError::NoSuchBranch { .. } => {

@@ -4,30 +4,29 @@
 //! |---|---|
 //! | `origin.json` | the format's version |
 //! | `lock` | held while an origin runs |
+//! | `metadata.redb` | everything but bytes: see `metadata` |
 //! | `incoming/` | what is being received or written; emptied at the start |
 //! | `xorbs/<2 hex>/<xorb hash>` | records and footer |
-//! | `files/<2 hex>/<file hash>` | how a file is put together: a shard of that file alone |
-//! | `sha256/<2 hex>/<SHA-256>` | the hash of the file with these bytes |
-//! | `chunks/<2 hex>/<chunk hash>` | the xorbs to tell of when asked about this chunk; may be lost |
 //! | `objects/<2 hex>/<git SHA-1>` | a regular file |
-//! | `repos/<kind>/<owner or ->/<name>/refs/heads/<branch>` | a commit; pull requests are branches `refs/pr/<number>` |
-//! | `repos/<kind>/<owner or ->/<name>/pulls/<number>.json` | what was said when it was opened |
-//! | `repos/<kind>/<owner or ->/<name>/private` | there for a private repository |
-//! | `repos/<kind>/<owner or ->/<name>/commits/<sha>.json` | its files |
 //!
-//! Files appear by rename, complete and synced, and in this order, so that whatever is visible has what it
-//! names. Only branches ever change. Everything here blocks.
+//! The last two may be in a bucket instead. Bytes are there for good before the database names them, and are removed
+//! after it has forgotten them: whatever it names is there, and what it does not name is left by a crash. Everything
+//! here blocks.
 
 use std::fs::File;
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 mod error;
 pub(super) use error::StoreError;
 
 mod folder;
+mod metadata;
+mod migrate;
 
-mod batch;
+mod blobs;
+pub(super) use blobs::Blob;
+use blobs::Blobs;
 
 mod xorbs;
 pub(super) use xorbs::FOOTER_BYTES_MAX as XORB_FOOTER_BYTES_MAX;
@@ -42,13 +41,22 @@ mod objects;
 pub(super) use objects::NewObjects;
 
 mod commit;
-pub(super) use commit::{Commit, Content, Entry, Operation, folders_of};
+pub(super) use commit::{Commit, CommitHead, Content, Entry, Operation, folders_of};
 
 mod repos;
-pub(super) use repos::{Change, MAIN, RepoKey, is_special};
+pub(super) use repos::{Gated, Moved, RepoKey, RepoRecord};
+
+mod refs;
+pub(super) use refs::{MAIN, branch_ref, is_special, tag_ref};
+
+mod history;
+pub(super) use history::Change;
 
 mod pulls;
-pub(super) use pulls::PullRequest;
+pub(super) use pulls::{PullRequest, PullStatus, pull_ref};
+
+mod room;
+pub(super) use room::Usage;
 
 mod recent;
 use recent::Recent;
@@ -58,7 +66,24 @@ pub(super) struct Store {
     root: PathBuf,
     /// Held open for its lock.
     _lock: File,
-    /// One change of a repository at a time.
-    changing: Mutex<()>,
+    metadata: metadata::Metadata,
+    blobs: Blobs,
+    /// Held for reading from before bytes get their name until the database knows of them, and for writing while bytes
+    /// are removed.
+    removing: RwLock<()>,
+    /// Bytes kept at most.
+    quota: Option<u64>,
     recent: Recent,
+}
+
+impl Store {
+    /// The secret that signs tokens and URLs, the same for as long as the data lives.
+    pub(super) fn signing_key(&self) -> Result<[u8; 32], StoreError> {
+        self.metadata.signing_key()
+    }
+
+    /// As long as this is held no bytes are removed.
+    fn spare(&self) -> RwLockReadGuard<'_, ()> {
+        self.removing.read().unwrap_or_else(PoisonError::into_inner)
+    }
 }

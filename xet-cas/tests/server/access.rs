@@ -96,8 +96,9 @@ async fn given_cas_calls_when_made_then_scope_and_expiry_of_the_token_count() {
     upload.push_xorb(&lab, &read.replace("read", "write")).await.refused(401, "Unauthorized");
     lab.post("/cas/v2/shards", upload.shard.encode_upload()).send().await.refused(401, "Unauthorized");
 
+    // A transfer that is under way goes on after a restart.
     let lab = lab.restart_with(|config| config.token_lifetime = Duration::ZERO).await;
-    lab.get(&file).header("authorization", &read).send().await.refused(401, "Unauthorized");
+    lab.get(&file).header("authorization", &read).send().await.ok();
     let expired = lab.cas_token(REPO, "read").await;
     lab.get(&file).header("authorization", &expired).send().await.refused(401, "Unauthorized");
 }

@@ -174,29 +174,6 @@ async fn given_a_shard_that_was_refused_when_asked_then_nothing_was_remembered()
 }
 
 #[tokio::test]
-async fn given_what_a_power_cut_leaves_when_asked_then_404_and_mended_by_the_next_upload() {
-    let (lab, token) = lab().await;
-    let upload = Upload::of(random(1, 300_000));
-    upload.push_xorb(&lab, &token).await.ok();
-    upload.push_shard(&lab, &token).await.ok();
-    let first = leaves(&upload)[0].hash;
-    let name = first.to_string();
-    let path = lab.folder.path().join("chunks").join(&name[..2]).join(&name);
-    let missing = format!("{}\n", xet_cas::XorbHash::from_bytes([7; 32]));
-    for left in ["", "nonsense\n", "\0\0\0\0", &missing] {
-        std::fs::write(&path, left).unwrap();
-        ask(&lab, &token, first).await.refused(404, "NotFound");
-    }
-
-    upload.push_shard(&lab, &token).await.ok();
-
-    ask(&lab, &token, first).await.ok();
-    let lab = lab.restart_with(|_| {}).await;
-    let token = lab.cas_token(REPO, "read").await;
-    ask(&lab, &token, first).await.ok();
-}
-
-#[tokio::test]
 async fn given_a_damaged_xorb_when_asked_about_then_404_at_once_as_for_what_is_unknown() {
     let (lab, token) = lab().await;
     let upload = Upload::of(random(1, 300_000));

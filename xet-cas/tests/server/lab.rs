@@ -39,7 +39,7 @@ impl Lab {
         Self::over(tempfile::tempdir().unwrap(), adjust).await
     }
 
-    async fn over(folder: TempDir, adjust: impl FnOnce(&mut Config)) -> Self {
+    pub(crate) async fn over(folder: TempDir, adjust: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::new(folder.path());
         adjust(&mut config);
         let origin = Origin::bind(config, (Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();

@@ -55,13 +55,13 @@ async fn given_a_folder_with_something_else_when_opened_then_refused_and_untouch
 
 #[tokio::test]
 async fn given_data_of_another_version_when_opened_then_refused_by_name() {
-    for (content, named) in [(r#"{"format":2}"#, "2"), ("nonsense", "unknown"), ("{}", "unknown")] {
+    for (content, named) in [(r#"{"format":3}"#, "3"), ("nonsense", "unknown"), ("{}", "unknown")] {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("origin.json"), content).unwrap();
 
         let error = refused(folder.path()).await;
 
-        assert!(matches!(&error, Error::Format { found, supported: 1, .. } if found == named), "{error}");
+        assert!(matches!(&error, Error::Format { found, supported: 2, .. } if found == named), "{error}");
     }
 }
 
@@ -109,14 +109,72 @@ async fn given_a_stored_xorb_that_rots_when_its_file_is_read_then_the_answer_bre
 async fn given_damage_in_the_folder_when_met_then_500_without_its_paths() {
     let lab = Lab::start().await;
     lab.create(REPO).await;
-    let commit = lab.commit(REPO, &[file_line("a.txt", b"text")]).await.ok().json();
-    let folder = lab.folder.path().join("repos/models/lab/tiny");
-    let lab = lab.restart_with(|_| {}).await;
-    fs::write(folder.join("commits").join(format!("{}.json", commit["commitOid"].as_str().unwrap())), b"{").unwrap();
+    lab.commit(REPO, &[file_line("a.txt", b"text")]).await.ok();
+    fs::remove_dir_all(lab.folder.path().join("objects")).unwrap();
 
-    let answer = lab.get("/api/models/lab/tiny/tree/main").send().await.refused(500, "InternalError");
+    let answer = lab.get("/lab/tiny/resolve/main/a.txt").send().await.refused(500, "InternalError");
 
-    assert!(!answer.json().to_string().contains("repos"));
-    fs::write(folder.join("refs/heads/main"), b"../../x").unwrap();
-    lab.get("/api/models/lab/tiny/revision/main").send().await.refused(500, "InternalError");
+    assert!(!answer.json().to_string().contains("objects"));
+    lab.get("/api/models/lab/tiny/tree/main").send().await.ok();
+}
+
+/// Made by `zest publish` at an origin that wrote format 1: three commits, a pull request, a branch `side/one`, and a
+/// private repository.
+const FORMAT_1: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/origin-format-1");
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        match entry.file_type().unwrap().is_dir() {
+            true => copy(&entry.path(), &to.join(entry.file_name())),
+            false => drop(fs::copy(entry.path(), to.join(entry.file_name())).unwrap()),
+        }
+    }
+}
+
+#[tokio::test]
+async fn given_data_of_format_1_when_opened_then_everything_is_there_and_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    copy(Path::new(FORMAT_1), folder.path());
+    let mut lab = Lab::over(folder, |config| config.token = Some("secret".into())).await;
+    for _ in 0..2 {
+        let get = |target: &str| lab.get(target).header("authorization", "Bearer secret").send();
+
+        let shas =
+            ["main", "side%2Fone", "refs%2Fpr%2F1"].map(|revision| format!("/api/models/lab/tiny/revision/{revision}"));
+        let [main, side, pull] = shas.each_ref().map(|sha| get(sha));
+        let (main, side, pull) = (main.await.ok().json(), side.await.ok().json(), pull.await.ok().json());
+        assert_eq!(
+            ("1667c12051513444c675139094e0b001030b1692", false),
+            (main["sha"].as_str().unwrap(), main["private"] == true)
+        );
+        assert_eq!((&main["sha"], 4), (&side["sha"], pull["siblings"].as_array().unwrap().len()));
+        assert_eq!(true, get("/api/models/lab/secret").await.ok().json()["private"]);
+        assert_eq!(1, get("/api/models/lab/tiny/discussions/1").await.ok().json()["num"]);
+        let location = get("/lab/tiny/resolve/main/model.bin").await.header("location").to_owned();
+        assert_eq!(60_000, get(&location).await.ok().body.len());
+        assert_eq!(b"{\"x\":1}", &get("/lab/tiny/resolve/main/config.json").await.ok().body[..]);
+
+        for old in ["repos", "files", "sha256", "chunks"] {
+            assert!(!lab.folder.path().join(old).exists(), "{old}");
+        }
+        lab = lab.restart_with(|config| config.token = Some("secret".into())).await;
+    }
+}
+
+#[tokio::test]
+async fn given_a_migration_that_was_killed_when_opened_again_then_it_is_done() {
+    let folder = tempfile::tempdir().unwrap();
+    copy(Path::new(FORMAT_1), folder.path());
+    fs::write(folder.path().join("metadata.redb.new"), b"half").unwrap();
+    let mut lab = Lab::over(folder, |config| config.token = Some("secret".into())).await;
+    lab.stop().await;
+    // Killed between the format and the end of the clean-up.
+    copy(&Path::new(FORMAT_1).join("files"), &lab.folder.path().join("files"));
+
+    let lab = lab.restart_with(|config| config.token = Some("secret".into())).await;
+
+    assert!(!lab.folder.path().join("files").exists());
+    lab.get("/api/models/lab/tiny/tree/main").header("authorization", "Bearer secret").send().await.ok();
 }

@@ -119,7 +119,7 @@ pub(super) async fn commit(
     let committed = app.workers.heavy(move || match id.parse().ok().and_then(|id| holder.staging.take(id, xorb)) {
         Some(upload) => store.put_xorb_records(xorb, upload).map(|_| true),
         // The answer to an earlier try may have been lost.
-        None => Ok(store.has_xorb(xorb)),
+        None => store.has_xorb(xorb),
     });
     if committed.await? {
         return Ok(());
@@ -129,7 +129,7 @@ pub(super) async fn commit(
 
 async fn is_stored(app: &App, xorb: XorbHash) -> Result<bool, Refusal> {
     let store = Arc::clone(&app.store);
-    Ok(app.workers.disk(move || store.has_xorb(xorb)).await)
+    Ok(app.workers.disk(move || store.has_xorb(xorb)).await?)
 }
 
 fn parse_checksum(checksum: &GrantChecksum) -> Result<u64, Refusal> {

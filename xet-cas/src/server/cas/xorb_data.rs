@@ -12,7 +12,6 @@ use super::super::delivery::{self, Extent, Kind};
 use super::super::keys::{Keys, Resource};
 use super::super::range::RequestedRange;
 use super::super::refusal::Refusal;
-use super::super::store::StoreError;
 use super::{CAS_PATH, parse_hash};
 use crate::{ByteRange, XorbHash};
 
@@ -50,17 +49,10 @@ pub(super) async fn xorb_data(
         return Err(Refusal::no_data());
     }
     let store = Arc::clone(&app.store);
-    let opened = app.workers.disk(move || {
-        let file = store.open_xorb(xorb)?;
-        let metadata = file.metadata();
-        let size = metadata
-            .map_err(|source| StoreError::Io { what: "open a xorb", path: xorb.to_string().into(), source })?
-            .len();
-        Ok::<_, StoreError>((file, size))
-    });
-    let (file, size) = opened.await?;
+    let blob = app.workers.disk(move || store.open_xorb(xorb)).await?;
+    let size = blob.bytes();
     let piece_bytes = app.traffic.piece_bytes();
-    let body = || delivery::body(app, Kind::Data, delivery::file_pieces(file, bytes, piece_bytes));
+    let body = || delivery::body(app, Kind::Data, delivery::pieces(blob, bytes, piece_bytes));
     Ok(delivery::response(&method, Extent { bytes, size, is_partial: true }, HeaderMap::new(), body))
 }
 

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::{App, Head, Located, Refusal, RepoKey, json, locate};
 use crate::server::bodies::{self, Limit};
-use crate::server::store::{MAIN, is_special};
+use crate::server::store::{MAIN, branch_ref, is_special};
 
 /// The request, bytes: one name.
 const REQUEST: Limit = Limit { what: "the request", bytes_max: 64 * 1024 };
@@ -35,7 +35,7 @@ pub(super) async fn create(
     let Located { repo, sha, .. } = locate(&app, repo, starting_point.unwrap_or(MAIN.into())).await?;
     let store = Arc::clone(&app.store);
     let name = branch.clone();
-    if app.workers.disk(move || store.create_branch(&repo, &branch, &sha)).await? {
+    if app.workers.disk(move || store.create_ref(&repo, &branch_ref(&branch), &sha)).await? {
         return Ok(json(&serde_json::json!({})));
     }
     Err(Refusal::conflict(format!("the branch {name} exists")))

@@ -39,7 +39,7 @@ pub(super) async fn commit(
     let mut lines = spool(&app, &head.headers, body, BODY).await?;
     let store = Arc::clone(&app.store);
     let committed = app.workers.heavy(move || {
-        if !store.repo_exists(&repo)? {
+        if store.repo(&repo)?.is_none() {
             return Err(Refusal::repo_not_found(repo.id.as_str()));
         }
         let change = read_change(&store, lines.rewound()?, branch)?;
@@ -60,11 +60,8 @@ pub(super) async fn commit(
 fn read_change(store: &Store, lines: &mut File, branch: String) -> Result<Change, Refusal> {
     let mut change = Change {
         branch: branch.strip_prefix("refs/heads/").unwrap_or(&branch).to_owned(),
-        summary: String::new(),
-        description: String::new(),
-        parent: None,
-        operations: Vec::new(),
         unix_seconds: unix_now(),
+        ..Change::default()
     };
     let mut lines = BufReader::new(lines);
     let mut objects = store.new_objects();

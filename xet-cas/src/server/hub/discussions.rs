@@ -34,17 +34,10 @@ pub(super) async fn open(app: Arc<App>, head: Head, body: Body, repo: RepoKey) -
     if title.len() > MESSAGE_BYTES_MAX {
         return Err(Refusal::bad_request(format!("a title has at most {MESSAGE_BYTES_MAX} bytes")));
     }
-    let nothing = Change {
-        branch: MAIN.into(),
-        summary: title,
-        description: String::new(),
-        parent: None,
-        operations: Vec::new(),
-        unix_seconds: unix_now(),
-    };
+    let nothing = Change { branch: MAIN.into(), summary: title, unix_seconds: unix_now(), ..Change::default() };
     let store = Arc::clone(&app.store);
     let opened = app.workers.disk(move || {
-        if !store.repo_exists(&repo)? {
+        if store.repo(&repo)?.is_none() {
             return Err(Refusal::repo_not_found(repo.id.as_str()));
         }
         Ok(store.open_pull_request(&repo, nothing)?)
@@ -56,8 +49,9 @@ pub(super) async fn open(app: Arc<App>, head: Head, body: Body, repo: RepoKey) -
 /// What `huggingface_hub` reads of a pull request.
 pub(super) async fn details(app: Arc<App>, repo: RepoKey, number: u64) -> Result<Response, Refusal> {
     let (store, of) = (Arc::clone(&app.store), repo.clone());
-    let known = app.workers.disk(move || Ok::<_, Refusal>((store.repo_exists(&of)?, store.pull_request(&of, number)?)));
-    let PullRequest { title, base, unix_seconds } = match known.await? {
+    let known =
+        app.workers.disk(move || Ok::<_, Refusal>((store.repo(&of)?.is_some(), store.pull_request(&of, number)?)));
+    let PullRequest { title, base, unix_seconds, .. } = match known.await? {
         (true, Some(opened)) => opened,
         (true, None) => return Err(Refusal::not_found(format!("{repo} has no pull request {number}"))),
         (false, _) => return Err(Refusal::repo_not_found(repo.id.as_str())),

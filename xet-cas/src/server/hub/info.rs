@@ -30,7 +30,7 @@ struct Sibling<'a> {
 pub(super) async fn info(app: Arc<App>, repo: RepoKey, revision: Option<String>) -> Result<Response, Refusal> {
     let located = locate(&app, repo, revision.unwrap_or(MAIN.into())).await?;
     let (store, repo) = (Arc::clone(&app.store), located.repo.clone());
-    let private = app.workers.disk(move || store.is_private(&repo)).await;
+    let private = app.workers.disk(move || store.repo(&repo)).await?.is_some_and(|record| record.private);
     Ok(json(&RepoInfo {
         id: located.repo.id.as_str(),
         sha: &located.sha,

@@ -66,7 +66,7 @@ fn repo_attributes(store: &Store, located: &Located) -> Result<String, StoreErro
         return Ok(String::new());
     };
     let mut text = Vec::new();
-    let read = store.open_object(&entry.oid)?.take(ATTRIBUTES_BYTES_MAX).read_to_end(&mut text);
+    let read = store.open_object(&entry.oid)?.reader(0).take(ATTRIBUTES_BYTES_MAX).read_to_end(&mut text);
     read.map_err(|source| StoreError::Io { what: "read a regular file", path: entry.oid.clone().into(), source })?;
     Ok(String::from_utf8_lossy(&text).into_owned())
 }

@@ -12,6 +12,7 @@ use crate::api::{CreateRepoAnswer, CreateRepoRequest};
 use crate::server::app::unix_now;
 use crate::server::bodies::{self, Limit};
 use crate::server::request::base_url;
+use crate::server::store::RepoRecord;
 
 /// The request, bytes: a few names.
 const CREATE: Limit = Limit { what: "the request", bytes_max: 64 * 1024 };
@@ -36,9 +37,11 @@ pub(super) async fn create(State(app): State<Arc<App>>, headers: HeaderMap, body
         kind: repo.kind.as_deref().unwrap_or("model").parse().map_err(Refusal::bad_request)?,
         id: name.parse().map_err(Refusal::bad_request)?,
     };
+    let now = unix_now();
+    let record = RepoRecord { private: is_private, created: now, modified: now, ..RepoRecord::default() };
     let url = format!("{}/{key}", base_url(&headers)?);
     let store = Arc::clone(&app.store);
-    let is_new = app.workers.disk(move || store.create_repo(&key, is_private, unix_now())).await?;
+    let is_new = app.workers.disk(move || store.create_repo(&key, record)).await?;
     if is_new {
         return Ok(json(&CreateRepoAnswer { url }));
     }

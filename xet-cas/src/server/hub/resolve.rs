@@ -67,13 +67,13 @@ async fn regular(app: Arc<App>, head: &Head, located: &Located, entry: &Entry) -
     let etag = quoted(&entry.oid)?;
     let extent = Extent::requested(&head.headers, entry.size, etag.to_str().unwrap_or_default())?;
     let (store, oid) = (Arc::clone(&app.store), entry.oid.clone());
-    let file = app.workers.disk(move || store.open_object(&oid)).await?;
+    let blob = app.workers.disk(move || store.open_object(&oid)).await?;
     let headers = HeaderMap::from_iter([
         (header::ETAG, etag),
         (HeaderName::from_static(REPO_COMMIT_HEADER), value(&located.sha)?),
     ]);
     let piece_bytes = app.traffic.piece_bytes();
-    let body = || delivery::body(app, Kind::Metadata, delivery::file_pieces(file, extent.bytes, piece_bytes));
+    let body = || delivery::body(app, Kind::Metadata, delivery::pieces(blob, extent.bytes, piece_bytes));
     Ok(delivery::response(&head.method, extent, headers, body))
 }
 

@@ -3,9 +3,9 @@
 //! Clients ask about the chunk that begins a file, and about one in 1,024 others, chosen by their hash. An answer
 //! holds for what follows in the file too, and the next question is far behind.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
-use super::folder::read;
+use super::metadata::CHUNKS;
 use super::shards::Check;
 use super::{Store, StoreError};
 use crate::shard::{LookupTables, ShardFile, ShardXorb, StoredShard, StoredXorb};
@@ -15,7 +15,7 @@ use crate::{ChunkHash, Term, XorbHash};
 const XORBS_MAX: usize = 64;
 /// Terms of a file that are looked at for them: of a file that is made of very many, what follows is not known far.
 const TERMS_MAX: usize = 1024;
-/// Chunks remembered of one shard: each is a small file.
+/// Chunks remembered of one shard.
 const CHUNKS_MAX: usize = 1 << 16;
 /// Chunks in one answer, unless a single xorb has more: 6 MB.
 const ANSWER_CHUNKS_MAX: usize = 1 << 17;
@@ -24,52 +24,43 @@ impl Store {
     /// Remembers for some chunks of files that have been checked where they and their neighbours are. The newest
     /// file counts: it is the one whose next version comes.
     pub(super) fn index_chunks(&self, check: &mut Check<'_>, files: &[ShardFile]) -> Result<(), StoreError> {
-        let mut indexed = HashSet::new();
-        for file in files {
+        let mut indexed: HashMap<ChunkHash, Vec<u8>> = HashMap::new();
+        'files: for file in files {
             for (at, term) in file.terms.iter().enumerate() {
                 let footer = check.footer(term.xorb)?;
                 let leaves =
                     footer.leaves().get(term.chunks.start as usize..term.chunks.end as usize).unwrap_or_default();
                 for (index, leaf) in leaves.iter().enumerate() {
                     let begins_file = at == 0 && index == 0;
-                    if !(begins_file || leaf.hash.is_global_dedup_eligible()) || !indexed.insert(leaf.hash) {
+                    if !(begins_file || leaf.hash.is_global_dedup_eligible()) || indexed.contains_key(&leaf.hash) {
                         continue;
                     }
-                    if indexed.len() > CHUNKS_MAX {
-                        return Ok(());
+                    if indexed.len() == CHUNKS_MAX {
+                        break 'files;
                     }
-                    self.index_chunk(leaf.hash, &file.terms[at..])?;
+                    indexed.insert(leaf.hash, xorbs_of(&file.terms[at..]));
                 }
             }
         }
-        Ok(())
-    }
-
-    fn index_chunk(&self, chunk: ChunkHash, terms: &[Term]) -> Result<(), StoreError> {
-        let mut xorbs: Vec<XorbHash> = Vec::new();
-        for term in terms.iter().take(TERMS_MAX) {
-            if xorbs.len() == XORBS_MAX {
-                break;
-            }
-            if !xorbs.contains(&term.xorb) {
-                xorbs.push(term.xorb);
-            }
-        }
-        let content: String = xorbs.iter().map(|xorb| format!("{xorb}\n")).collect();
-        let path = self.named("chunks", &chunk.to_string());
-        if read(&path)?.is_some_and(|known| known == content.as_bytes()) {
+        if indexed.is_empty() {
             return Ok(());
         }
-        self.replace_unsynced(&path, content.as_bytes())
+        self.metadata.write(|transaction| {
+            let mut chunks = transaction.open_table(CHUNKS)?;
+            for (chunk, xorbs) in &indexed {
+                chunks.insert(chunk.as_bytes(), xorbs.as_slice())?;
+            }
+            Ok(())
+        })
     }
 
     /// The xorbs to tell of when asked about a chunk; `None` if it is not remembered.
     pub(in super::super) fn xorbs_about(&self, chunk: ChunkHash) -> Result<Option<Vec<XorbHash>>, StoreError> {
-        let Some(content) = read(&self.named("chunks", &chunk.to_string()))? else { return Ok(None) };
-        // Nobody waited for it to be on the disk: a power cut may have left anything.
-        let xorbs: Result<Vec<XorbHash>, _> =
-            std::str::from_utf8(&content).unwrap_or_default().lines().map(str::parse).collect();
-        Ok(xorbs.ok().filter(|xorbs| !xorbs.is_empty()))
+        self.metadata.read(|transaction| {
+            let Some(xorbs) = transaction.open_table(CHUNKS)?.get(chunk.as_bytes())? else { return Ok(None) };
+            let (xorbs, _) = xorbs.value().as_chunks::<32>();
+            Ok(Some(xorbs.iter().map(|xorb| XorbHash::from_bytes(*xorb)).collect()))
+        })
     }
 
     /// A shard of these xorbs, or of the first of them, with their chunks under a key. `None` if none is here.
@@ -83,10 +74,11 @@ impl Store {
         let mut shard = StoredShard { files: Vec::new(), xorbs: Vec::new(), key: None, created, key_expiry };
         let mut chunks = 0;
         for &hash in xorbs {
-            let footer = match self.footer(hash) {
-                Err(StoreError::MissingXorb { .. }) => continue,
-                other => other?,
-            };
+            // Whoever is told of it need not upload it.
+            if !self.has_xorb(hash)? {
+                continue;
+            }
+            let footer = self.footer(hash)?;
             let leaves = footer.leaves().to_vec();
             chunks += leaves.len();
             if chunks > ANSWER_CHUNKS_MAX && !shard.xorbs.is_empty() {
@@ -104,4 +96,18 @@ impl Store {
         shard.apply_key(key)?;
         Ok(Some(shard.encode(LookupTables::NONE)))
     }
+}
+
+/// The first xorbs of these terms, one after the other.
+fn xorbs_of(terms: &[Term]) -> Vec<u8> {
+    let mut xorbs: Vec<XorbHash> = Vec::new();
+    for term in terms.iter().take(TERMS_MAX) {
+        if xorbs.len() == XORBS_MAX {
+            break;
+        }
+        if !xorbs.contains(&term.xorb) {
+            xorbs.push(term.xorb);
+        }
+    }
+    xorbs.iter().flat_map(|xorb| *xorb.as_bytes()).collect()
 }

@@ -11,15 +11,32 @@ use crate::{FileHash, GitBlobHasher};
 const FILES_MAX: usize = 200_000;
 
 /// A state of a repository.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(in super::super) struct Commit {
     pub(in super::super) parent: Option<String>,
     pub(in super::super) summary: String,
     pub(in super::super) description: String,
     /// When it was made, seconds since 1970.
     pub(in super::super) unix_seconds: u64,
+    /// The user who made it, if the origin knows its users.
+    pub(in super::super) author: Option<String>,
     /// By path.
     pub(in super::super) files: BTreeMap<String, Entry>,
+}
+
+/// What a commit says besides its files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(in super::super) struct CommitHead {
+    pub(in super::super) parent: Option<String>,
+    pub(in super::super) summary: String,
+    pub(in super::super) description: String,
+    /// When it was made, seconds since 1970.
+    pub(in super::super) unix_seconds: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in super::super) author: Option<String>,
+    /// When it came here, seconds since 1970. No part of its name.
+    #[serde(default)]
+    pub(in super::super) stored: u64,
 }
 
 /// A file in a commit.
@@ -78,6 +95,17 @@ pub(in super::super) enum Operation {
 }
 
 impl Commit {
+    /// What it says besides its files.
+    pub(super) fn head(&self, stored: u64) -> CommitHead {
+        let Self { parent, summary, description, unix_seconds, author, .. } = self.clone();
+        CommitHead { parent, summary, description, unix_seconds, author, stored }
+    }
+
+    pub(super) fn of_parts(head: CommitHead, files: BTreeMap<String, Entry>) -> Self {
+        let CommitHead { parent, summary, description, unix_seconds, author, .. } = head;
+        Self { parent, summary, description, unix_seconds, author, files }
+    }
+
     /// The files after some steps, taken in order.
     pub(super) fn apply(&self, operations: Vec<Operation>) -> Result<BTreeMap<String, Entry>, StoreError> {
         let mut files = self.files.clone();
@@ -99,17 +127,13 @@ impl Commit {
                 }
             }
         }
-        if files.len() > FILES_MAX {
-            return Err(StoreError::Commit {
-                reason: format!("a commit has {} files, at most {FILES_MAX} are taken", files.len()),
-            });
-        }
-        for path in files.keys() {
-            if let Some(file) = folders_of(path).find(|folder| files.contains_key(*folder)) {
-                return Err(StoreError::Commit { reason: format!("`{file}` cannot be a file and a folder") });
-            }
-        }
+        check_files(&files)?;
         Ok(files)
+    }
+
+    /// Whether its files can be those of a commit.
+    pub(super) fn check(&self) -> Result<(), StoreError> {
+        check_files(&self.files)
     }
 
     /// Whether the path is a folder of this commit.
@@ -117,6 +141,20 @@ impl Commit {
         let inside = format!("{path}/");
         self.files.range(inside.clone()..).next().is_some_and(|(file, _)| file.starts_with(&inside))
     }
+}
+
+fn check_files(files: &BTreeMap<String, Entry>) -> Result<(), StoreError> {
+    if files.len() > FILES_MAX {
+        return Err(StoreError::Commit {
+            reason: format!("a commit has {} files, at most {FILES_MAX} are taken", files.len()),
+        });
+    }
+    for path in files.keys() {
+        if let Some(file) = folders_of(path).find(|folder| files.contains_key(*folder)) {
+            return Err(StoreError::Commit { reason: format!("`{file}` cannot be a file and a folder") });
+        }
+    }
+    Ok(())
 }
 
 /// The folders above a path, outermost first.

@@ -15,6 +15,17 @@ pub(in super::super) enum StoreError {
     #[error("{path} is damaged: {reason}")]
     Corrupt { path: PathBuf, reason: String },
 
+    /// The bucket's fault.
+    #[cfg(feature = "s3")]
+    #[error("cannot {what} ({path}): {source}")]
+    Bucket { what: &'static str, path: String, source: object_store::Error },
+    /// There is no room for more.
+    #[error("{what}")]
+    Full { what: String },
+    /// Collected between two steps of a client that took very long.
+    #[error("the content of {path} has gone meanwhile; commit again")]
+    MissingObject { path: String },
+
     // From here on, the client's fault.
     #[error("{source}")]
     Format { source: crate::Error },
@@ -26,6 +37,10 @@ pub(in super::super) enum StoreError {
     WrongSha256 { file: FileHash, sha256: String },
     #[error("the branch has moved: its head is {head}, not {expected}")]
     ParentMoved { expected: String, head: String },
+    #[error("there is no repository {repo}")]
+    NoSuchRepo { repo: String },
+    #[error("there is no commit {sha}")]
+    NoSuchCommit { sha: String },
     #[error("there is no branch {branch}")]
     NoSuchBranch { branch: String },
     #[error("there is no entry {path}")]
@@ -37,7 +52,12 @@ pub(in super::super) enum StoreError {
 impl StoreError {
     /// Whether the same request may succeed later.
     pub(in super::super) fn is_ours(&self) -> bool {
-        matches!(self, Self::Io { .. } | Self::Corrupt { .. })
+        match self {
+            Self::Io { .. } | Self::Corrupt { .. } | Self::Full { .. } | Self::MissingObject { .. } => true,
+            #[cfg(feature = "s3")]
+            Self::Bucket { .. } => true,
+            _ => false,
+        }
     }
 }
 

@@ -2,17 +2,21 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read as _, Write as _};
-use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::path::Path;
+use std::sync::RwLock;
 
 use serde::Deserialize;
 use tempfile::NamedTempFile;
 
-use super::super::Error;
-use super::{Recent, Store, StoreError};
+use super::super::{Config, Error};
+use super::blobs::{Blobs, Directory};
+use super::metadata::Metadata;
+use super::{Recent, Store, StoreError, migrate};
 
 /// Version of the layout that is written and read.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
+/// The version before, which is brought up to this one.
+const OLD_FORMAT: u32 = 1;
 const FORMAT_FILE: &str = "origin.json";
 const LOCK_FILE: &str = "lock";
 const INCOMING_FOLDER: &str = "incoming";
@@ -36,7 +40,8 @@ impl From<StoreError> for Unsettled {
 
 impl Store {
     /// Opens the folder, or makes one where there is nothing yet.
-    pub(in super::super) fn open(root: &Path) -> Result<Self, Error> {
+    pub(in super::super) fn open(config: &Config) -> Result<Self, Error> {
+        let root = config.data.as_path();
         let in_folder = |path: &Path| {
             let path = path.to_owned();
             move |source| Error::Data { path, source }
@@ -52,40 +57,24 @@ impl Store {
             TryLockError::WouldBlock => Error::InUse { path: root.to_owned() },
             TryLockError::Error(source) => Error::Data { path: lock_path.clone(), source },
         })?;
-        let store = Self { root: root.to_owned(), _lock: lock, changing: Mutex::new(()), recent: Recent::default() };
-        store.settle().map_err(|error| match error {
+        let unusable = |error| match error {
             Unsettled::Format { found } => Error::Format { path: root.to_owned(), found, supported: FORMAT },
             Unsettled::Store(StoreError::Io { path, source, .. }) => Error::Data { path, source },
             Unsettled::Store(other) => {
                 Error::Data { path: root.to_owned(), source: io::Error::other(other.to_string()) }
             }
-        })?;
-        Ok(store)
-    }
-
-    /// Checks the format, throws away what a crash has left, and writes the format where there is none yet.
-    fn settle(&self) -> Result<(), Unsettled> {
-        let format_path = self.root.join(FORMAT_FILE);
-        let stated = read(&format_path)?;
-        if let Some(text) = &stated {
-            let format = serde_json::from_slice(text).map(|Format { format }| format);
-            if !matches!(format, Ok(FORMAT)) {
-                let found = format.map_or("unknown".to_owned(), |format| format.to_string());
-                return Err(Unsettled::Format { found });
-            }
-        }
-        let incoming = self.root.join(INCOMING_FOLDER);
-        match fs::remove_dir_all(&incoming) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(in_path("empty a folder", &incoming)(error).into());
-            }
-            _ => fs::create_dir(&incoming).map_err(in_path("create a folder", &incoming))?,
-        }
-        if stated.is_none() {
-            let format = serde_json::json!({ "format": FORMAT }).to_string();
-            self.replace(&format_path, format.as_bytes())?;
-        }
-        Ok(())
+        };
+        settle(root).map_err(unusable)?;
+        let metadata = Metadata::open(root).map_err(|error| unusable(error.into()))?;
+        Ok(Self {
+            root: root.to_owned(),
+            _lock: lock,
+            metadata,
+            blobs: Blobs::Directory(Directory::new(root.to_owned())),
+            removing: RwLock::new(()),
+            quota: config.quota,
+            recent: Recent::default(),
+        })
     }
 
     /// A file to write into, on the same file system. It is deleted when dropped.
@@ -94,65 +83,49 @@ impl Store {
         NamedTempFile::new_in(&folder).map_err(in_path("create a file", &folder))
     }
 
-    /// Where something named by a hash in hexadecimal lies.
-    pub(super) fn named(&self, kind: &str, name: &str) -> PathBuf {
-        self.root.join(kind).join(name.get(..2).unwrap_or("--")).join(name)
-    }
-
-    /// A folder or file below the root.
-    pub(super) fn below(&self, path: &str) -> PathBuf {
-        self.root.join(path)
-    }
-
-    /// Makes a written file visible under its final name, unless something has that name: then what is there
-    /// stays, and the answer is false.
-    pub(super) fn publish(&self, file: NamedTempFile, target: &Path) -> Result<bool, StoreError> {
-        file.as_file().sync_all().map_err(in_path("sync a file", target))?;
-        let is_new = self.rename(file, target)?;
-        sync_folder(folder_of(target))?;
-        Ok(is_new)
-    }
-
-    /// [`publish`](Self::publish) for a caller that syncs the file before and the folder behind.
-    pub(super) fn rename(&self, file: NamedTempFile, target: &Path) -> Result<bool, StoreError> {
-        create_folder(folder_of(target))?;
-        match file.persist_noclobber(target) {
-            Ok(_) => Ok(true),
-            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-            Err(error) => Err(in_path("rename a file", target)(error.error)),
-        }
-    }
-
-    /// Writes a small file that cannot be there in another version.
-    pub(super) fn write(&self, target: &Path, content: &[u8]) -> Result<bool, StoreError> {
-        if target.exists() {
-            return Ok(false);
-        }
-        self.publish(self.filled(content)?, target)
-    }
-
-    /// Writes a small file over what is there.
-    pub(super) fn replace(&self, target: &Path, content: &[u8]) -> Result<(), StoreError> {
-        let file = self.filled(content)?;
-        file.as_file().sync_all().map_err(in_path("sync a file", target))?;
-        create_folder(folder_of(target))?;
-        file.persist(target).map_err(|error| in_path("rename a file", target)(error.error))?;
-        sync_folder(folder_of(target))
-    }
-
-    /// [`replace`](Self::replace) without waiting for the disk: after a power cut anything may be there.
-    pub(super) fn replace_unsynced(&self, target: &Path, content: &[u8]) -> Result<(), StoreError> {
-        let file = self.filled(content)?;
-        create_folder(folder_of(target))?;
-        file.persist(target).map(drop).map_err(|error| in_path("rename a file", target)(error.error))
-    }
-
     /// A file with this content, not synced.
     pub(super) fn filled(&self, content: &[u8]) -> Result<NamedTempFile, StoreError> {
         let mut file = self.incoming()?;
         file.write_all(content).map_err(in_path("write a file", file.path()))?;
         Ok(file)
     }
+}
+
+/// Checks the format, throws away what a crash has left, and writes the format where there is none yet.
+fn settle(root: &Path) -> Result<(), Unsettled> {
+    let format_path = root.join(FORMAT_FILE);
+    let stated = read(&format_path)?;
+    let format = match &stated {
+        None => None,
+        Some(text) => match serde_json::from_slice(text).map(|Format { format }| format) {
+            Ok(format @ (OLD_FORMAT | FORMAT)) => Some(format),
+            Ok(other) => return Err(Unsettled::Format { found: other.to_string() }),
+            Err(_) => return Err(Unsettled::Format { found: "unknown".to_owned() }),
+        },
+    };
+    let incoming = root.join(INCOMING_FOLDER);
+    match fs::remove_dir_all(&incoming) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(in_path("empty a folder", &incoming)(error).into());
+        }
+        _ => fs::create_dir(&incoming).map_err(in_path("create a folder", &incoming))?,
+    }
+    if format == Some(OLD_FORMAT) {
+        migrate::build_database(root)?;
+    }
+    if format != Some(FORMAT) {
+        replace(&format_path, &incoming, serde_json::json!({ "format": FORMAT }).to_string().as_bytes())?;
+    }
+    Ok(migrate::remove_old(root)?)
+}
+
+/// Writes a small file over what is there.
+fn replace(target: &Path, incoming: &Path, content: &[u8]) -> Result<(), StoreError> {
+    let mut file = NamedTempFile::new_in(incoming).map_err(in_path("create a file", incoming))?;
+    file.write_all(content).map_err(in_path("write a file", file.path()))?;
+    file.as_file().sync_all().map_err(in_path("sync a file", target))?;
+    file.persist(target).map_err(|error| in_path("rename a file", target)(error.error))?;
+    sync_folder(folder_of(target))
 }
 
 /// Whether a folder has no entry but what opening it leaves there.
@@ -189,7 +162,7 @@ pub(super) fn in_path(what: &'static str, path: &Path) -> impl FnOnce(io::Error)
 }
 
 /// Makes a folder and those above it, each known to its parent for good.
-fn create_folder(folder: &Path) -> Result<(), StoreError> {
+pub(super) fn create_folder(folder: &Path) -> Result<(), StoreError> {
     if folder.is_dir() {
         return Ok(());
     }

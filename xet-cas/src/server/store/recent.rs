@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{Commit, RepoKey};
+use super::Commit;
 
 /// Commits kept.
 const COMMITS_MAX: usize = 64;
@@ -12,22 +12,22 @@ const FILES_MAX: usize = 400_000;
 
 /// The commits that were asked for last, most recent in front. Commits never change.
 #[derive(Default)]
-pub(super) struct Recent(Mutex<VecDeque<(RepoKey, String, Arc<Commit>)>>);
+pub(super) struct Recent(Mutex<VecDeque<(u64, String, Arc<Commit>)>>);
 
 impl Recent {
-    pub(super) fn get(&self, repo: &RepoKey, sha: &str) -> Option<Arc<Commit>> {
+    pub(super) fn get(&self, repo: u64, sha: &str) -> Option<Arc<Commit>> {
         let mut commits = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = commits.iter().position(|(r, s, _)| r == repo && s == sha)?;
+        let at = commits.iter().position(|(r, s, _)| *r == repo && s == sha)?;
         let found = commits.remove(at)?;
         let commit = Arc::clone(&found.2);
         commits.push_front(found);
         Some(commit)
     }
 
-    pub(super) fn put(&self, repo: &RepoKey, sha: &str, commit: &Arc<Commit>) {
+    pub(super) fn put(&self, repo: u64, sha: &str, commit: &Arc<Commit>) {
         let mut commits = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        commits.retain(|(r, s, _)| r != repo || s != sha);
-        commits.push_front((repo.clone(), sha.to_owned(), Arc::clone(commit)));
+        commits.retain(|(r, s, _)| *r != repo || s != sha);
+        commits.push_front((repo, sha.to_owned(), Arc::clone(commit)));
         while commits.len() > COMMITS_MAX
             || commits.iter().map(|(.., commit)| commit.files.len()).sum::<usize>() > FILES_MAX
         {

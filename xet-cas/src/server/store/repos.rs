@@ -1,33 +1,34 @@
-//! Repositories: branches and the commits they point to.
+//! Repositories: what they are called, and what they are.
 
+use std::collections::BTreeSet;
 use std::fmt;
-use std::path::PathBuf;
-use std::sync::{Arc, PoisonError};
 
-use super::folder::read;
-use super::{Commit, Operation, Store, StoreError};
-use crate::api::encode_segment;
-use crate::{GitBlobHasher, RepoId, RepoType};
+use redb::{ReadableTable as _, WriteTransaction};
+use serde::{Deserialize, Serialize};
 
-/// The branch that every repository has.
-pub(in super::super) const MAIN: &str = "main";
-/// Stands for the owner of a repository without one. No owner can have this name.
-const NO_OWNER: &str = "-";
-/// Longest file name for a branch, bytes.
-const BRANCH_FILE_BYTES_MAX: usize = 240;
-/// Digits of a commit's name.
-const SHA_DIGITS: usize = 40;
+use super::metadata::{
+    COMMITS, Done, FORMER_NAMES, HELD, NAMES, NEXT_REPO, PULLS, REFS, REPOS, TREES, add, decode, encode,
+};
+use super::refs::{MAIN, put_ref};
+use super::{Commit, Store, StoreError};
+use crate::{RepoId, RepoType};
 
 /// Which repository.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(in super::super) struct RepoKey {
     pub(in super::super) kind: RepoType,
     pub(in super::super) id: RepoId,
 }
 
 impl RepoKey {
-    pub(super) fn folder(&self) -> String {
-        format!("repos/{}/{}/{}", self.kind.plural(), self.id.owner().unwrap_or(NO_OWNER), self.id.name())
+    /// As it stands in the database: `models/lab/tiny`.
+    pub(super) fn name(&self) -> String {
+        format!("{}/{}", self.kind.plural(), self.id)
+    }
+
+    fn of_name(name: &str) -> Option<Self> {
+        let (kind, id) = name.split_once('/')?;
+        Some(Self { kind: kind.strip_suffix('s')?.parse().ok()?, id: id.parse().ok()? })
     }
 }
 
@@ -37,159 +38,215 @@ impl fmt::Display for RepoKey {
     }
 }
 
-/// What one commit is to do.
-#[derive(Debug, Clone)]
-pub(in super::super) struct Change {
-    pub(in super::super) branch: String,
-    pub(in super::super) summary: String,
-    pub(in super::super) description: String,
-    /// If set, the head that the branch must have.
-    pub(in super::super) parent: Option<String>,
-    pub(in super::super) operations: Vec<Operation>,
-    pub(in super::super) unix_seconds: u64,
+/// What a repository is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(in super::super) struct RepoRecord {
+    pub(in super::super) private: bool,
+    pub(in super::super) gated: Gated,
+    /// Users who may read the files of a gated repository.
+    pub(in super::super) readers: BTreeSet<String>,
+    /// When it was made, seconds since 1970.
+    pub(in super::super) created: u64,
+    /// When a ref of it last changed, seconds since 1970.
+    pub(in super::super) modified: u64,
+    /// It follows one of another Hub, and was last compared with it then, seconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in super::super) mirrored: Option<u64>,
+}
+
+/// Whether whoever wants to read a repository's files has to be let in first, and by whom.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(in super::super) enum Gated {
+    #[default]
+    No,
+    /// Whoever asks.
+    Auto,
+    /// Whom the owner lets in.
+    Manual,
+}
+
+/// What became of a new name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in super::super) enum Moved {
+    Done,
+    Missing,
+    /// Another repository has the name.
+    Taken,
 }
 
 impl Store {
-    /// Makes a repository with an empty first commit. False: it exists, and stays as private as it is.
-    pub(in super::super) fn create_repo(
+    /// Makes a repository with an empty first commit. False: it exists, and stays as it is.
+    pub(in super::super) fn create_repo(&self, repo: &RepoKey, record: RepoRecord) -> Result<bool, StoreError> {
+        let first = Commit { summary: "initial commit".into(), unix_seconds: record.created, ..Commit::default() };
+        self.metadata.write(|transaction| {
+            let Some(number) = new_repo(transaction, repo, &record)? else { return Ok(false) };
+            let sha = self.put_commit(transaction, number, repo, &first)?;
+            put_ref(transaction, number, &format!("refs/heads/{MAIN}"), &sha)?;
+            Ok(true)
+        })
+    }
+
+    /// Makes a repository without a commit, to be filled from elsewhere. False: it exists, and stays as it is.
+    pub(in super::super) fn create_empty_repo(&self, repo: &RepoKey, record: &RepoRecord) -> Result<bool, StoreError> {
+        self.metadata.write(|transaction| Ok(new_repo(transaction, repo, record)?.is_some()))
+    }
+
+    /// What a repository is, under its name or a former one.
+    pub(in super::super) fn repo(&self, repo: &RepoKey) -> Result<Option<RepoRecord>, StoreError> {
+        self.metadata.read(|transaction| {
+            let Some(number) = number_in(transaction, repo)? else { return Ok(None) };
+            let record = transaction.open_table(REPOS)?.get(number)?.map(|record| decode(record.value()));
+            Ok(record.transpose()?)
+        })
+    }
+
+    /// The name that a repository has, if `repo` is that name or a former one; else `repo`.
+    pub(in super::super) fn current_name(&self, repo: RepoKey) -> Result<RepoKey, StoreError> {
+        self.metadata.read(|transaction| {
+            if transaction.open_table(NAMES)?.get(repo.name().as_str())?.is_some() {
+                return Ok(repo);
+            }
+            let Some(number) = transaction.open_table(FORMER_NAMES)?.get(repo.name().as_str())? else {
+                return Ok(repo);
+            };
+            for name in transaction.open_table(NAMES)?.iter()? {
+                let (name, of) = name?;
+                if of.value() == number.value()
+                    && let Some(current) = RepoKey::of_name(name.value())
+                {
+                    return Ok(current);
+                }
+            }
+            Ok(repo)
+        })
+    }
+
+    /// Changes what a repository is. False: there is none.
+    pub(in super::super) fn update_repo(
         &self,
         repo: &RepoKey,
-        is_private: bool,
-        unix_seconds: u64,
+        change: impl FnOnce(&mut RepoRecord),
     ) -> Result<bool, StoreError> {
-        let _one_at_a_time = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.repo_exists(repo)? {
-            return Ok(false);
-        }
-        if is_private {
-            self.write(&self.private_path(repo), b"")?;
-        }
-        let summary = "initial commit".to_owned();
-        let first =
-            Commit { parent: None, summary, description: String::new(), unix_seconds, files: Default::default() };
-        self.put_commit(repo, MAIN, first)?;
-        Ok(true)
+        self.metadata.write(|transaction| {
+            let Some(number) = number_of(transaction, repo)? else { return Ok(false) };
+            update(transaction, number, change)?;
+            Ok(true)
+        })
     }
 
-    /// Makes a branch that is at this commit. False: it exists.
-    pub(in super::super) fn create_branch(&self, repo: &RepoKey, branch: &str, sha: &str) -> Result<bool, StoreError> {
-        let _one_at_a_time = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.head(repo, branch)?.is_some() {
-            return Ok(false);
-        }
-        self.set_head(repo, branch, sha)?;
-        Ok(true)
+    /// Forgets a repository. What nothing else names is collected later. False: there is none.
+    pub(in super::super) fn delete_repo(&self, repo: &RepoKey) -> Result<bool, StoreError> {
+        self.metadata.write(|transaction| {
+            // A former name is no name to delete by.
+            let Some(number) =
+                transaction.open_table(NAMES)?.remove(repo.name().as_str())?.map(|number| number.value())
+            else {
+                return Ok(false);
+            };
+            transaction.open_table(FORMER_NAMES)?.retain(|_, of| of != number)?;
+            transaction.open_table(REPOS)?.remove(number)?;
+            let (first, behind) = ((number, ""), (number + 1, ""));
+            transaction.open_table(REFS)?.retain_in(first..behind, |_, _| false)?;
+            transaction.open_table(COMMITS)?.retain_in(first..behind, |_, _| false)?;
+            transaction.open_table(TREES)?.retain_in(first..behind, |_, _| false)?;
+            transaction.open_table(PULLS)?.retain_in((number, 0)..(number + 1, 0), |_, _| false)?;
+            let least = [0; 32];
+            transaction.open_table(HELD)?.retain_in((number, &least)..(number + 1, &least), |_, ()| false)?;
+            Ok(true)
+        })
     }
 
-    /// Whether a repository was made to be private.
-    pub(in super::super) fn is_private(&self, repo: &RepoKey) -> bool {
-        self.private_path(repo).exists()
+    /// Gives a repository another name. The former one leads to it until another repository is given that.
+    pub(in super::super) fn move_repo(&self, from: &RepoKey, to: &RepoKey) -> Result<Moved, StoreError> {
+        self.metadata.write(|transaction| {
+            let mut names = transaction.open_table(NAMES)?;
+            let (from, to) = (from.name(), to.name());
+            let Some(number) = names.get(from.as_str())?.map(|number| number.value()) else {
+                return Ok(Moved::Missing);
+            };
+            if names.get(to.as_str())?.is_some() {
+                return Ok(Moved::Taken);
+            }
+            names.remove(from.as_str())?;
+            names.insert(to.as_str(), number)?;
+            let mut former = transaction.open_table(FORMER_NAMES)?;
+            former.insert(from.as_str(), number)?;
+            former.remove(to.as_str())?;
+            Ok(Moved::Done)
+        })
     }
 
-    fn private_path(&self, repo: &RepoKey) -> PathBuf {
-        self.below(&format!("{}/private", repo.folder()))
-    }
-
-    pub(in super::super) fn repo_exists(&self, repo: &RepoKey) -> Result<bool, StoreError> {
-        Ok(self.head(repo, MAIN)?.is_some())
-    }
-
-    /// The commit that a branch or a commit's full name means.
-    pub(in super::super) fn resolve(&self, repo: &RepoKey, revision: &str) -> Result<Option<String>, StoreError> {
-        if is_sha(revision) && self.commit_path(repo, revision).exists() {
-            return Ok(Some(revision.to_owned()));
-        }
-        self.head(repo, revision.strip_prefix("refs/heads/").unwrap_or(revision))
-    }
-
-    /// The files of a commit that [`resolve`](Self::resolve) returned.
-    pub(in super::super) fn commit(&self, repo: &RepoKey, sha: &str) -> Result<Arc<Commit>, StoreError> {
-        if let Some(commit) = self.recent.get(repo, sha) {
-            return Ok(commit);
-        }
-        let path = self.commit_path(repo, sha);
-        let corrupt = |reason: String| StoreError::Corrupt { path: path.clone(), reason };
-        let text = read(&path)?.ok_or_else(|| corrupt("it is missing".into()))?;
-        let commit = serde_json::from_slice(&text).map_err(|error| corrupt(error.to_string()))?;
-        let commit = Arc::new(commit);
-        self.recent.put(repo, sha, &commit);
-        Ok(commit)
-    }
-
-    /// Moves a branch on by one commit and returns it. A change that changes nothing makes none.
-    pub(in super::super) fn change(&self, repo: &RepoKey, change: Change) -> Result<String, StoreError> {
-        let _one_at_a_time = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let branch = change.branch.clone();
-        let Some(head) = self.head(repo, &branch)? else { return Err(StoreError::NoSuchBranch { branch }) };
-        if let Some(expected) = change.parent.clone().filter(|expected| *expected != head) {
-            return Err(StoreError::ParentMoved { expected, head });
-        }
-        self.build(repo, head, &branch, change)
-    }
-
-    /// Builds the commit that follows on `head` and points a branch to it, if anything changes.
-    pub(super) fn build(
+    /// Repositories of a kind in the order of their names, those behind `after`.
+    pub(in super::super) fn repos(
         &self,
-        repo: &RepoKey,
-        head: String,
-        branch: &str,
-        change: Change,
-    ) -> Result<String, StoreError> {
-        let Change { summary, description, operations, unix_seconds, .. } = change;
-        let before = self.commit(repo, &head)?;
-        let files = before.apply(operations)?;
-        if files == before.files {
-            return Ok(head);
-        }
-        self.put_commit(repo, branch, Commit { parent: Some(head), summary, description, unix_seconds, files })
-    }
-
-    fn put_commit(&self, repo: &RepoKey, branch: &str, commit: Commit) -> Result<String, StoreError> {
-        let text = serde_json::to_vec(&commit).map_err(|error| StoreError::Commit { reason: error.to_string() })?;
-        // Git hashes other text, but clients only want forty digits that differ whenever anything does. Two repositories
-        // with the same content are two: `hf cache rm` finds by the commit what to remove.
-        let named = [repo.to_string().as_bytes(), b"\n", &text].concat();
-        let sha = GitBlobHasher::of(&named);
-        self.write(&self.commit_path(repo, &sha), &text)?;
-        self.set_head(repo, branch, &sha)?;
-        Ok(sha)
-    }
-
-    pub(super) fn set_head(&self, repo: &RepoKey, branch: &str, sha: &str) -> Result<(), StoreError> {
-        let path =
-            self.branch_path(repo, branch).ok_or_else(|| StoreError::NoSuchBranch { branch: branch.to_owned() })?;
-        self.replace(&path, sha.as_bytes())
-    }
-
-    pub(super) fn head(&self, repo: &RepoKey, branch: &str) -> Result<Option<String>, StoreError> {
-        let Some(path) = self.branch_path(repo, branch) else { return Ok(None) };
-        let Some(text) = read(&path)? else { return Ok(None) };
-        match String::from_utf8(text) {
-            Ok(sha) if is_sha(&sha) => Ok(Some(sha)),
-            _ => Err(StoreError::Corrupt { path, reason: "it names no commit".into() }),
-        }
-    }
-
-    fn commit_path(&self, repo: &RepoKey, sha: &str) -> PathBuf {
-        self.below(&format!("{}/commits/{sha}.json", repo.folder()))
-    }
-
-    /// A branch is one file whatever its name, so that `a` and `a/b` can both be branches; `None` if nothing can
-    /// have this name.
-    fn branch_path(&self, repo: &RepoKey, branch: &str) -> Option<PathBuf> {
-        let file = encode_segment(branch);
-        if file.is_empty() || file.starts_with('.') || file.len() > BRANCH_FILE_BYTES_MAX {
-            return None;
-        }
-        Some(self.below(&format!("{}/refs/heads/{file}", repo.folder())))
+        kind: RepoType,
+        after: Option<&RepoId>,
+        max: usize,
+    ) -> Result<Vec<(RepoId, RepoRecord)>, StoreError> {
+        self.metadata.read(|transaction| {
+            let records = transaction.open_table(REPOS)?;
+            let first = format!("{}/{}", kind.plural(), after.map_or("", RepoId::as_str));
+            let mut found = Vec::new();
+            for entry in transaction.open_table(NAMES)?.range(first.as_str()..)? {
+                let (name, number) = entry?;
+                let Some(key) = RepoKey::of_name(name.value()).filter(|key| key.kind == kind) else { break };
+                if Some(&key.id) == after {
+                    continue;
+                }
+                if found.len() == max {
+                    break;
+                }
+                if let Some(record) = records.get(number.value())? {
+                    found.push((key.id, decode(record.value())?));
+                }
+            }
+            Ok(found)
+        })
     }
 }
 
-/// Whether a name is kept for what is no branch of a client's own.
-pub(in super::super) fn is_special(branch: &str) -> bool {
-    branch.starts_with("refs/")
+/// Takes a number for a new repository; `None` if there is one of that name.
+pub(super) fn new_repo(transaction: &WriteTransaction, repo: &RepoKey, record: &RepoRecord) -> Done<Option<u64>> {
+    let mut names = transaction.open_table(NAMES)?;
+    let name = repo.name();
+    if names.get(name.as_str())?.is_some() {
+        return Ok(None);
+    }
+    let number = add(transaction, NEXT_REPO, 1)?;
+    names.insert(name.as_str(), number)?;
+    transaction.open_table(FORMER_NAMES)?.remove(name.as_str())?;
+    transaction.open_table(REPOS)?.insert(number, encode(record)?.as_slice())?;
+    Ok(Some(number))
 }
 
-fn is_sha(text: &str) -> bool {
-    text.len() == SHA_DIGITS && text.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'))
+/// Changes the record of a repository that is there.
+pub(super) fn update(transaction: &WriteTransaction, number: u64, change: impl FnOnce(&mut RepoRecord)) -> Done<()> {
+    let mut repos = transaction.open_table(REPOS)?;
+    let mut record: RepoRecord = match repos.get(number)? {
+        Some(record) => decode(record.value())?,
+        None => RepoRecord::default(),
+    };
+    change(&mut record);
+    repos.insert(number, encode(&record)?.as_slice())?;
+    Ok(())
+}
+
+/// The number of a repository, under its name or a former one.
+pub(super) fn number_of(transaction: &WriteTransaction, repo: &RepoKey) -> Done<Option<u64>> {
+    let name = repo.name();
+    if let Some(number) = transaction.open_table(NAMES)?.get(name.as_str())? {
+        return Ok(Some(number.value()));
+    }
+    Ok(transaction.open_table(FORMER_NAMES)?.get(name.as_str())?.map(|number| number.value()))
+}
+
+/// [`number_of`] for who only looks.
+pub(super) fn number_in(transaction: &redb::ReadTransaction, repo: &RepoKey) -> Done<Option<u64>> {
+    let name = repo.name();
+    if let Some(number) = transaction.open_table(NAMES)?.get(name.as_str())? {
+        return Ok(Some(number.value()));
+    }
+    Ok(transaction.open_table(FORMER_NAMES)?.get(name.as_str())?.map(|number| number.value()))
 }

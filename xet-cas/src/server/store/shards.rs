@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Store, StoreError};
-use crate::shard::{Shard, ShardXorb};
+use crate::shard::{Shard, ShardFile, ShardXorb};
 use crate::xorb::Footer;
 use crate::{Error, Leaf, XorbHash};
 
@@ -36,7 +36,7 @@ impl Store {
         progress.total.store(shard.files.len() as u64, Ordering::Relaxed);
         let named = shard.files.iter().flat_map(|file| &file.terms).map(|term| u64::from(term.chunks.count())).sum();
         Error::check_bounds("chunks named by a shard", named, 0, CHUNKS_MAX)?;
-        let mut check = Check { store: self, footers: HashMap::new(), cached_chunks: 0 };
+        let mut check = Check::new(self);
         for xorb in &shard.xorbs {
             check.xorb(xorb)?;
         }
@@ -44,12 +44,21 @@ impl Store {
             file.verify(|xorb| check.footer(xorb).map(Leaves))?;
             progress.verified.fetch_add(1, Ordering::Relaxed);
         }
+        self.register(&mut check, &shard.files)
+    }
+
+    /// Keeps files whose xorbs are here and whose terms need no check: they were made here.
+    pub(in super::super) fn put_ingested(&self, files: &[ShardFile]) -> Result<bool, StoreError> {
+        self.register(&mut Check::new(self), files)
+    }
+
+    fn register(&self, check: &mut Check<'_>, files: &[ShardFile]) -> Result<bool, StoreError> {
+        let any_new = self.put_files(files)?;
         // It only spares uploads.
-        if let Err(error) = self.index_chunks(&mut check, &shard.files) {
+        if let Err(error) = self.index_chunks(check, files) {
             tracing::warn!(%error, "clients will not be told of the chunks of these files");
         }
-        drop(check);
-        self.put_files(shard.files)
+        Ok(any_new)
     }
 }
 
@@ -59,7 +68,11 @@ pub(super) struct Check<'a> {
     cached_chunks: usize,
 }
 
-impl Check<'_> {
+impl<'a> Check<'a> {
+    fn new(store: &'a Store) -> Self {
+        Self { store, footers: HashMap::new(), cached_chunks: 0 }
+    }
+
     pub(super) fn footer(&mut self, xorb: XorbHash) -> Result<Arc<Footer>, StoreError> {
         if let Some(footer) = self.footers.get(&xorb) {
             return Ok(Arc::clone(footer));

@@ -1,27 +1,40 @@
 //! Xorbs: records, and behind them the footer that says where each chunk lies.
 
-use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use redb::{ReadableTable as _, WriteTransaction};
 use tempfile::NamedTempFile;
 
-use super::folder::{in_path, open};
+use super::blobs::{Blob, Kind};
+use super::folder::in_path;
+use super::metadata::{Done, STORED_BYTES, XORBS, add};
 use super::{Store, StoreError};
-use crate::xorb::{Footer, SERIALIZED_BYTES_MAX};
+use crate::server::app::unix_now;
+use crate::xorb::{Footer, SERIALIZED_BYTES_MAX, Serialized};
 use crate::{Error, XorbHash};
 
 /// Largest footer in a file, bytes, its length included.
 pub(in super::super) const FOOTER_BYTES_MAX: u64 = Footer::BYTES_MAX as u64;
+/// Read from the end of a xorb to get its footer, bytes: that of a xorb of 1,600 chunks, which is 100 MB.
+const TAIL_BYTES: u64 = 64 * 1024;
+/// A use of a xorb is noted if the last one that was noted is longer ago, seconds: short beside any time after which
+/// something is collected.
+const USE_NOTED_SECONDS: u64 = 60 * 60;
 
 impl Store {
-    fn xorb_path(&self, xorb: XorbHash) -> PathBuf {
-        self.named("xorbs", &xorb.to_string())
-    }
-
-    pub(in super::super) fn has_xorb(&self, xorb: XorbHash) -> bool {
-        self.xorb_path(xorb).exists()
+    /// Whether a xorb is here. Whoever is told so may rely on it for as long as new xorbs are spared.
+    pub(in super::super) fn has_xorb(&self, xorb: XorbHash) -> Result<bool, StoreError> {
+        let used = self
+            .metadata
+            .read(|transaction| Ok(transaction.open_table(XORBS)?.get(xorb.as_bytes())?.map(|row| row.value().1)))?;
+        match used {
+            None => Ok(false),
+            Some(used) if used + USE_NOTED_SECONDS > unix_now() => Ok(true),
+            // It may have been collected meanwhile.
+            Some(_) => self.metadata.write(|transaction| note_use(transaction, xorb)),
+        }
     }
 
     /// Checks an uploaded xorb and keeps it. False: it was there already. The upload may end with a footer, as
@@ -41,11 +54,11 @@ impl Store {
         mut upload: NamedTempFile,
         footer_bytes_max: u64,
     ) -> Result<bool, StoreError> {
-        let target = self.xorb_path(xorb);
-        if target.exists() {
+        if self.has_xorb(xorb)? {
             return Ok(false);
         }
-        let in_upload = || in_path("check an upload", &target);
+        let name = xorb.to_string();
+        let in_upload = || in_path("check an upload", Path::new(&name));
         let file = upload.as_file_mut();
         let mut body = Vec::new();
         file.seek(SeekFrom::Start(0)).map_err(in_upload())?;
@@ -54,40 +67,80 @@ impl Store {
         let end = footer.serialized_bytes();
         Error::check_bounds("bytes behind the records", body.len() as u64 - end, 0, footer_bytes_max)?;
         drop(body);
+        self.keep_xorb(&footer, upload)
+    }
 
+    /// Keeps a xorb that was built here: its records are in the file already. False: it was there already.
+    pub(in super::super) fn put_built_xorb(&self, built: &Serialized) -> Result<bool, StoreError> {
+        if self.has_xorb(built.hash())? {
+            return Ok(false);
+        }
+        self.make_room(built.records.len() as u64)?;
+        self.keep_xorb(&built.footer, self.filled(&built.records)?)
+    }
+
+    /// Writes the footer behind the records, which have been checked, and keeps both.
+    pub(in super::super) fn keep_xorb(&self, footer: &Footer, mut upload: NamedTempFile) -> Result<bool, StoreError> {
+        let name = footer.hash().to_string();
+        let in_upload = || in_path("write a xorb", Path::new(&name));
+        let (file, end, tail) = (upload.as_file_mut(), footer.serialized_bytes(), footer.encode());
         file.set_len(end).map_err(in_upload())?;
         file.seek(SeekFrom::Start(end)).map_err(in_upload())?;
-        file.write_all(&footer.encode()).map_err(in_upload())?;
-        self.publish(upload, &target)
+        file.write_all(&tail).map_err(in_upload())?;
+        let bytes = end + tail.len() as u64;
+        let _nothing_is_removed = self.spare();
+        self.blobs.put(Kind::Xorb, vec![(name.clone(), upload)])?;
+        self.metadata.write(|transaction| {
+            let mut xorbs = transaction.open_table(XORBS)?;
+            let is_new = xorbs.insert(footer.hash().as_bytes(), (bytes, unix_now()))?.is_none();
+            if is_new {
+                add(transaction, STORED_BYTES, bytes as i64)?;
+            }
+            Ok(is_new)
+        })
     }
 
     /// The footer of a xorb that a client names.
     pub(in super::super) fn footer(&self, xorb: XorbHash) -> Result<Arc<Footer>, StoreError> {
-        let path = self.xorb_path(xorb);
-        let Some(mut file) = open(&path)? else { return Err(StoreError::MissingXorb { xorb }) };
-        read_footer(&mut file, xorb, &path).map(Arc::new)
+        read_footer(&self.open_xorb(xorb)?, xorb).map(Arc::new)
     }
 
-    /// The file of a xorb, its records first.
-    pub(in super::super) fn open_xorb(&self, xorb: XorbHash) -> Result<File, StoreError> {
-        open(&self.xorb_path(xorb))?.ok_or(StoreError::MissingXorb { xorb })
+    /// The bytes of a xorb, its records first.
+    pub(in super::super) fn open_xorb(&self, xorb: XorbHash) -> Result<Blob, StoreError> {
+        self.blobs.open(Kind::Xorb, &xorb.to_string())?.ok_or(StoreError::MissingXorb { xorb })
     }
 }
 
-fn read_footer(file: &mut File, xorb: XorbHash, path: &Path) -> Result<Footer, StoreError> {
-    let corrupt = |reason: String| StoreError::Corrupt { path: path.to_owned(), reason };
-    let in_xorb = || in_path("read the footer of a xorb", path);
-    let length = file.metadata().map_err(in_xorb())?.len();
-    let mut last = [0; 4];
-    file.seek(SeekFrom::Start(length.saturating_sub(4))).map_err(in_xorb())?;
-    file.read_exact(&mut last).map_err(in_xorb())?;
-    let tail_bytes = Footer::tail_bytes(last);
-    let Some(start) = length.checked_sub(tail_bytes).filter(|_| tail_bytes <= FOOTER_BYTES_MAX) else {
+/// Notes that somebody has a use for a xorb. False: it is not here.
+pub(super) fn note_use(transaction: &WriteTransaction, xorb: XorbHash) -> Done<bool> {
+    let mut xorbs = transaction.open_table(XORBS)?;
+    let Some((bytes, used)) = xorbs.get(xorb.as_bytes())?.map(|row| row.value()) else { return Ok(false) };
+    let now = unix_now();
+    if used + USE_NOTED_SECONDS <= now {
+        xorbs.insert(xorb.as_bytes(), (bytes, now))?;
+    }
+    Ok(true)
+}
+
+/// Reads the footer behind the records of a xorb.
+pub(super) fn read_footer(blob: &Blob, xorb: XorbHash) -> Result<Footer, StoreError> {
+    let path = || PathBuf::from(format!("xorbs/{xorb}"));
+    let corrupt = |reason: String| StoreError::Corrupt { path: path(), reason };
+    let read_end = |count: u64| {
+        let mut end = vec![0; count as usize];
+        let read = blob.read_exact_at(&mut end, blob.bytes() - count);
+        read.map(|()| end).map_err(in_path("read the footer of a xorb", &path()))
+    };
+    let mut tail = read_end(TAIL_BYTES.min(blob.bytes()))?;
+    let Some(length) = tail.last_chunk() else { return Err(corrupt("it has no footer".into())) };
+    let tail_bytes = Footer::tail_bytes(*length);
+    let Some(start) = blob.bytes().checked_sub(tail_bytes).filter(|_| tail_bytes <= FOOTER_BYTES_MAX) else {
         return Err(corrupt(format!("its footer claims {tail_bytes} bytes")));
     };
-    let mut tail = vec![0; tail_bytes as usize];
-    file.seek(SeekFrom::Start(start)).map_err(in_xorb())?;
-    file.read_exact(&mut tail).map_err(in_xorb())?;
+    match tail.len().checked_sub(tail_bytes as usize) {
+        Some(before) => drop(tail.drain(..before)),
+        None => tail = read_end(tail_bytes)?,
+    }
     let footer = Footer::decode_from_end(&tail).map_err(|error| corrupt(error.to_string()))?;
     if footer.hash() != xorb || footer.serialized_bytes() != start {
         return Err(corrupt("its footer belongs to another xorb".into()));

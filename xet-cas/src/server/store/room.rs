@@ -1,0 +1,56 @@
+//! How much is kept, and how much more may be.
+
+use redb::ReadableTableMetadata as _;
+
+use super::metadata::{FILES, NAMES, NUMBERS, OBJECTS, STORED_BYTES, XORBS};
+use super::{Store, StoreError};
+
+/// Bytes that are left free on the disk, so that the database can still be written: what it needs for a large commit.
+const RESERVE_BYTES: u64 = 64 * 1024 * 1024;
+
+/// What is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in super::super) struct Usage {
+    /// Bytes of all xorbs and regular files.
+    pub(in super::super) bytes: u64,
+    /// Bytes that there may be.
+    pub(in super::super) quota: Option<u64>,
+    /// Bytes that are free on the disk.
+    pub(in super::super) free: Option<u64>,
+    pub(in super::super) repos: u64,
+    pub(in super::super) files: u64,
+    pub(in super::super) xorbs: u64,
+    pub(in super::super) objects: u64,
+}
+
+impl Store {
+    pub(in super::super) fn usage(&self) -> Result<Usage, StoreError> {
+        self.metadata.read(|transaction| {
+            Ok(Usage {
+                bytes: transaction.open_table(NUMBERS)?.get(STORED_BYTES)?.map_or(0, |bytes| bytes.value()),
+                quota: self.quota,
+                free: self.blobs.free_bytes(),
+                repos: transaction.open_table(NAMES)?.len()?,
+                files: transaction.open_table(FILES)?.len()?,
+                xorbs: transaction.open_table(XORBS)?.len()?,
+                objects: transaction.open_table(OBJECTS)?.len()?,
+            })
+        })
+    }
+
+    /// Refuses if there is no room for so many bytes more.
+    pub(in super::super) fn make_room(&self, bytes: u64) -> Result<(), StoreError> {
+        if let Some(quota) = self.quota {
+            let stored = self.metadata.read(|transaction| {
+                Ok(transaction.open_table(NUMBERS)?.get(STORED_BYTES)?.map_or(0, |bytes| bytes.value()))
+            })?;
+            if stored.saturating_add(bytes) > quota {
+                return Err(StoreError::Full { what: format!("the origin's quota of {quota} bytes is used up") });
+            }
+        }
+        if self.blobs.free_bytes().is_some_and(|free| free < bytes.saturating_add(RESERVE_BYTES)) {
+            return Err(StoreError::Full { what: "the origin's disk is full".into() });
+        }
+        Ok(())
+    }
+}
