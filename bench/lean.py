@@ -11,7 +11,7 @@ from http.client import HTTPConnection
 from queue import Empty, SimpleQueue
 from urllib.parse import urlsplit
 
-from lab import Failure, check
+from costs import Failure, check
 
 # Connections at once, each on a thread.
 CONNECTIONS = 8

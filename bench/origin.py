@@ -23,6 +23,8 @@ MANY_RSS_MIB_MOST = 128
 OPTIONS = ["--clients", "--file-bytes", "--requests"]
 # Connections over which metadata are asked for.
 ASKING = 4
+ASKED_AT_ONCE = 100
+ASKING_SECONDS_MAX = 15
 PIECE_BYTES = 1 << 20
 
 
@@ -49,7 +51,8 @@ def main():
         del xorbs
         shutil.rmtree(repo)
         many = many_downloads(options)
-    report(options, compared, asked, many)
+        floors = {name: rss_of_an_empty(server, options) for name, server in SERVERS.items()}
+    report(options, compared, asked, many, floors)
 
 
 @contextmanager
@@ -148,12 +151,19 @@ def metadata(options, servers):
                 "xet-read-token": ("GET", f"{api}/xet-read-token/main", {}),
             }
         for call, request in calls.items():
-            lean.each([request], lambda client, request: client.taken(*request), 1)
-            before = process.cpu_seconds()
-            lean.each([request] * options.requests, lambda client, request: client.taken(*request), ASKING)
-            spent = process.cpu_seconds() - before
-            asked.setdefault(call, {})[name] = spent * 1000 / options.requests
+            asked.setdefault(call, {})[name] = 1000 * cpu_of_one(options, process, request)
     return asked
+
+
+def cpu_of_one(options, process, request):
+    """Asks again and again, but not for long: an answer of the reference CAS may take a tenth of a second."""
+    lean.each([request], lambda client, request: client.taken(*request), 1)
+    before, answers, seconds = process.cpu_seconds(), 0, 0
+    while answers < options.requests and seconds < ASKING_SECONDS_MAX:
+        some = min(ASKED_AT_ONCE, options.requests - answers)
+        seconds += lean.each([request] * some, lambda client, request: client.taken(*request), ASKING)
+        answers += some
+    return (process.cpu_seconds() - before) / answers
 
 
 def many_downloads(options):
@@ -217,8 +227,7 @@ def range_requests(endpoint, _path, xet_hash, _sha256):
     return wanted, sum(length for *_, length in found), expected
 
 
-def report(options, compared, asked, many):
-    floors = {name: rss_floor_of(options, server) for name, server in SERVERS.items()}
+def report(options, compared, asked, many, floors):
     for what, rounds in compared.items():
         heading(options, f"origin, {what}")
         bounds = [
@@ -242,16 +251,16 @@ def report(options, compared, asked, many):
         for way, (seconds, cpu, floor, peak, length) in many.items()
     ]
     table(["", "wall, s", "GB/s, all", "server's CPU, s a GB", "RSS at its start, MiB", "peak RSS, MiB"], rows)
-    heading(options, f"origin, metadata: server's CPU for 1,000 answers, {options.requests} asked for")
+    heading(options, f"origin, metadata: server's CPU for 1,000 answers, up to {options.requests} asked for")
     print("With nothing stored, " + ", ".join(f"{name} has {mib:.0f} MiB" for name, mib in floors.items()) + ".\n")
     rows = [
         [call, *(f"{seconds[name]:.3f} s" if name in seconds else "" for name in SERVERS)] for call, seconds in asked.items()
     ]
     table(["", *SERVERS], rows)
-    keep(options, "origin", compared, metadata=asked, many=many)
+    keep(options, "origin", compared, metadata=asked, many=many, rss_of_an_empty=floors)
 
 
-def rss_floor_of(options, server):
+def rss_of_an_empty(server, options):
     with folder(options) as work, server(options, work) as (_, process):
         return process.peak_rss_mib()
 
