@@ -39,7 +39,9 @@ mod refusal;
 mod workers;
 
 // What is common to routes.
+mod arriving;
 mod bodies;
+mod buffers;
 mod delivery;
 mod keys;
 mod range;

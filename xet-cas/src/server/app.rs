@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::buffers::Buffers;
 use super::keys::Keys;
 use super::staging::Staging;
 use super::store::{Store, StoreError};
@@ -19,6 +20,7 @@ pub(super) struct App {
     pub(super) staging: Staging,
     pub(super) workers: Workers,
     pub(super) traffic: Traffic,
+    pub(super) buffers: Buffers,
 }
 
 impl App {
@@ -31,6 +33,7 @@ impl App {
             staging: Staging::default(),
             workers: Workers::new(),
             traffic: Traffic::new(config.limit_rate),
+            buffers: Buffers::default(),
             config,
         })
     }

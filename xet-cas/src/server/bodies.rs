@@ -39,23 +39,11 @@ pub(super) struct Spooled {
 
 /// Takes a body into a file.
 pub(super) async fn spool(app: &App, headers: &HeaderMap, body: Body, limit: Limit) -> Result<Spooled, Refusal> {
-    spool_seen(app, headers, body, limit, |_| {}).await
-}
-
-/// Takes a body into a file and shows it to `see` on the way, piece by piece.
-pub(super) async fn spool_seen(
-    app: &App,
-    headers: &HeaderMap,
-    body: Body,
-    limit: Limit,
-    mut see: impl FnMut(&[u8]),
-) -> Result<Spooled, Refusal> {
     let mut pieces = Pieces::new(app, headers, body, limit)?;
     let store = app.store.clone();
     let mut file = app.workers.disk(move || store.incoming()).await?;
     let mut buffer = BytesMut::new();
     while let Some(piece) = pieces.next().await? {
-        see(&piece);
         buffer.extend_from_slice(&piece);
         if buffer.len() >= WRITE_BYTES {
             file = append(app, file, buffer.split().freeze()).await?;
@@ -112,7 +100,7 @@ pub(super) async fn discard(app: &App, headers: &HeaderMap, body: Body, limit: L
 }
 
 /// A body under its limit and the stall deadline.
-struct Pieces<'a> {
+pub(super) struct Pieces<'a> {
     app: &'a App,
     body: axum::body::BodyDataStream,
     limit: Limit,
@@ -121,13 +109,25 @@ struct Pieces<'a> {
 
 impl<'a> Pieces<'a> {
     /// Refuses at once what announces to be too long.
-    fn new(app: &'a App, headers: &HeaderMap, body: Body, limit: Limit) -> Result<Self, Refusal> {
+    pub(super) fn new(app: &'a App, headers: &HeaderMap, body: Body, limit: Limit) -> Result<Self, Refusal> {
         let announced =
             headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
         if announced.is_some_and(|length| length > limit.bytes_max) {
             return Err(limit.refusal());
         }
         Ok(Self { app, body: body.into_data_stream(), limit, taken: 0 })
+    }
+
+    /// At least so many bytes, or all the rest, as they came; nothing at the end.
+    pub(super) async fn batch(&mut self, bytes_min: usize) -> Result<Vec<Bytes>, Refusal> {
+        let (mut batch, mut bytes) = (Vec::new(), 0);
+        while bytes < bytes_min
+            && let Some(piece) = self.next().await?
+        {
+            bytes += piece.len();
+            batch.push(piece);
+        }
+        Ok(batch)
     }
 
     async fn next(&mut self) -> Result<Option<Bytes>, Refusal> {

@@ -19,6 +19,9 @@ use tokio::time::Sleep;
 const HEAD_DEADLINE: Duration = Duration::from_secs(100);
 /// Largest head of a request, bytes: a batch of reconstructions names files in the URL.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Received at once, and beyond this nothing more is read to be sent, bytes: one piece of file data, so that a client that
+/// takes nothing holds one and not several. A head must fit.
+const BUFFER_BYTES_MAX: usize = 256 * 1024;
 
 /// Speaks HTTP on a socket until it ends. Drops a client that takes nothing for `stall` while there is
 /// something to send.
@@ -33,6 +36,7 @@ pub(super) fn http(
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_DEADLINE)
         .max_header_size(HEAD_BYTES_MAX)
+        .max_buf_size(BUFFER_BYTES_MAX)
         .serve_connection(TokioIo::new(Line { stream, stall, blocked: None }), TowerToHyperService::new(router))
 }
 

@@ -29,7 +29,10 @@ pub(super) use blobs::Blob;
 use blobs::Blobs;
 
 mod xorbs;
-pub(super) use xorbs::FOOTER_BYTES_MAX as XORB_FOOTER_BYTES_MAX;
+pub(super) use xorbs::{FOOTER_BYTES_MAX as XORB_FOOTER_BYTES_MAX, SealedXorb};
+
+mod footers;
+use footers::Footers;
 
 mod files;
 
@@ -74,6 +77,7 @@ pub(super) struct Store {
     /// Bytes kept at most.
     quota: Option<u64>,
     recent: Recent,
+    footers: Footers,
 }
 
 impl Store {

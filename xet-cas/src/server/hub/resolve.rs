@@ -10,16 +10,17 @@ use std::sync::Arc;
 use axum::extract::Query;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
 use serde::Deserialize;
 
 use super::{App, Head, Located, Refusal, RepoKey, authorize, locate};
 use crate::api::{REPO_COMMIT_HEADER, encode_path};
 use crate::server::app::unix_now;
-use crate::server::delivery::{self, Extent, Kind};
+use crate::server::delivery::{self, Extent, Kind, Source, Stretch};
 use crate::server::keys::Resource;
 use crate::server::plain::PlainReader;
 use crate::server::request::base_url;
-use crate::server::store::{Content, Entry, StoreError};
+use crate::server::store::{Content, Entry};
 use crate::{ByteRange, FileHash};
 
 /// What makes a URL good without a token.
@@ -72,8 +73,8 @@ async fn regular(app: Arc<App>, head: &Head, located: &Located, entry: &Entry) -
         (header::ETAG, etag),
         (HeaderName::from_static(REPO_COMMIT_HEADER), value(&located.sha)?),
     ]);
-    let piece_bytes = app.traffic.piece_bytes();
-    let body = || delivery::body(app, Kind::Metadata, delivery::pieces(blob, extent.bytes, piece_bytes));
+    let stretch = Stretch::new(&app, blob, extent.bytes);
+    let body = || delivery::body(app, Kind::Metadata, stretch);
     Ok(delivery::response(&head.method, extent, headers, body))
 }
 
@@ -85,14 +86,25 @@ async fn plain(app: Arc<App>, head: &Head, headers: HeaderMap, file: FileHash, s
     let extent = Extent::requested(&head.headers, size, etag)?;
     let store = Arc::clone(&app.store);
     let terms = app.workers.disk(move || store.file(file)).await?.unwrap_or_default();
-    let mut reader = match extent.bytes {
+    let reader = match extent.bytes {
         ByteRange { start: 0, end: 0 } => PlainReader::whole(Vec::new()),
         bytes => PlainReader::range(&terms, bytes).ok_or_else(Refusal::range)?,
     };
-    let (store, piece_bytes) = (Arc::clone(&app.store), app.traffic.piece_bytes());
-    let next =
-        move || reader.next(&store, piece_bytes).map_err(|error: StoreError| io::Error::other(error.to_string()));
-    Ok(delivery::response(&head.method, extent, headers, || delivery::body(app, Kind::Data, next)))
+    let plain = Plain { reader, app: Arc::clone(&app) };
+    Ok(delivery::response(&head.method, extent, headers, || delivery::body(app, Kind::Data, plain)))
+}
+
+struct Plain {
+    reader: PlainReader,
+    app: Arc<App>,
+}
+
+impl Source for Plain {
+    fn next(&mut self) -> io::Result<Option<Bytes>> {
+        let App { store, buffers, traffic, .. } = &*self.app;
+        let piece = self.reader.next(store, buffers, traffic.piece_bytes());
+        piece.map_err(|error| io::Error::other(error.to_string()))
+    }
 }
 
 /// What the Hub says of a file that is stored with Xet.

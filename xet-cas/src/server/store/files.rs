@@ -11,6 +11,7 @@ use super::metadata::{Done, FILES, SHA256};
 use super::xorbs::note_use;
 use super::{Store, StoreError};
 use crate::server::app::unix_now;
+use crate::server::buffers::Buffers;
 use crate::server::plain::PlainReader;
 use crate::shard::{Shard, ShardFile};
 use crate::{FileHash, Term};
@@ -19,6 +20,8 @@ use crate::{FileHash, Term};
 const EMPTY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 /// What such clients announce.
 const NOT_HASHED: [u8; 32] = [0; 32];
+/// Of a file that is hashed again, read at once.
+const PIECE_BYTES: usize = 64 * 1024;
 /// In front of a record: when the file was registered, Unix seconds, little-endian.
 const TIME_BYTES: usize = 8;
 
@@ -80,8 +83,8 @@ impl Store {
 
     fn sha256_of(&self, terms: Vec<Term>) -> Result<[u8; 32], StoreError> {
         let mut hasher = Sha256::new();
-        let mut reader = PlainReader::whole(terms);
-        while let Some(piece) = reader.next(self, 1)? {
+        let (mut reader, buffers) = (PlainReader::whole(terms), Buffers::default());
+        while let Some(piece) = reader.next(self, &buffers, PIECE_BYTES)? {
             hasher.update(&piece);
         }
         Ok(hasher.finalize().into())
