@@ -15,6 +15,8 @@ pub use network::{Network, Proxies};
 
 mod tls;
 pub use tls::CaCertificates;
+#[cfg(feature = "s3")]
+pub(crate) use tls::tls;
 
 mod http;
 

@@ -8,6 +8,8 @@ use crate::{CHUNK_BYTES_MAX, CHUNK_BYTES_MIN, Error, XorbHash, xorb};
 
 #[cfg(feature = "server")]
 pub(crate) mod describe;
+#[cfg(feature = "server")]
+pub(crate) mod edit;
 
 /// A run of chunk indices, end exclusive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

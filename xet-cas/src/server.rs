@@ -16,11 +16,22 @@
 //!
 //! # Trust
 //! Nothing is stored before it was checked: every hash of a xorb and of a shard is recomputed, every name
-//! from outside goes through one parser. Without [`Config::token`] whoever reaches the address may read and
-//! write everything. TLS is the business of a proxy in front.
+//! from outside goes through one parser. Unless [`Config::access`] says otherwise, whoever reaches the address may
+//! read and write everything. TLS is the business of a proxy in front.
 
 mod config;
-pub use config::Config;
+pub use config::{Config, Garbage, Mirror};
+
+mod access;
+pub use access::{Access, Anonymous, Permission, Token, TokenError, User};
+
+mod limits;
+pub use limits::{RateLimit, RateLimits};
+
+#[cfg(feature = "s3")]
+mod bucket;
+#[cfg(feature = "s3")]
+pub use bucket::Bucket;
 
 mod origin;
 pub use origin::Origin;
@@ -32,9 +43,14 @@ mod error;
 pub use error::Error;
 
 // What every request meets, from the socket inwards.
+mod address;
+mod admission;
 mod app;
 mod connection;
+mod connections;
+mod front;
 mod linger;
+mod metrics;
 mod refusal;
 mod workers;
 
@@ -44,6 +60,7 @@ mod bodies;
 mod buffers;
 mod delivery;
 mod keys;
+mod proofs;
 mod range;
 mod request;
 mod staging;
@@ -51,7 +68,12 @@ mod staging;
 // Routes.
 mod cas;
 mod hub;
+mod operation;
 
 // What is on disk.
 mod plain;
 mod store;
+pub use store::{CheckOptions, CheckReport, Collected};
+
+mod upkeep;
+pub use upkeep::Upkeep;

@@ -37,7 +37,7 @@ impl Lab {
             std::fs::write(source.join(format!("sub/{i}.txt")), format!("file {i}")).unwrap();
         }
         let mut config = server::Config::new(folder.path().join("origin"));
-        config.token = Some(HUB_TOKEN.to_owned());
+        config.access = server::Access::one_token(HUB_TOKEN);
         config.tree_page_entries = 2;
         let origin = Origin::bind(config, ([127, 0, 0, 1], 0).into()).await.unwrap();
         let faulty = FaultyOrigin::start(&origin.url()).await.unwrap();

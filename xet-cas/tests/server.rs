@@ -6,12 +6,15 @@ mod server {
     mod model;
 
     mod access;
+    mod bounds;
     mod commits;
     mod connections;
     mod data;
     mod dedup;
     mod grants;
+    mod identities;
     mod listings;
+    mod operation;
     mod storage;
     mod uploads;
 }

@@ -192,27 +192,100 @@ pub(crate) struct ExplainArgs {
     pub(crate) hub: HubArgs,
 }
 
+/// What the file says too is taken from here.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct OriginArgs {
-    /// Folder that holds everything
-    #[arg(long, value_name = "DIR")]
-    pub(crate) data: PathBuf,
+    #[command(subcommand)]
+    pub(crate) command: Option<OriginCommand>,
 
-    /// Address to listen on; port 0 takes a free one
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
-    pub(crate) listen: SocketAddr,
+    /// File with everything below and more: users, tokens, limits; see docs/origin.md
+    #[arg(long, value_name = "FILE", env = "ZEST_ORIGIN_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Folder that holds everything
+    #[arg(long, value_name = "DIR", required_unless_present = "config")]
+    pub(crate) data: Option<PathBuf>,
+
+    /// Address to listen on; port 0 takes a free one; may be repeated [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Vec<SocketAddr>,
+
+    /// What clients take as `HF_ENDPOINT` if a proxy stands before this origin
+    #[arg(long, value_name = "URL")]
+    pub(crate) public_url: Option<String>,
 
     /// Answer metadata and regular files, but no file data
     #[arg(long)]
     pub(crate) no_data: bool,
 
-    /// File data sent at most, bytes a second
-    #[arg(long, value_name = "BYTES")]
-    pub(crate) limit_rate: Option<u64>,
+    /// File data sent at most, bytes a second, like 5MB or 1GiB/s
+    #[arg(long, value_name = "RATE")]
+    pub(crate) limit_rate: Option<String>,
 
-    /// File with a token that every call then needs
+    /// File with a token that allows everything; without tokens in --config, every call then needs it
     #[arg(long, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
+
+    /// How the log is written to standard error; with -v, it has a line for each request
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
+    pub(crate) log_format: LogFormat,
+}
+
+/// Work on an origin's data while no origin runs on it.
+#[derive(Debug, Subcommand)]
+pub(crate) enum OriginCommand {
+    /// Look whether everything that is named is there, and everything that is there is named
+    Check(OriginCheckArgs),
+    /// Remove what no branch, tag or pull request leads to any more
+    Collect(OriginCollectArgs),
+}
+
+/// Where the data is.
+#[derive(Debug, clap::Args)]
+pub(crate) struct OriginDataArgs {
+    /// File with the origin's settings
+    #[arg(long, value_name = "FILE", env = "ZEST_ORIGIN_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Folder that holds everything
+    #[arg(long, value_name = "DIR", required_unless_present = "config")]
+    pub(crate) data: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct OriginCheckArgs {
+    #[command(flatten)]
+    pub(crate) data: OriginDataArgs,
+
+    /// Read and hash every byte, not only what says where they are
+    #[arg(long)]
+    pub(crate) deep: bool,
+
+    /// Remove bytes that nothing names, which a crash leaves
+    #[arg(long)]
+    pub(crate) repair: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct OriginCollectArgs {
+    #[command(flatten)]
+    pub(crate) data: OriginDataArgs,
+
+    /// Keep what somebody had a use for within so many hours: an upload is referred to at its end only [default: 48, or
+    /// as the file says]
+    #[arg(long, value_name = "HOURS")]
+    pub(crate) grace: Option<f64>,
+}
+
+/// How a log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people
+    #[default]
+    Human,
+    /// One JSON object per line
+    Json,
 }
 
 #[derive(Debug, clap::Args)]

@@ -7,6 +7,7 @@ pub(crate) mod publish;
 pub(crate) mod pull;
 pub(crate) mod seed;
 pub(crate) mod serve;
+pub(crate) mod upkeep;
 pub(crate) mod version;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};

@@ -1,5 +1,18 @@
 //! What a process took from the machine, as Linux tells it.
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Allows this process as many descriptors as the system lets it have, and returns how many that are; `None` if it has no
+/// limit or does not tell.
+pub(crate) fn raise_descriptor_limit() -> Option<u64> {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, ..limit };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    }
+}
+
 /// Largest resident memory of a process so far, bytes; `None` where the system does not tell.
 pub(crate) fn peak_rss_bytes(pid: u32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;

@@ -5,6 +5,7 @@ mod commands;
 mod display;
 mod failure;
 mod machine;
+mod origin_file;
 mod rate;
 mod settings;
 
@@ -14,7 +15,7 @@ use std::time::Duration;
 use clap::Parser as _;
 use tracing_subscriber::EnvFilter;
 
-use args::{Args, Command, PrivacyCommand};
+use args::{Args, Command, LogFormat, PrivacyCommand};
 use display::Output;
 use failure::Failure;
 
@@ -24,7 +25,11 @@ const STOP_DEADLINE: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    start_log(args.verbose);
+    let log_format = match &args.command {
+        Command::Origin(args) => args.log_format,
+        _ => LogFormat::Human,
+    };
+    start_log(args.verbose, log_format);
     let output = Output::new(args.format);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -52,12 +57,16 @@ async fn run(command: Command, output: &Output) -> Result<(), Failure> {
 }
 
 /// Messages go to standard error. `-v` shows every retry and its cause, `-vv` what each part does.
-fn start_log(verbose: u8) {
+fn start_log(verbose: u8, format: LogFormat) {
     let default = match verbose {
         0 => "error",
         1 => "info",
         _ => "debug,hyper=info,hyper_util=info,reqwest=info,rustls=info",
     };
     let filter = EnvFilter::try_from_env("ZEST_LOG").unwrap_or_else(|_| EnvFilter::new(default));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    match format {
+        LogFormat::Human => log.init(),
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
 }

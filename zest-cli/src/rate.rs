@@ -20,7 +20,8 @@ pub(crate) fn rate(flag: &str, text: &str) -> Result<NonZeroU64, Failure> {
     })
 }
 
-fn bytes(text: &str) -> Option<u64> {
+/// A number of bytes, and maybe a unit.
+pub(crate) fn bytes(text: &str) -> Option<u64> {
     let text = text.trim().to_ascii_lowercase();
     let text = text.strip_suffix("/s").unwrap_or(&text);
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());

@@ -275,6 +275,46 @@ pub(crate) struct ShardAnswer {
     pub(crate) result: u8,
 }
 
+/// Which bytes of a file are to change, in a question about its chunks.
+#[cfg(feature = "server")]
+pub(crate) const DIRTY_RANGES_HEADER: &str = "x-range-dirty";
+
+/// Answer of `GET /v2/file-chunk-hashes/{file}`.
+#[cfg(feature = "server")]
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct FileChunkHashes {
+    total_chunks: u64,
+    /// Bytes.
+    file_size: u64,
+    windows: Vec<WindowJson>,
+    /// One more than there are windows.
+    hash_ranges: Vec<Option<crate::MerkleHashSubtree>>,
+    gap_verification: Vec<String>,
+}
+
+#[cfg(feature = "server")]
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct WindowJson {
+    /// First byte and the one behind the last.
+    dirty_byte_range: [u64; 2],
+}
+
+#[cfg(feature = "server")]
+impl FileChunkHashes {
+    pub(crate) fn new(found: crate::reconstruction::edit::Windows, total_chunks: u64, file_size: u64) -> Self {
+        let window = |bytes: &ByteRange| WindowJson { dirty_byte_range: [bytes.start, bytes.end] };
+        Self {
+            total_chunks,
+            file_size,
+            windows: found.windows.iter().map(window).collect(),
+            hash_ranges: found.gaps,
+            gap_verification: found.gap_verification.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
 /// One line of the answer of `POST /v2/shards`.
 #[cfg(feature = "server")]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, header};
@@ -9,6 +10,7 @@ use bytes::{Bytes, BytesMut};
 use futures::StreamExt as _;
 use serde::de::DeserializeOwned;
 use tempfile::NamedTempFile;
+use tokio::time::Instant;
 
 use super::app::App;
 use super::refusal::Refusal;
@@ -16,6 +18,9 @@ use super::store::StoreError;
 
 /// Written to disk in pieces of at least this many bytes.
 const WRITE_BYTES: usize = 1024 * 1024;
+/// Whoever sends or takes less than so many bytes in [`Config::stall`](super::Config::stall) makes no progress: a
+/// kilobyte a second by default, with which nobody uploads or downloads a model.
+pub(super) const PROGRESS_BYTES_MIN: u64 = 64 * 1024;
 
 /// A limit with the name of what it limits.
 #[derive(Debug, Clone, Copy)]
@@ -105,6 +110,9 @@ pub(super) struct Pieces<'a> {
     body: axum::body::BodyDataStream,
     limit: Limit,
     taken: u64,
+    /// How long it has been waited for since the client last made progress, and what has come since then.
+    waited: Duration,
+    recent: u64,
 }
 
 impl<'a> Pieces<'a> {
@@ -115,7 +123,7 @@ impl<'a> Pieces<'a> {
         if announced.is_some_and(|length| length > limit.bytes_max) {
             return Err(limit.refusal());
         }
-        Ok(Self { app, body: body.into_data_stream(), limit, taken: 0 })
+        Ok(Self { app, body: body.into_data_stream(), limit, taken: 0, waited: Duration::ZERO, recent: 0 })
     }
 
     /// At least so many bytes, or all the rest, as they came; nothing at the end.
@@ -131,9 +139,17 @@ impl<'a> Pieces<'a> {
     }
 
     async fn next(&mut self) -> Result<Option<Bytes>, Refusal> {
-        let next = tokio::time::timeout(self.app.config.stall, self.body.next()).await;
+        let asked = Instant::now();
+        let left = self.app.config.stall.saturating_sub(self.waited);
+        let next = tokio::time::timeout(left, self.body.next()).await;
         let Some(piece) = next.map_err(|_| Refusal::timeout(self.limit.what))? else { return Ok(None) };
         let piece = piece.map_err(|error| Refusal::bad_request(format!("{} broke off: {error}", self.limit.what)))?;
+        // Time in which it was not waited for is not the client's.
+        self.waited += asked.elapsed();
+        self.recent += piece.len() as u64;
+        if self.recent >= PROGRESS_BYTES_MIN {
+            (self.recent, self.waited) = (0, Duration::ZERO);
+        }
         self.taken += piece.len() as u64;
         if self.taken > self.limit.bytes_max {
             return Err(self.limit.refusal());

@@ -11,11 +11,12 @@ use axum::routing::{get, post, put};
 
 use super::app::{App, unix_now};
 use super::bodies::{self, Limit};
-use super::keys::{BadToken, Scope};
+use super::keys::{BadToken, Pass, Scope};
 use super::refusal::Refusal;
 use super::request::bearer;
 
 mod chunks;
+mod edits;
 mod grants;
 mod reconstruction;
 mod shards;
@@ -32,6 +33,7 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/v1/reconstructions", get(reconstruction::batch))
         .route("/v1/reconstructions/{file}", get(reconstruction::v1))
         .route("/v2/reconstructions/{file}", get(reconstruction::v2))
+        .route("/v2/file-chunk-hashes/{file}", get(edits::windows))
         .route("/xorbs/{xorb}", get(xorb_data::xorb_data))
         .route("/v1/xorbs/{prefix}/{xorb}", post(xorbs::upload))
         .route("/v1/shards", post(shards::v1))
@@ -53,8 +55,8 @@ async fn stats(State(app): State<Arc<App>>) -> Response {
     json(&serde_json::json!({ "data_bytes": app.traffic.counters().data_bytes_sent() }))
 }
 
-/// Lets a request pass whose CAS token allows it.
-fn authorize(app: &App, headers: &HeaderMap, needed: Scope) -> Result<(), Refusal> {
+/// Lets a request pass whose CAS token allows it, and tells for which repository that is.
+fn authorize(app: &App, headers: &HeaderMap, needed: Scope) -> Result<Pass, Refusal> {
     let token = bearer(headers).ok_or_else(Refusal::cas_token)?;
     app.keys.check_token(token, needed, unix_now()).map_err(|bad| match bad {
         BadToken::Invalid => Refusal::cas_token(),

@@ -46,6 +46,21 @@ pub enum Error {
         /// The folder.
         path: PathBuf,
     },
+    /// The bucket cannot be used.
+    #[cfg(feature = "s3")]
+    #[error("cannot use the bucket {name}: {reason}")]
+    Bucket {
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The public URL is no base of URLs.
+    #[error("the public URL `{url}` is none; it looks like https://hub.example")]
+    PublicUrl {
+        /// What was configured.
+        url: String,
+    },
     /// A setting makes no sense.
     #[error("{setting} is {value}, it must be at least 1")]
     Setting {

@@ -9,10 +9,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use serde::Deserialize;
 
+use super::access::Action;
+use super::admission::{admit, admit_any};
 use super::app::App;
-use super::keys::{Scope, same_secret};
+use super::keys::Scope;
 use super::refusal::Refusal;
-use super::request::bearer;
 use super::store::{Commit, RepoKey, StoreError};
 
 mod route;
@@ -50,57 +51,49 @@ async fn dispatch(State(app): State<Arc<App>>, request: Request) -> Result<Respo
     let route = Route::parse(head.uri.path())?;
     let (is_get, is_post) = (head.method == Method::GET, head.method == Method::POST);
     match route {
-        // Asks for a token itself: a signed URL needs none.
         Route::Resolve { repo, revision, path } if is_get || head.method == Method::HEAD => {
             resolve::resolve(app, head, repo, revision, path).await
         }
         Route::Info { repo, revision } if is_get => {
-            authorize(&app, &head.headers)?;
+            admit(&app, &head.headers, &repo, Action::Read).await?;
             info::info(app, repo, revision).await
         }
         Route::Tree { repo, revision, folder } if is_get => {
-            authorize(&app, &head.headers)?;
+            admit(&app, &head.headers, &repo, Action::Read).await?;
             tree::tree(app, head, repo, revision, folder).await
         }
         Route::ReadToken { repo, revision } if is_get => {
-            authorize(&app, &head.headers)?;
+            admit(&app, &head.headers, &repo, Action::Content).await?;
             token::token(app, head, repo, Some(revision), Scope::Read).await
         }
         Route::WriteToken { repo } if is_get => {
-            authorize(&app, &head.headers)?;
+            let action = if opens_pull_request(&head.uri)? { Action::Propose } else { Action::Write };
+            admit(&app, &head.headers, &repo, action).await?;
             token::token(app, head, repo, None, Scope::Write).await
         }
         Route::Preupload { repo, revision } if is_post => {
-            authorize(&app, &head.headers)?;
+            let action = if opens_pull_request(&head.uri)? { Action::Propose } else { Action::Write };
+            admit(&app, &head.headers, &repo, action).await?;
             preupload::preupload(app, head, body, repo, revision).await
         }
         Route::Branch { repo, branch } if is_post => {
-            authorize(&app, &head.headers)?;
+            admit(&app, &head.headers, &repo, Action::Write).await?;
             branches::create(app, head, body, repo, branch).await
         }
         Route::Discussions { repo } if is_post => {
-            authorize(&app, &head.headers)?;
+            admit(&app, &head.headers, &repo, Action::Propose).await?;
             discussions::open(app, head, body, repo).await
         }
         Route::Discussion { repo, number } if is_get => {
-            authorize(&app, &head.headers)?;
+            admit(&app, &head.headers, &repo, Action::Read).await?;
             discussions::details(app, repo, number).await
         }
         Route::Commit { repo, branch } if is_post => {
-            authorize(&app, &head.headers)?;
+            let action = if opens_pull_request(&head.uri)? { Action::Propose } else { Action::Write };
+            admit(&app, &head.headers, &repo, action).await?;
             commit::commit(app, head, body, repo, branch).await
         }
         _ => Err(Refusal::method_not_allowed()),
-    }
-}
-
-/// Lets a request pass that carries the configured token, or any if none is configured.
-fn authorize(app: &App, headers: &HeaderMap) -> Result<(), Refusal> {
-    let Some(needed) = &app.config.token else { return Ok(()) };
-    match bearer(headers) {
-        None => Err(Refusal::no_credentials()),
-        Some(given) if same_secret(given, needed) => Ok(()),
-        Some(_) => Err(Refusal::wrong_credentials()),
     }
 }
 
@@ -113,13 +106,11 @@ struct Located {
 
 async fn locate(app: &App, repo: RepoKey, revision: String) -> Result<Located, Refusal> {
     let store = Arc::clone(&app.store);
-    // A private repository was made under a token. Without one nobody can show that it is theirs.
-    let is_open = app.config.token.is_none();
     let located = app.workers.disk(move || {
         let repo = store.current_name(repo)?;
-        let record = store.repo(&repo)?.filter(|record| !(is_open && record.private));
-        let Some(sha) = record.as_ref().map_or(Ok(None), |_| store.resolve(&repo, &revision))? else {
-            return Ok(Err((record.is_some(), repo, revision)));
+        let exists = store.repo(&repo)?.is_some();
+        let Some(sha) = (if exists { store.resolve(&repo, &revision)? } else { None }) else {
+            return Ok(Err((exists, repo, revision)));
         };
         let commit = store.commit(&repo, &sha)?;
         Ok::<_, StoreError>(Ok(Located { repo, sha, commit }))

@@ -5,7 +5,8 @@ use std::fmt;
 use std::num::ParseIntError;
 use std::str::FromStr;
 
-use crate::{ByteRange, FileHash, XorbHash};
+use super::store::RepoKey;
+use crate::{ByteRange, RepoType, XorbHash};
 
 /// What a CAS token allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +25,35 @@ impl Scope {
     }
 }
 
+/// What a CAS token says: who may do what with files of which repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Pass {
+    pub(super) scope: Scope,
+    pub(super) repo: RepoKey,
+    /// Unix seconds.
+    pub(super) expires: u64,
+}
+
+impl Pass {
+    /// `scope.expiry.kind.repo`: names of repositories hold dots, and nothing else of this does.
+    fn text(&self) -> String {
+        let Self { scope, repo, expires } = self;
+        format!("{}.{expires}.{}.{}", scope.name(), repo.kind, repo.id)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.splitn(4, '.');
+        let scope = match parts.next()? {
+            "read" => Scope::Read,
+            "write" => Scope::Write,
+            _ => return None,
+        };
+        let expires = parts.next()?.parse().ok()?;
+        let kind: RepoType = parts.next()?.parse().ok()?;
+        Some(Self { scope, repo: RepoKey { kind, id: parts.next()?.parse().ok()? }, expires })
+    }
+}
+
 /// Why a token is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum BadToken {
@@ -35,11 +65,11 @@ pub(super) enum BadToken {
 
 /// What a signed URL leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Resource {
+pub(super) enum Resource<'a> {
     /// Exactly these bytes of a xorb.
     XorbRange(XorbHash, ByteRange),
-    /// A whole file and any range of it.
-    File(FileHash),
+    /// A file of a commit, and any range of it.
+    File { repo: &'a RepoKey, sha: &'a str, path: &'a str },
     /// One upload.
     Grant(Grant),
 }
@@ -80,11 +110,12 @@ impl FromStr for GrantId {
     }
 }
 
-impl fmt::Display for Resource {
+impl fmt::Display for Resource<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::XorbRange(xorb, ByteRange { start, end }) => write!(f, "xorb {xorb} {start} {end}"),
-            Self::File(file) => write!(f, "file {file}"),
+            // With its length, so that a blank more in the one is not a blank less in the other.
+            Self::File { repo, sha, path } => write!(f, "file {} {} {} {sha} {path}", repo.kind, repo.id, sha.len()),
             Self::Grant(Grant { id, xorb, length, checksum }) => write!(f, "grant {id} {xorb} {length} {checksum}"),
         }
     }
@@ -100,38 +131,28 @@ impl Keys {
         Self { key }
     }
 
-    /// `scope.expiry.mac`
-    pub(super) fn token(&self, scope: Scope, expires: u64) -> String {
-        let scope = scope.name();
-        let mac = self.mac(&format!("token {scope} {expires}"));
-        format!("{scope}.{expires}.{mac}")
+    /// The pass and its signature, a dot between.
+    pub(super) fn token(&self, pass: &Pass) -> String {
+        let text = pass.text();
+        let mac = self.mac(&format!("token {text}"));
+        format!("{text}.{mac}")
     }
 
-    pub(super) fn check_token(&self, token: &str, needed: Scope, now: u64) -> Result<(), BadToken> {
-        let mut parts = token.split('.');
-        let (Some(scope), Some(expires), Some(mac), None) = (parts.next(), parts.next(), parts.next(), parts.next())
-        else {
-            return Err(BadToken::Invalid);
-        };
-        let scope = match scope {
-            "read" => Scope::Read,
-            "write" => Scope::Write,
-            _ => return Err(BadToken::Invalid),
-        };
-        let expires: u64 = expires.parse().map_err(|_| BadToken::Invalid)?;
-        if !self.is_mac(&format!("token {} {expires}", scope.name()), mac) || expires <= now {
-            return Err(BadToken::Invalid);
-        }
-        if needed == Scope::Write && scope == Scope::Read { Err(BadToken::Scope) } else { Ok(()) }
+    /// The pass that a token is, if it allows what is needed.
+    pub(super) fn check_token(&self, token: &str, needed: Scope, now: u64) -> Result<Pass, BadToken> {
+        let (text, mac) = token.rsplit_once('.').ok_or(BadToken::Invalid)?;
+        let pass = Pass::parse(text).filter(|pass| pass.text() == text && now < pass.expires);
+        let pass = pass.filter(|_| self.is_mac(&format!("token {text}"), mac)).ok_or(BadToken::Invalid)?;
+        if needed == Scope::Write && pass.scope == Scope::Read { Err(BadToken::Scope) } else { Ok(pass) }
     }
 
     /// The signature of a URL.
-    pub(super) fn sign(&self, resource: Resource, expires: u64) -> String {
+    pub(super) fn sign(&self, resource: Resource<'_>, expires: u64) -> String {
         self.mac(&format!("url {resource} {expires}")).to_string()
     }
 
     /// Whether a URL is ours, for this resource, and still good.
-    pub(super) fn is_signed(&self, resource: Resource, expires: u64, signature: &str, now: u64) -> bool {
+    pub(super) fn is_signed(&self, resource: Resource<'_>, expires: u64, signature: &str, now: u64) -> bool {
         self.is_mac(&format!("url {resource} {expires}"), signature) && now < expires
     }
 
@@ -151,53 +172,57 @@ impl Keys {
     }
 }
 
-/// Whether two secrets are the same, in a time that does not tell where they differ.
-pub(super) fn same_secret(a: &str, b: &str) -> bool {
-    blake3::hash(a.as_bytes()) == blake3::hash(b.as_bytes())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn random() -> Keys {
-        Keys::new(rand::random())
+    fn keys(key: u8) -> Keys {
+        Keys::new([key; 32])
+    }
+
+    fn pass(scope: Scope, repo: &str) -> Pass {
+        Pass { scope, repo: RepoKey { kind: RepoType::Dataset, id: repo.parse().unwrap() }, expires: 100 }
     }
 
     #[test]
     fn given_a_token_when_checked_then_scope_and_expiry_count() {
-        let keys = random();
-        let (read, write) = (keys.token(Scope::Read, 100), keys.token(Scope::Write, 100));
+        let keys = keys(1);
+        let [read, write] = [Scope::Read, Scope::Write].map(|scope| pass(scope, "lab/a.b.c"));
+        let [by_read, by_write] = [&read, &write].map(|pass| keys.token(pass));
 
-        assert_eq!(Ok(()), keys.check_token(&read, Scope::Read, 99));
-        assert_eq!(Ok(()), keys.check_token(&write, Scope::Read, 99));
-        assert_eq!(Ok(()), keys.check_token(&write, Scope::Write, 99));
-        assert_eq!(Err(BadToken::Scope), keys.check_token(&read, Scope::Write, 99));
-        assert_eq!(Err(BadToken::Invalid), keys.check_token(&read, Scope::Read, 100));
+        assert_eq!(Ok(read), keys.check_token(&by_read, Scope::Read, 99));
+        assert_eq!(Ok(write.clone()), keys.check_token(&by_write, Scope::Read, 99));
+        assert_eq!(Ok(write), keys.check_token(&by_write, Scope::Write, 99));
+        assert_eq!(Err(BadToken::Scope), keys.check_token(&by_read, Scope::Write, 99));
+        assert_eq!(Err(BadToken::Invalid), keys.check_token(&by_read, Scope::Read, 100));
     }
 
     #[test]
     fn given_a_forged_token_when_checked_then_refused() {
-        let keys = random();
-        let token = keys.token(Scope::Read, 100);
+        let signer = keys(1);
+        let token = signer.token(&pass(Scope::Read, "lab/tiny"));
         let mac = token.rsplit('.').next().unwrap();
         let forged = [
             String::new(),
             "read".into(),
-            format!("write.100.{mac}"),
-            format!("read.200.{mac}"),
-            format!("read.0100.{mac}x"),
+            format!("write.100.dataset.lab/tiny.{mac}"),
+            format!("read.200.dataset.lab/tiny.{mac}"),
+            format!("read.100.model.lab/tiny.{mac}"),
+            format!("read.100.dataset.lab/other.{mac}"),
+            format!("read.100.dataset.lab/tiny.x.{mac}"),
+            format!("read.0100.dataset.lab/tiny.{mac}"),
+            format!("read.100.dataset.lab/tiny.{mac}x"),
             format!("{token}."),
-            random().token(Scope::Read, 100),
+            keys(2).token(&pass(Scope::Read, "lab/tiny")),
         ];
         for token in forged {
-            assert_eq!(Err(BadToken::Invalid), keys.check_token(&token, Scope::Read, 1), "{token}");
+            assert_eq!(Err(BadToken::Invalid), signer.check_token(&token, Scope::Read, 1), "{token}");
         }
     }
 
     #[test]
     fn given_a_signature_when_checked_then_good_for_one_resource_and_time() {
-        let keys = random();
+        let keys = keys(1);
         let range = |start, end| Resource::XorbRange(XorbHash::from_bytes([7; 32]), ByteRange { start, end });
         let signature = keys.sign(range(0, 10), 100);
 
@@ -205,6 +230,16 @@ mod tests {
         assert!(!keys.is_signed(range(0, 10), 100, &signature, 100));
         assert!(!keys.is_signed(range(0, 10), 101, &signature, 99));
         assert!(!keys.is_signed(range(0, 11), 100, &signature, 99));
-        assert!(!keys.is_signed(Resource::File(FileHash::from_bytes([7; 32])), 100, &signature, 99));
+
+        let repo = pass(Scope::Read, "lab/tiny").repo;
+        let file = |sha, path| Resource::File { repo: &repo, sha, path };
+        let signature = keys.sign(file("main", "a b"), 100);
+        assert!(keys.is_signed(file("main", "a b"), 100, &signature, 99));
+        assert!(!keys.is_signed(file("main", "a"), 100, &signature, 99));
+        assert!(!keys.is_signed(file("dev", "a b"), 100, &signature, 99));
+        assert!(!keys.is_signed(file("main a", "b"), 100, &signature, 99));
+        let other = RepoKey { kind: RepoType::Model, ..repo.clone() };
+        let elsewhere = Resource::File { repo: &other, sha: "main", path: "a b" };
+        assert!(!keys.is_signed(elsewhere, 100, &signature, 99));
     }
 }

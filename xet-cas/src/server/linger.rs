@@ -6,7 +6,7 @@
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::body::{Body, BodyDataStream};
 use axum::extract::Request;
@@ -25,9 +25,7 @@ const LINGER_IDLE: Duration = Duration::from_millis(500);
 
 /// Runs a request and afterwards takes what it left of its body.
 pub(super) async fn linger(request: Request, next: Next) -> Response {
-    let start = now();
     let (head, body) = request.into_parts();
-    let (method, path) = (head.method.clone(), head.uri.path().to_owned());
     // Such a client waits for a sign before it sends: an answer instead is all it needs.
     let waits = head.headers.contains_key(EXPECT);
     let lent = Lent(Arc::new(Mutex::new(body.into_data_stream())));
@@ -38,14 +36,7 @@ pub(super) async fn linger(request: Request, next: Next) -> Response {
     if !waits && !answer.status().is_success() {
         let _ = tokio::time::timeout(LINGER, own.drop_rest()).await;
     }
-    // Without the query, which may hold a signature.
-    tracing::debug!(%method, path, status = answer.status().as_u16(), elapsed_ms = start.elapsed().as_millis() as u64, "answered");
     answer
-}
-
-#[expect(clippy::disallowed_methods, reason = "the log says how long a request took")]
-fn now() -> Instant {
-    Instant::now()
 }
 
 /// A body that is read by whoever handles the request and given back afterwards.

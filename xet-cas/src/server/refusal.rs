@@ -35,6 +35,52 @@ impl Refusal {
         Self::new(StatusCode::UNAUTHORIZED, "Unauthorized", "this origin needs a token")
     }
 
+    /// As the Hub answers those who show no token: the repository may be there, and not for everyone.
+    pub(super) fn repo_not_found_without_token(repo: &str) -> Self {
+        let message = format!("there is no repository {repo}, or it needs a token");
+        Self::new(StatusCode::UNAUTHORIZED, error_code::REPO_NOT_FOUND, message)
+    }
+
+    /// In the Hub's words, which tools look for.
+    pub(super) fn gated(is_anonymous: bool, kind: &str, repo: &str, page: &str) -> Self {
+        let (status, message) = match is_anonymous {
+            true => (
+                StatusCode::UNAUTHORIZED,
+                format!(
+                    "Access to {kind} {repo} is restricted. You must have access to it and be authenticated to access \
+                     it. Please log in."
+                ),
+            ),
+            false => (
+                StatusCode::FORBIDDEN,
+                format!(
+                    "Access to {kind} {repo} is restricted and you are not in the authorized list. Visit {page} to \
+                     ask for access."
+                ),
+            ),
+        };
+        Self::new(status, error_code::GATED_REPO, message)
+    }
+
+    pub(super) fn too_many_requests() -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", "too many requests; wait until the window is over")
+    }
+
+    pub(super) fn stopping() -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "Stopping", "the origin is being stopped")
+    }
+
+    /// What something below the routes refused, in its own way.
+    pub(super) fn unnamed(status: StatusCode) -> Self {
+        match status {
+            StatusCode::METHOD_NOT_ALLOWED => Self::method_not_allowed(),
+            StatusCode::NOT_FOUND => Self::not_found("this origin has no such route"),
+            StatusCode::INTERNAL_SERVER_ERROR => Self::new(status, "InternalError", "the origin failed"),
+            StatusCode::BAD_REQUEST => Self::bad_request("the path or the query is malformed"),
+            status => Self::new(status, "Refused", status.canonical_reason().unwrap_or("refused")),
+        }
+    }
+
     /// A CAS token that is malformed, forged or expired.
     pub(super) fn cas_token() -> Self {
         Self::new(

@@ -81,6 +81,12 @@ impl Staging {
         }
     }
 
+    /// How many there are, and what they announced, bytes.
+    pub(super) fn usage(&self) -> (usize, u64) {
+        let uploads = self.uploads();
+        (uploads.len(), uploads.values().map(|upload| upload.grant.length).sum())
+    }
+
     fn uploads(&self) -> MutexGuard<'_, HashMap<GrantId, Upload>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -61,8 +61,17 @@ pub(super) use pulls::{PullRequest, PullStatus, pull_ref};
 mod room;
 pub(super) use room::Usage;
 
+mod garbage;
+pub use garbage::Collected;
+
+mod check;
+pub use check::{CheckOptions, CheckReport};
+
 mod recent;
 use recent::Recent;
+
+#[cfg(test)]
+mod tests;
 
 /// The data folder, locked for this process.
 pub(super) struct Store {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
+use xet_cas::server::Access;
 
 use super::lab::{Lab, file_line};
 use super::model::{Upload, random};
@@ -15,7 +16,7 @@ async fn given_a_token_when_configured_then_every_hub_call_needs_it() {
     lab.create(REPO).await;
     let upload = Upload::of(random(1, 100_000));
     upload.publish(&lab, REPO, "model.bin").await;
-    let lab = lab.restart_with(|config| config.token = Some("sesame".into())).await;
+    let lab = lab.restart_with(|config| config.access = Access::one_token("sesame")).await;
     let calls = [
         ("GET", "/api/models/lab/tiny"),
         ("GET", "/api/models/lab/none"),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use xet_cas::MerkleHashSubtree;
 use xet_cas::xorb::Records;
 
 use super::lab::{Lab, file_line};
@@ -325,4 +326,50 @@ async fn given_the_signature_of_another_file_when_resolved_then_forbidden() {
     }
     let expired = location.replace("expires=", "expires=9");
     lab.get(&expired).send().await.refused(403, "Forbidden");
+}
+
+#[tokio::test]
+async fn given_changes_to_a_file_when_asked_what_to_know_of_it_then_windows_and_the_gaps_between_them() {
+    let (lab, upload, token) = published().await;
+    let target = format!("/cas/v2/file-chunk-hashes/{}", upload.file);
+    let ask = |ranges: &str| lab.get(&target).header("authorization", &token).header("x-range-dirty", ranges);
+    let size = upload.content.len() as u64;
+
+    let answer = ask("bytes=400000-400009,400020-400029").send().await.ok().json();
+
+    assert_eq!(
+        (size, upload.shard.xorbs[0].leaves.len() as u64),
+        (answer["fileSize"].as_u64().unwrap(), answer["totalChunks"].as_u64().unwrap())
+    );
+    let windows = answer["windows"].as_array().unwrap();
+    assert_eq!((1, 2), (windows.len(), answer["hashRanges"].as_array().unwrap().len()));
+    let window: [u64; 2] = serde_json::from_value(windows[0]["dirtyByteRange"].clone()).unwrap();
+    assert!(window[0] <= 400_000 && window[1] >= 400_030);
+    let before: MerkleHashSubtree = serde_json::from_value(answer["hashRanges"][0].clone()).unwrap();
+    assert!(before.is_at_start() && !before.is_at_end());
+    // What lies in the window, put between the gaps, makes the file.
+    let (mut at, mut inside) = (0, Vec::new());
+    for leaf in &upload.shard.xorbs[0].leaves {
+        if at >= window[0] && at < window[1] {
+            inside.push(*leaf);
+        }
+        at += u64::from(leaf.length);
+    }
+    let mut whole = before;
+    whole.append(&MerkleHashSubtree::of(&inside, false, window[1] == size)).unwrap();
+    if let Ok(behind) = serde_json::from_value::<MerkleHashSubtree>(answer["hashRanges"][1].clone()) {
+        whole.append(&behind).unwrap();
+    }
+    assert_eq!(Some(upload.file), whole.file_hash());
+
+    for bad in
+        ["", "bytes=", "bytes=5-3", "bytes=9-12,0-3", "bytes=0-5,5-9", "items=0-1", "bytes=0-18446744073709551615"]
+    {
+        ask(bad).send().await.refused(400, "BadRequest");
+    }
+    ask(&format!("bytes={size}-{}", size + 5)).send().await.refused(416, "RangeNotSatisfiable");
+    lab.get(&target).header("x-range-dirty", "bytes=0-1").send().await.refused(401, "Unauthorized");
+    let unknown = format!("/cas/v2/file-chunk-hashes/{}", "7".repeat(64));
+    let asked = lab.get(&unknown).header("authorization", &token).header("x-range-dirty", "bytes=0-1").send().await;
+    asked.refused(404, "NotFound");
 }

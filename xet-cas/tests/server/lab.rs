@@ -26,6 +26,8 @@ pub(crate) struct Lab {
     pub(crate) address: SocketAddr,
     pub(crate) counters: Counters,
     pub(crate) folder: TempDir,
+    /// What calls of the Hub show, unless they show something else or `""`.
+    pub(crate) token: &'static str,
     stop: Option<oneshot::Sender<()>>,
     tasks: JoinSet<Result<(), Error>>,
 }
@@ -49,7 +51,7 @@ impl Lab {
         tasks.spawn(origin.serve(async {
             let _ = stopped.await;
         }));
-        Self { address, counters, folder, stop: Some(stop), tasks }
+        Self { address, counters, folder, token: "", stop: Some(stop), tasks }
     }
 
     /// Stops, and starts again over the same folder.
@@ -92,7 +94,9 @@ impl Lab {
     pub(crate) fn call(&self, method: &str, target: &str) -> Call {
         let target = target.strip_prefix(&self.url()).unwrap_or(target);
         let request = Request::builder().method(method).uri(target);
-        Call { address: self.address, request, has_host: false, body: full("") }
+        let token = Some(self.token).filter(|token| !token.is_empty() && !target.starts_with("/cas/"));
+        let authorization = token.map(|token| format!("Bearer {token}"));
+        Call { address: self.address, request, has_host: false, authorization, body: full("") }
     }
 
     pub(crate) async fn json(&self, target: &str) -> Value {
@@ -140,13 +144,23 @@ pub(crate) struct Call {
     address: SocketAddr,
     request: hyper::http::request::Builder,
     has_host: bool,
+    authorization: Option<String>,
     body: Body,
 }
 
 impl Call {
     pub(crate) fn header(mut self, name: &str, value: impl AsRef<str>) -> Self {
         self.has_host |= name.eq_ignore_ascii_case("host");
+        if name.eq_ignore_ascii_case("authorization") {
+            self.authorization = None;
+        }
         self.request = self.request.header(name, value.as_ref());
+        self
+    }
+
+    /// Shows this token of the Hub, or none.
+    pub(crate) fn as_(mut self, token: &str) -> Self {
+        self.authorization = Some(format!("Bearer {token}")).filter(|_| !token.is_empty());
         self
     }
 
@@ -175,6 +189,9 @@ impl Call {
     pub(crate) async fn begin(mut self) -> (JoinSet<()>, Response<hyper::body::Incoming>) {
         if !self.has_host {
             self.request = self.request.header("host", self.address.to_string());
+        }
+        if let Some(authorization) = &self.authorization {
+            self.request = self.request.header("authorization", authorization);
         }
         let stream = TcpStream::connect(self.address).await.unwrap();
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();

@@ -4,7 +4,7 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
-use xet_cas::server::{Config, Error, Origin};
+use xet_cas::server::{Access, Config, Error, Origin};
 
 use super::lab::{Lab, file_line};
 use super::model::{Upload, random};
@@ -137,7 +137,7 @@ fn copy(from: &Path, to: &Path) {
 async fn given_data_of_format_1_when_opened_then_everything_is_there_and_stays() {
     let folder = tempfile::tempdir().unwrap();
     copy(Path::new(FORMAT_1), folder.path());
-    let mut lab = Lab::over(folder, |config| config.token = Some("secret".into())).await;
+    let mut lab = Lab::over(folder, |config| config.access = Access::one_token("secret")).await;
     for _ in 0..2 {
         let get = |target: &str| lab.get(target).header("authorization", "Bearer secret").send();
 
@@ -159,7 +159,7 @@ async fn given_data_of_format_1_when_opened_then_everything_is_there_and_stays()
         for old in ["repos", "files", "sha256", "chunks"] {
             assert!(!lab.folder.path().join(old).exists(), "{old}");
         }
-        lab = lab.restart_with(|config| config.token = Some("secret".into())).await;
+        lab = lab.restart_with(|config| config.access = Access::one_token("secret")).await;
     }
 }
 
@@ -168,12 +168,12 @@ async fn given_a_migration_that_was_killed_when_opened_again_then_it_is_done() {
     let folder = tempfile::tempdir().unwrap();
     copy(Path::new(FORMAT_1), folder.path());
     fs::write(folder.path().join("metadata.redb.new"), b"half").unwrap();
-    let mut lab = Lab::over(folder, |config| config.token = Some("secret".into())).await;
+    let mut lab = Lab::over(folder, |config| config.access = Access::one_token("secret")).await;
     lab.stop().await;
     // Killed between the format and the end of the clean-up.
     copy(&Path::new(FORMAT_1).join("files"), &lab.folder.path().join("files"));
 
-    let lab = lab.restart_with(|config| config.token = Some("secret".into())).await;
+    let lab = lab.restart_with(|config| config.access = Access::one_token("secret")).await;
 
     assert!(!lab.folder.path().join("files").exists());
     lab.get("/api/models/lab/tiny/tree/main").header("authorization", "Bearer secret").send().await.ok();

@@ -11,7 +11,7 @@ use testkit::{Fault, FaultyOrigin, Rule};
 use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
 use xet_cas::client::{self, Hub, PublishOptions};
-use xet_cas::server::{Config, Origin};
+use xet_cas::server::{Access, Config, Origin};
 
 pub(crate) const REPO: &str = "lab/model";
 /// Path of the URLs that entries are fetched from.
@@ -50,7 +50,7 @@ impl Lab {
         generate(&model, &ModelSpec { bytes: MODEL_BYTES, seed: 7 }).unwrap();
         files.iter().for_each(|(name, content)| std::fs::write(model.join(name), content).unwrap());
         let mut config = Config::new(folder.path().join("origin"));
-        config.token = token.map(str::to_owned);
+        config.access = token.map(Access::one_token).unwrap_or_default();
         let origin = Origin::bind(config, ([127, 0, 0, 1], 0).into()).await.unwrap();
         let url = origin.url();
         let mut servers = JoinSet::new();

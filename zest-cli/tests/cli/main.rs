@@ -15,6 +15,8 @@ mod legacy_peers;
 mod legacy_serving;
 mod listing;
 mod network;
+mod origin;
+mod origin_kills;
 mod peers;
 mod privacy;
 mod publishing;

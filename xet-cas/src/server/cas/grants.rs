@@ -18,7 +18,6 @@ use super::super::arriving::ArrivingXorb;
 use super::super::bodies::{self, Limit};
 use super::super::keys::{Grant, GrantId, Keys, Resource, Scope};
 use super::super::refusal::Refusal;
-use super::super::request::base_url;
 use super::super::staging::Busy;
 use super::{CAS_PATH, authorize, json, parse_hash};
 use crate::XorbHash;
@@ -64,7 +63,7 @@ pub(super) async fn issue(
     let answer = GrantAnswer {
         id: grant.id.to_string(),
         method: "PUT".into(),
-        url: url(&app.keys, &base_url(&headers)?, grant, expires),
+        url: url(&app.keys, &app.base_url(&headers)?, grant, expires),
         headers: BTreeMap::from([("if-none-match".into(), "*".into())]),
     };
     Ok((StatusCode::CREATED, json(&answer)).into_response())

@@ -9,12 +9,10 @@ use axum::response::Response;
 use super::super::app::{App, unix_now};
 use super::super::range::RequestedRange;
 use super::super::refusal::Refusal;
-use super::super::request::base_url;
-use super::super::store::Store;
 use super::{authorize, json, parse_hash, xorb_data};
 use crate::api::{BatchV1, ReconstructionV1, ReconstructionV2};
 use crate::reconstruction::describe::{Trimmed, Window, entries, file_bytes};
-use crate::server::keys::Scope;
+use crate::server::keys::{Pass, Scope};
 use crate::{FileHash, Reconstruction, Term};
 
 /// Files in one batch.
@@ -39,13 +37,13 @@ pub(super) async fn v2(
 }
 
 async fn describe(app: &Arc<App>, file: &str, headers: &HeaderMap) -> Result<Reconstruction, Refusal> {
-    authorize(app, headers, Scope::Read)?;
+    let pass = authorize(app, headers, Scope::Read)?;
     let file: FileHash = parse_hash(file)?;
     let range = RequestedRange::of(headers).map_err(|_| Refusal::range())?;
-    let urls = Urls { app: Arc::clone(app), base: base_url(headers)?, expires: expiry(app) };
+    let urls = Urls { app: Arc::clone(app), base: app.base_url(headers)?, expires: expiry(app) };
     let described = app.workers.disk(move || {
         let store = &urls.app.store;
-        let terms = known(store, file)?;
+        let terms = known(&urls.app, &pass, file)?;
         let range = match range {
             None => None,
             Some(range) => Some(range.bytes(file_bytes(&terms)).ok_or_else(Refusal::range)?),
@@ -64,16 +62,17 @@ pub(super) async fn batch(
     Query(query): Query<Vec<(String, String)>>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    authorize(&app, &headers, Scope::Read)?;
+    let pass = authorize(&app, &headers, Scope::Read)?;
     let ids = query.iter().filter(|(name, _)| name == "file_id").map(|(_, id)| parse_hash(id));
     let ids: Vec<FileHash> = ids.collect::<Result<_, _>>()?;
     if ids.is_empty() || ids.len() > BATCH_FILES_MAX {
         return Err(Refusal::bad_request(format!("a batch names 1 to {BATCH_FILES_MAX} files as file_id")));
     }
-    let urls = Urls { base: base_url(&headers)?, expires: expiry(&app), app: Arc::clone(&app) };
+    let urls = Urls { base: app.base_url(&headers)?, expires: expiry(&app), app: Arc::clone(&app) };
     let described = app.workers.disk(move || {
         let store = &urls.app.store;
-        let files = ids.into_iter().map(|id| Ok((id, known(store, id)?))).collect::<Result<Vec<_>, Refusal>>()?;
+        let files =
+            ids.into_iter().map(|id| Ok((id, known(&urls.app, &pass, id)?))).collect::<Result<Vec<_>, Refusal>>()?;
         let mut all = Vec::new();
         for (_, terms) in &files {
             all.extend(entries(terms, |xorb| store.footer(xorb), |xorb, bytes| urls.of(xorb, bytes))?);
@@ -83,8 +82,13 @@ pub(super) async fn batch(
     Ok(json(&described.await?))
 }
 
-fn known(store: &Store, file: FileHash) -> Result<Vec<Term>, Refusal> {
-    store.file(file)?.ok_or_else(|| Refusal::not_found(format!("there is no file {file}")))
+/// A file that the token is for. What the token does not show is not there.
+pub(super) fn known(app: &App, pass: &Pass, file: FileHash) -> Result<Vec<Term>, Refusal> {
+    let unknown = || Refusal::not_found(format!("there is no file {file}"));
+    if !app.guard.is_open() && !app.store.file_is_in(&pass.repo, file)? {
+        return Err(unknown());
+    }
+    app.store.file(file)?.ok_or_else(unknown)
 }
 
 fn expiry(app: &App) -> u64 {

@@ -13,12 +13,12 @@ use tokio::time::{Interval, interval};
 
 use super::super::app::App;
 use super::super::bodies::{Limit, Spooled, spool};
-use super::super::keys::Scope;
+use super::super::keys::{Pass, Scope};
 use super::super::refusal::Refusal;
 use super::super::store::{Progress, StoreError};
 use super::{authorize, json};
 use crate::api::{ShardAnswer, ShardFrame};
-use crate::shard::SHARD_BYTES_MAX;
+use crate::shard::{SHARD_BYTES_MAX, Shard};
 
 /// A shard, bytes.
 const SHARD: Limit = Limit { what: "the shard", bytes_max: SHARD_BYTES_MAX as u64 };
@@ -28,19 +28,22 @@ const FRAME_INTERVAL: Duration = Duration::from_secs(15);
 
 /// Answers when all is done.
 pub(super) async fn v1(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<Response, Refusal> {
-    authorize(&app, &headers, Scope::Write)?;
+    let pass = authorize(&app, &headers, Scope::Write)?;
     let upload = spool(&app, &headers, body, SHARD).await?;
-    let is_new = put(app, upload, Arc::default()).await?;
+    let is_new = put(app, pass, upload, Arc::default()).await?;
     Ok(json(&ShardAnswer { result: is_new.into() }))
 }
 
 /// Answers at once, a line of JSON per sign of life, the last with the result.
 pub(super) async fn v2(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<Response, Refusal> {
-    authorize(&app, &headers, Scope::Write)?;
+    let pass = authorize(&app, &headers, Scope::Write)?;
     let upload = spool(&app, &headers, body, SHARD).await?;
     let progress = Arc::new(Progress::default());
-    let job =
-        Job { check: Box::pin(put(app, upload, Arc::clone(&progress))), progress, signs: interval(FRAME_INTERVAL) };
+    let job = Job {
+        check: Box::pin(put(app, pass, upload, Arc::clone(&progress))),
+        progress,
+        signs: interval(FRAME_INTERVAL),
+    };
     let lines = stream::unfold(Some(job), |job| async {
         let (frame, job) = job?.next().await;
         let mut line = serde_json::to_vec(&frame).unwrap_or_default();
@@ -80,12 +83,20 @@ fn last_frame(result: Result<bool, StoreError>) -> ShardFrame {
     }
 }
 
-async fn put(app: Arc<App>, mut upload: Spooled, progress: Arc<Progress>) -> Result<bool, StoreError> {
-    let store = Arc::clone(&app.store);
+async fn put(app: Arc<App>, pass: Pass, mut upload: Spooled, progress: Arc<Progress>) -> Result<bool, StoreError> {
+    let (store, holder) = (Arc::clone(&app.store), Arc::clone(&app));
     let job = move || {
         let body = upload.content()?;
         drop(upload);
-        store.put_shard(&body, &progress)
+        let is_new = store.put_shard(&body, &progress)?;
+        // On an open origin nobody asks. Names of files and xorbs may have been heard elsewhere; the hashes of the
+        // verification are of chunks.
+        if !holder.guard.is_open() {
+            let files = Shard::decode_upload(&body)?.files;
+            let proven = files.iter().filter(|file| file.verification.is_some());
+            proven.for_each(|file| holder.proofs.note(&pass.repo, file.hash));
+        }
+        Ok(is_new)
     };
     app.workers.heavy(job).await
 }

@@ -15,8 +15,7 @@ use crate::api::{CommitAnswer, CommitLine, check_path};
 use crate::reconstruction::describe::file_bytes;
 use crate::server::app::unix_now;
 use crate::server::bodies::{Limit, spool};
-use crate::server::request::base_url;
-use crate::server::store::{Change, Entry, NewObjects, Operation, Store, StoreError};
+use crate::server::store::{Change, Entry, NewObjects, Operation, StoreError};
 
 /// All lines, bytes. Larger commits can be made in steps.
 const BODY: Limit = Limit { what: "the commit", bytes_max: 1024 * 1024 * 1024 };
@@ -35,17 +34,20 @@ pub(super) async fn commit(
     branch: String,
 ) -> Result<Response, Refusal> {
     let opens_pull_request = opens_pull_request(&head.uri)?;
-    let base = base_url(&head.headers)?;
+    let base = app.base_url(&head.headers)?;
     let mut lines = spool(&app, &head.headers, body, BODY).await?;
-    let store = Arc::clone(&app.store);
+    let asked = Arc::clone(&app);
     let committed = app.workers.heavy(move || {
-        if store.repo(&repo)?.is_none() {
+        if asked.store.repo(&repo)?.is_none() {
             return Err(Refusal::repo_not_found(repo.id.as_str()));
         }
-        let change = read_change(&store, lines.rewound()?, branch)?;
+        let change = read_change(&asked, &repo, lines.rewound()?, branch)?;
         let (commit, pull_request) = match opens_pull_request {
-            false => (store.change(&repo, change)?, None),
-            true => store.open_pull_request(&repo, change).map(|(commit, number)| (commit, Some(number)))?,
+            false => (asked.store.change(&repo, change)?, None),
+            true => {
+                let (commit, number) = asked.store.open_pull_request(&repo, change)?;
+                (commit, Some(number))
+            }
         };
         Ok((commit, pull_request, repo))
     });
@@ -57,14 +59,14 @@ pub(super) async fn commit(
 }
 
 /// Reads the lines, keeps what they bring along, and finds what they name.
-fn read_change(store: &Store, lines: &mut File, branch: String) -> Result<Change, Refusal> {
+fn read_change(app: &App, repo: &RepoKey, lines: &mut File, branch: String) -> Result<Change, Refusal> {
     let mut change = Change {
         branch: branch.strip_prefix("refs/heads/").unwrap_or(&branch).to_owned(),
         unix_seconds: unix_now(),
         ..Change::default()
     };
     let mut lines = BufReader::new(lines);
-    let mut objects = store.new_objects();
+    let mut objects = app.store.new_objects();
     let mut text = Vec::new();
     for number in 1..=LINES_MAX + 1 {
         text.clear();
@@ -93,13 +95,13 @@ fn read_change(store: &Store, lines: &mut File, branch: String) -> Result<Change
                 }
                 (change.summary, change.description, change.parent) = (summary, description, parent_commit);
             }
-            line => change.operations.push(operation(store, &mut objects, line)?),
+            line => change.operations.push(operation(app, repo, &mut objects, line)?),
         }
     }
     Err(Refusal::bad_request(format!("a commit has at most {LINES_MAX} lines")))
 }
 
-fn operation(store: &Store, objects: &mut NewObjects<'_>, line: CommitLine) -> Result<Operation, Refusal> {
+fn operation(app: &App, repo: &RepoKey, objects: &mut NewObjects<'_>, line: CommitLine) -> Result<Operation, Refusal> {
     let checked = |path: String| check_path(&path).map(|()| path).map_err(Refusal::bad_request);
     match line {
         CommitLine::File { content, path, encoding } => {
@@ -125,7 +127,7 @@ fn operation(store: &Store, objects: &mut NewObjects<'_>, line: CommitLine) -> R
                     "`{path}` needs a SHA-256 of 64 lowercase hexadecimal digits"
                 )));
             }
-            Ok(Operation::Put { entry: uploaded(store, &path, oid, size)?, path })
+            Ok(Operation::Put { entry: uploaded(app, repo, &path, oid, size)?, path })
         }
         CommitLine::DeletedFile { path } => Ok(Operation::DeleteFile { path: checked(path)? }),
         // Clients write a folder with and without a slash at the end.
@@ -136,11 +138,15 @@ fn operation(store: &Store, objects: &mut NewObjects<'_>, line: CommitLine) -> R
     }
 }
 
-/// A file that is named by its SHA-256 alone: a shard has said before which file that is.
-fn uploaded(store: &Store, path: &str, sha256: String, size: u64) -> Result<Entry, Refusal> {
+/// A file that is named by its SHA-256 alone: a shard has said before which file that is. Who only knows the name of a
+/// file that others have is not told that it is here.
+fn uploaded(app: &App, repo: &RepoKey, path: &str, sha256: String, size: u64) -> Result<Entry, Refusal> {
     let unknown = || StoreError::UnknownSha256 { path: path.to_owned(), sha256: sha256.clone() };
-    let file = store.file_of_sha256(&sha256)?.ok_or_else(unknown)?;
-    let terms = store.file(file)?.ok_or_else(unknown)?;
+    let file = app.store.file_of_sha256(&sha256)?.ok_or_else(unknown)?;
+    if !app.guard.is_open() && !app.proofs.has(repo, file) && !app.store.file_is_in(repo, file)? {
+        return Err(unknown().into());
+    }
+    let terms = app.store.file(file)?.ok_or_else(unknown)?;
     let actual = file_bytes(&terms);
     // Clients that copy a file do not say how large it is.
     if size != 0 && size != actual {

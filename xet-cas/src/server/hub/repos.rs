@@ -7,11 +7,10 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse as _, Response};
 
-use super::{App, Refusal, RepoKey, authorize, json};
+use super::{Action, App, Refusal, RepoKey, admit, admit_any, json};
 use crate::api::{CreateRepoAnswer, CreateRepoRequest};
 use crate::server::app::unix_now;
 use crate::server::bodies::{self, Limit};
-use crate::server::request::base_url;
 use crate::server::store::RepoRecord;
 
 /// The request, bytes: a few names.
@@ -21,15 +20,15 @@ const YAML: Limit = Limit { what: "the README", bytes_max: 24 * 1024 * 1024 };
 
 /// `POST /api/repos/create`
 pub(super) async fn create(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<Response, Refusal> {
-    authorize(&app, &headers)?;
+    let who = admit_any(&app, &headers)?;
     let repo: CreateRepoRequest = bodies::json(&app, &headers, body, CREATE).await?;
     let is_private = repo.private == Some(true) || repo.visibility.as_deref() == Some("private");
-    if is_private && app.config.token.is_none() {
-        return Err(Refusal::forbidden(
-            "this origin is open to everyone; start it with a token to keep repositories private",
-        ));
+    if is_private && who.is_anonymous() {
+        return Err(Refusal::forbidden("a private repository is for those who show a token that this origin knows"));
     }
-    let name = match &repo.organization {
+    // Without an organisation it is the user's own.
+    let owner = repo.organization.as_deref().or_else(|| who.user().map(|user| user.name.as_str()));
+    let name = match owner {
         Some(owner) => format!("{owner}/{}", repo.name),
         None => repo.name,
     };
@@ -37,9 +36,10 @@ pub(super) async fn create(State(app): State<Arc<App>>, headers: HeaderMap, body
         kind: repo.kind.as_deref().unwrap_or("model").parse().map_err(Refusal::bad_request)?,
         id: name.parse().map_err(Refusal::bad_request)?,
     };
+    admit(&app, &headers, &key, Action::Create).await?;
     let now = unix_now();
     let record = RepoRecord { private: is_private, created: now, modified: now, ..RepoRecord::default() };
-    let url = format!("{}/{key}", base_url(&headers)?);
+    let url = format!("{}/{key}", app.base_url(&headers)?);
     let store = Arc::clone(&app.store);
     let is_new = app.workers.disk(move || store.create_repo(&key, record)).await?;
     if is_new {
@@ -59,7 +59,7 @@ pub(super) async fn validate_yaml(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    authorize(&app, &headers)?;
+    admit_any(&app, &headers)?;
     bodies::discard(&app, &headers, body, YAML).await?;
     Ok(json(&serde_json::json!({ "errors": [], "warnings": [] })))
 }

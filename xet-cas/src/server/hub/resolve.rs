@@ -13,13 +13,12 @@ use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use serde::Deserialize;
 
-use super::{App, Head, Located, Refusal, RepoKey, authorize, locate};
+use super::{Action, App, Head, Located, Refusal, RepoKey, admit, locate};
 use crate::api::{REPO_COMMIT_HEADER, encode_path};
 use crate::server::app::unix_now;
 use crate::server::delivery::{self, Extent, Kind, Source, Stretch};
 use crate::server::keys::Resource;
 use crate::server::plain::PlainReader;
-use crate::server::request::base_url;
 use crate::server::store::{Content, Entry};
 use crate::{ByteRange, FileHash};
 
@@ -38,8 +37,15 @@ pub(super) async fn resolve(
     path: String,
 ) -> Result<Response, Refusal> {
     let signed = Query::<Signed>::try_from_uri(&head.uri).ok().map(|Query(signed)| signed);
-    if signed.is_none() {
-        authorize(&app, &head.headers)?;
+    match &signed {
+        None => drop(admit(&app, &head.headers, &repo, Action::Content).await?),
+        // Before anything is looked up: whether it is there is nobody's business without a good URL.
+        Some(Signed { expires, signature }) => {
+            let file = Resource::File { repo: &repo, sha: &revision, path: &path };
+            if !app.keys.is_signed(file, *expires, signature, unix_now()) {
+                return Err(Refusal::forbidden("the signature is wrong or has expired; ask for the file again"));
+            }
+        }
     }
     let located = locate(&app, repo, revision).await?;
     let Some(entry) = located.commit.files.get(&path) else {
@@ -49,16 +55,13 @@ pub(super) async fn resolve(
         (Content::Regular, None) => regular(app, &head, &located, entry).await,
         (Content::Regular, Some(_)) => Err(Refusal::forbidden("the signature is for another file")),
         (Content::Xet { sha256, hash }, None) => {
-            let url = plain_url(&app, &head, &located, &path, *hash)?;
-            let mut headers = xet_headers(&head, &located, entry, sha256, *hash)?;
+            let url = plain_url(&app, &head, &located, &path)?;
+            let mut headers = xet_headers(&app, &head, &located, entry, sha256, *hash)?;
             headers.insert(header::LOCATION, url);
             Ok((StatusCode::FOUND, headers).into_response())
         }
-        (Content::Xet { sha256, hash }, Some(Signed { expires, signature })) => {
-            if !app.keys.is_signed(Resource::File(*hash), expires, &signature, unix_now()) {
-                return Err(Refusal::forbidden("the signature is wrong or has expired; ask for the file again"));
-            }
-            let headers = xet_headers(&head, &located, entry, sha256, *hash)?;
+        (Content::Xet { sha256, hash }, Some(_)) => {
+            let headers = xet_headers(&app, &head, &located, entry, sha256, *hash)?;
             plain(app, &head, headers, *hash, entry.size).await
         }
     }
@@ -109,6 +112,7 @@ impl Source for Plain {
 
 /// What the Hub says of a file that is stored with Xet.
 fn xet_headers(
+    app: &App,
     head: &Head,
     located: &Located,
     entry: &Entry,
@@ -116,7 +120,8 @@ fn xet_headers(
     file: FileHash,
 ) -> Result<HeaderMap, Refusal> {
     let Located { repo, sha, .. } = located;
-    let token_url = format!("{}/api/{}/{}/xet-read-token/{sha}", base_url(&head.headers)?, repo.kind.plural(), repo.id);
+    let token_url =
+        format!("{}/api/{}/{}/xet-read-token/{sha}", app.base_url(&head.headers)?, repo.kind.plural(), repo.id);
     let mut headers = HeaderMap::new();
     headers.insert(header::ETAG, quoted(sha256)?);
     headers.insert("x-linked-etag", quoted(sha256)?);
@@ -127,12 +132,15 @@ fn xet_headers(
     Ok(headers)
 }
 
-fn plain_url(app: &App, head: &Head, located: &Located, path: &str, file: FileHash) -> Result<HeaderValue, Refusal> {
+fn plain_url(app: &App, head: &Head, located: &Located, path: &str) -> Result<HeaderValue, Refusal> {
     let Located { repo, sha, .. } = located;
     let expires = unix_now() + app.config.url_lifetime.as_secs();
-    let signature = app.keys.sign(Resource::File(file), expires);
+    let signature = app.keys.sign(Resource::File { repo, sha, path }, expires);
     let path = encode_path(path);
-    value(&format!("{}/{repo}/resolve/{sha}/{path}?expires={expires}&signature={signature}", base_url(&head.headers)?))
+    value(&format!(
+        "{}/{repo}/resolve/{sha}/{path}?expires={expires}&signature={signature}",
+        app.base_url(&head.headers)?
+    ))
 }
 
 fn quoted(text: &str) -> Result<HeaderValue, Refusal> {

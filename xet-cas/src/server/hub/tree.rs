@@ -13,7 +13,6 @@ use serde::Deserialize;
 use super::{App, Head, Located, Refusal, RepoKey, json, locate};
 use crate::GitBlobHasher;
 use crate::api::{LfsJson, TreeEntryJson, encode_path, encode_segment};
-use crate::server::request::base_url;
 use crate::server::store::{Commit, Content, Entry, folders_of};
 
 #[derive(Debug, Default, Deserialize)]
@@ -41,7 +40,7 @@ pub(super) async fn tree(
     if !folder.is_empty() && !located.commit.has_folder(&folder) {
         return Err(Refusal::entry_not_found(&located.repo.id, &folder));
     }
-    let base = base_url(&head.headers)?;
+    let base = app.base_url(&head.headers)?;
     let page = app.workers.disk(move || {
         let mut paths = listing(&located.commit, &folder, is_recursive).into_iter();
         let after = after.unwrap_or_default();
@@ -144,7 +143,7 @@ mod tests {
 
     fn commit(paths: &[&str]) -> Commit {
         let files = paths.iter().map(|path| ((*path).to_owned(), Entry::regular("0".repeat(40), 1))).collect();
-        Commit { parent: None, summary: String::new(), description: String::new(), unix_seconds: 0, files }
+        Commit { files, ..Commit::default() }
     }
 
     #[test]

@@ -70,7 +70,7 @@ impl Store {
             root: root.to_owned(),
             _lock: lock,
             metadata,
-            blobs: Blobs::Directory(Directory::new(root.to_owned())),
+            blobs: blobs(config)?,
             removing: RwLock::new(()),
             quota: config.quota,
             recent: Recent::default(),
@@ -90,6 +90,16 @@ impl Store {
         file.write_all(content).map_err(in_path("write a file", file.path()))?;
         Ok(file)
     }
+}
+
+fn blobs(config: &Config) -> Result<Blobs, Error> {
+    #[cfg(feature = "s3")]
+    if let Some(bucket) = &config.bucket {
+        let store = std::sync::Arc::new(bucket.open()?);
+        let runtime = tokio::runtime::Handle::current();
+        return Ok(Blobs::Bucket(super::blobs::Bucket::new(store, &bucket.prefix, runtime)));
+    }
+    Ok(Blobs::Directory(Directory::new(config.data.clone())))
 }
 
 /// Checks the format, throws away what a crash has left, and writes the format where there is none yet.

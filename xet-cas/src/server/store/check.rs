@@ -1,0 +1,270 @@
+//! Whether everything that is named is there, and everything that is there is named.
+
+use std::collections::HashSet;
+use std::io::Read as _;
+use std::sync::Arc;
+
+use super::blobs::Kind;
+use super::commit::Content;
+use super::files::{hex, terms_of};
+use super::metadata::{COMMITS, FILES, NUMBERS, OBJECTS, REFS, STORED_BYTES, TREES, XORBS, decode};
+use super::xorbs::read_footer;
+use super::{Commit, Entry, Store, StoreError};
+use crate::xorb::{Footer, SERIALIZED_BYTES_MAX};
+use crate::{FileHash, GitBlobHasher, Leaf, XorbHash};
+
+/// Longest list of findings of a kind. More are counted only.
+const FINDINGS_MAX: usize = 1_000;
+
+/// How an origin's data is looked at.
+#[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
+pub struct CheckOptions {
+    /// Read and hash every byte, not only what says where they are.
+    pub deep: bool,
+    /// Remove bytes that nothing names: what a crash leaves.
+    pub remove_orphans: bool,
+}
+
+/// What was found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CheckReport {
+    /// Commits that were looked at.
+    pub commits: u64,
+    /// Files that are in xorbs.
+    pub files: u64,
+    /// Xorbs.
+    pub xorbs: u64,
+    /// Regular files.
+    pub objects: u64,
+    /// Bytes of the last two.
+    pub bytes: u64,
+    /// Bytes that nothing names, by their names: the first thousand.
+    pub orphans: Vec<String>,
+    /// How many there are, and whether they were removed is up to the options.
+    pub orphans_count: u64,
+    /// Bytes of them.
+    pub orphans_bytes: u64,
+    /// What is missing or other than its name says, each with what is wrong with it: the first thousand.
+    pub damage: Vec<String>,
+    /// How many there are.
+    pub damage_count: u64,
+}
+
+impl CheckReport {
+    fn damaged(&mut self, what: String) {
+        self.damage_count += 1;
+        if self.damage.len() < FINDINGS_MAX {
+            self.damage.push(what);
+        }
+    }
+}
+
+impl Store {
+    /// Looks at everything. Nobody else may use the store meanwhile.
+    pub(in super::super) fn check(&self, options: CheckOptions) -> Result<CheckReport, StoreError> {
+        let mut report = CheckReport::default();
+        for kind in Kind::ALL {
+            self.check_bytes(kind, options, &mut report)?;
+        }
+        self.check_files(&mut report)?;
+        self.check_commits(&mut report)?;
+        let counted = self.metadata.read(|transaction| {
+            Ok(transaction.open_table(NUMBERS)?.get(STORED_BYTES)?.map_or(0, |bytes| bytes.value()))
+        })?;
+        if counted != report.bytes {
+            report.damaged(format!("{counted} bytes are said to be stored, and {} are", report.bytes));
+        }
+        Ok(report)
+    }
+
+    fn check_bytes(&self, kind: Kind, options: CheckOptions, report: &mut CheckReport) -> Result<(), StoreError> {
+        let mut named = self.named(kind)?;
+        let mut orphans = Vec::new();
+        let (mut there, mut wrong) = (Vec::new(), Vec::new());
+        self.blobs.list(kind, &mut |name, bytes| match named.remove(&name) {
+            None => orphans.push((name, bytes)),
+            Some(expected) if expected != bytes => wrong.push(format!("{name} has {bytes} bytes, not {expected}")),
+            Some(_) => there.push((name, bytes)),
+        })?;
+        wrong.into_iter().for_each(|what| report.damaged(what));
+        named.into_keys().for_each(|name| report.damaged(format!("{name} is missing")));
+        for (name, bytes) in there {
+            match kind {
+                Kind::Xorb => report.xorbs += 1,
+                Kind::Object => report.objects += 1,
+            }
+            report.bytes += bytes;
+            if let Err(error) = self.check_blob(kind, &name, options.deep) {
+                report.damaged(format!("{name}: {error}"));
+            }
+        }
+        for (name, bytes) in orphans {
+            report.orphans_count += 1;
+            report.orphans_bytes += bytes;
+            if options.remove_orphans {
+                self.blobs.remove(kind, &name)?;
+            }
+            if report.orphans.len() < FINDINGS_MAX {
+                report.orphans.push(name);
+            }
+        }
+        Ok(())
+    }
+
+    /// Names and bytes of what there has to be.
+    fn named(&self, kind: Kind) -> Result<std::collections::HashMap<String, u64>, StoreError> {
+        self.metadata.read(|transaction| {
+            let mut named = std::collections::HashMap::new();
+            match kind {
+                Kind::Xorb => {
+                    for entry in transaction.open_table(XORBS)?.range::<&[u8; 32]>(..)? {
+                        let (xorb, row) = entry?;
+                        named.insert(XorbHash::from_bytes(*xorb.value()).to_string(), row.value().0);
+                    }
+                }
+                Kind::Object => {
+                    for entry in transaction.open_table(OBJECTS)?.range::<&str>(..)? {
+                        let (oid, row) = entry?;
+                        named.insert(oid.value().to_owned(), row.value().0);
+                    }
+                }
+            }
+            Ok(named)
+        })
+    }
+
+    fn check_blob(&self, kind: Kind, name: &str, is_deep: bool) -> Result<(), StoreError> {
+        let missing = || StoreError::Corrupt { path: name.into(), reason: "it is missing".into() };
+        let read_failed = |source| StoreError::Io { what: "read", path: name.into(), source };
+        let blob = self.blobs.open(kind, name)?.ok_or_else(missing)?;
+        match kind {
+            Kind::Xorb => {
+                let xorb: XorbHash = name.parse()?;
+                let footer = read_footer(&blob, xorb)?;
+                if is_deep {
+                    let mut body = Vec::new();
+                    let records = blob.reader(0).take(SERIALIZED_BYTES_MAX.min(footer.serialized_bytes()));
+                    { records }.read_to_end(&mut body).map_err(read_failed)?;
+                    if Footer::validate(xorb, &body)? != footer {
+                        let reason = "its footer is that of other records".into();
+                        return Err(StoreError::Corrupt { path: name.into(), reason });
+                    }
+                }
+            }
+            Kind::Object if is_deep => {
+                let mut content = Vec::new();
+                { blob.reader(0) }.read_to_end(&mut content).map_err(read_failed)?;
+                if GitBlobHasher::of(&content) != name {
+                    return Err(StoreError::Corrupt { path: name.into(), reason: "it has other bytes".into() });
+                }
+            }
+            Kind::Object => {}
+        }
+        Ok(())
+    }
+
+    /// Every file's terms must be in xorbs that are here, and make up the file's name.
+    fn check_files(&self, report: &mut CheckReport) -> Result<(), StoreError> {
+        let files = self.metadata.read(|transaction| {
+            let mut files = Vec::new();
+            for entry in transaction.open_table(FILES)?.range::<&[u8; 32]>(..)? {
+                files.push(*entry?.0.value());
+            }
+            Ok(files)
+        })?;
+        let mut last: Option<Arc<Footer>> = None;
+        for file in files {
+            report.files += 1;
+            let file = FileHash::from_bytes(file);
+            if let Err(error) = self.check_file(file, &mut last) {
+                report.damaged(format!("file {file}: {error}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_file(&self, file: FileHash, last: &mut Option<Arc<Footer>>) -> Result<(), StoreError> {
+        let record = self.metadata.read(|transaction| {
+            Ok(transaction.open_table(FILES)?.get(file.as_bytes())?.map(|record| record.value().to_vec()))
+        })?;
+        let mut leaves: Vec<Leaf> = Vec::new();
+        for term in terms_of(file, &record.unwrap_or_default())? {
+            let footer = match last.take().filter(|footer| footer.hash() == term.xorb) {
+                Some(footer) => footer,
+                None => self.footer(term.xorb)?,
+            };
+            let (start, end) = (term.chunks.start as usize, term.chunks.end as usize);
+            let outside = || StoreError::Corrupt { path: file.to_string().into(), reason: "a term is outside".into() };
+            leaves.extend(footer.leaves().get(start..end).ok_or_else(outside)?);
+            *last = Some(footer);
+        }
+        match Leaf::file_hash(&leaves) == file {
+            true => Ok(()),
+            false => Err(StoreError::Corrupt { path: file.to_string().into(), reason: "its chunks are others".into() }),
+        }
+    }
+
+    /// Every ref must lead to a commit, and every commit to files that are here.
+    fn check_commits(&self, report: &mut CheckReport) -> Result<(), StoreError> {
+        let (commits, dangling) = self.metadata.read(|transaction| {
+            let trees = transaction.open_table(TREES)?;
+            let mut commits = Vec::new();
+            for entry in transaction.open_table(COMMITS)?.range::<(u64, &str)>(..)? {
+                let key = entry?.0;
+                let (number, sha) = key.value();
+                commits.push((number, sha.to_owned()));
+            }
+            let mut dangling = Vec::new();
+            for entry in transaction.open_table(REFS)?.range::<(u64, &str)>(..)? {
+                let (key, sha) = entry?;
+                if trees.get((key.value().0, sha.value()))?.is_none() {
+                    dangling.push(format!("{} leads to no commit", key.value().1));
+                }
+            }
+            Ok((commits, dangling))
+        })?;
+        dangling.into_iter().for_each(|what| report.damaged(what));
+        let mut good: HashSet<String> = HashSet::new();
+        for (number, sha) in commits {
+            report.commits += 1;
+            let files = self.metadata.read(|transaction| {
+                let tree = transaction.open_table(TREES)?.get((number, sha.as_str()))?;
+                Ok(tree.map(|tree| decode(tree.value())).transpose()?)
+            });
+            let files: std::collections::BTreeMap<String, Entry> = match files {
+                Ok(Some(files)) => files,
+                Ok(None) => {
+                    report.damaged(format!("commit {sha} has no list of files"));
+                    continue;
+                }
+                Err(error) => {
+                    report.damaged(format!("commit {sha}: {error}"));
+                    continue;
+                }
+            };
+            if let Err(error) = (Commit { files: files.clone(), ..Commit::default() }).check() {
+                report.damaged(format!("commit {sha}: {error}"));
+            }
+            for (path, entry) in files {
+                let name = match &entry.content {
+                    Content::Regular => entry.oid.clone(),
+                    Content::Xet { hash, .. } => hex(hash.as_bytes()),
+                };
+                if good.contains(&name) {
+                    continue;
+                }
+                let is_here = match &entry.content {
+                    Content::Regular => self.has_object(&entry.oid)?,
+                    Content::Xet { hash, .. } => self.file(*hash).is_ok_and(|file| file.is_some()),
+                };
+                match is_here {
+                    true => drop(good.insert(name)),
+                    false => report.damaged(format!("{path} of commit {sha} is missing")),
+                }
+            }
+        }
+        Ok(())
+    }
+}
