@@ -11,10 +11,15 @@ mod server {
     mod connections;
     mod data;
     mod dedup;
+    mod discussions;
+    mod every_route;
     mod grants;
+    mod history;
     mod identities;
     mod listings;
     mod operation;
+    mod repositories;
+    mod revisions;
     mod storage;
     mod uploads;
 }

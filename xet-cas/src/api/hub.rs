@@ -40,6 +40,17 @@ pub(crate) struct TreeEntryJson {
     pub(crate) lfs: Option<LfsJson>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) xet_hash: Option<String>,
+    /// What changed it last, if that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) last_commit: Option<LastCommitJson>,
+}
+
+/// A commit, as a listing of files tells of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LastCommitJson {
+    pub(crate) id: String,
+    pub(crate) title: String,
+    pub(crate) date: String,
 }
 
 /// What the tree says of a large file.

@@ -196,7 +196,15 @@ mod tests {
     const GIT: &str = "0123456789012345678901234567890123456789";
 
     fn entry(path: &str, size: i64) -> TreeEntryJson {
-        TreeEntryJson { kind: "file".into(), oid: GIT.into(), size, path: path.into(), lfs: None, xet_hash: None }
+        TreeEntryJson {
+            kind: "file".into(),
+            oid: GIT.into(),
+            size,
+            path: path.into(),
+            lfs: None,
+            xet_hash: None,
+            last_commit: None,
+        }
     }
 
     fn refused(entries: Vec<TreeEntryJson>, expected: &str) {

@@ -109,7 +109,8 @@ impl Who {
         self.0.as_ref().map(|holder| holder.token.name())
     }
 
-    fn user_name(&self) -> Option<&str> {
+    /// Their name, which is also that of their namespace.
+    pub(super) fn user_name(&self) -> Option<&str> {
         self.user().map(|user| user.name.as_str())
     }
 }

@@ -45,8 +45,8 @@ pub(super) struct Spooled {
 /// Takes a body into a file.
 pub(super) async fn spool(app: &App, headers: &HeaderMap, body: Body, limit: Limit) -> Result<Spooled, Refusal> {
     let mut pieces = Pieces::new(app, headers, body, limit)?;
-    let store = app.store.clone();
-    let mut file = app.workers.disk(move || store.incoming()).await?;
+    let (store, announced) = (app.store.clone(), pieces.announced.unwrap_or(0));
+    let mut file = app.workers.disk(move || store.check_disk(announced).and_then(|()| store.incoming())).await?;
     let mut buffer = BytesMut::new();
     while let Some(piece) = pieces.next().await? {
         buffer.extend_from_slice(&piece);
@@ -88,13 +88,25 @@ pub(super) async fn json<T: DeserializeOwned>(
     body: Body,
     limit: Limit,
 ) -> Result<T, Refusal> {
-    let mut pieces = Pieces::new(app, headers, body, limit)?;
-    let mut text = BytesMut::new();
-    while let Some(piece) = pieces.next().await? {
-        text.extend_from_slice(&piece);
-    }
-    serde_json::from_slice(&text)
+    let content = content(app, headers, body, limit).await?;
+    serde_json::from_slice(&content)
         .map_err(|error| Refusal::bad_request(format!("{} is not the expected JSON: {error}", limit.what)))
+}
+
+/// Takes a body into memory and reads it as text.
+pub(super) async fn text(app: &App, headers: &HeaderMap, body: Body, limit: Limit) -> Result<String, Refusal> {
+    let content = content(app, headers, body, limit).await?;
+    let text = std::str::from_utf8(&content).map(str::to_owned);
+    text.map_err(|_| Refusal::bad_request(format!("{} is not UTF-8", limit.what)))
+}
+
+async fn content(app: &App, headers: &HeaderMap, body: Body, limit: Limit) -> Result<BytesMut, Refusal> {
+    let mut pieces = Pieces::new(app, headers, body, limit)?;
+    let mut content = BytesMut::new();
+    while let Some(piece) = pieces.next().await? {
+        content.extend_from_slice(&piece);
+    }
+    Ok(content)
 }
 
 /// Takes a body and forgets it.
@@ -109,6 +121,8 @@ pub(super) struct Pieces<'a> {
     app: &'a App,
     body: axum::body::BodyDataStream,
     limit: Limit,
+    /// Bytes that it is to have, if the client says so.
+    announced: Option<u64>,
     taken: u64,
     /// How long it has been waited for since the client last made progress, and what has come since then.
     waited: Duration,
@@ -123,7 +137,7 @@ impl<'a> Pieces<'a> {
         if announced.is_some_and(|length| length > limit.bytes_max) {
             return Err(limit.refusal());
         }
-        Ok(Self { app, body: body.into_data_stream(), limit, taken: 0, waited: Duration::ZERO, recent: 0 })
+        Ok(Self { app, body: body.into_data_stream(), limit, announced, taken: 0, waited: Duration::ZERO, recent: 0 })
     }
 
     /// At least so many bytes, or all the rest, as they came; nothing at the end.

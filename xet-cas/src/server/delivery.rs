@@ -63,6 +63,19 @@ pub(super) fn response(method: &Method, extent: Extent, headers: HeaderMap, body
     response
 }
 
+/// The answer to a client that has this version already; `None` if it has not said so.
+pub(super) fn unchanged(asked: &HeaderMap, headers: &HeaderMap) -> Option<Response> {
+    let known = asked.get(header::IF_NONE_MATCH)?.to_str().ok()?;
+    let etag = headers.get(header::ETAG)?.to_str().ok()?;
+    let is_this = |known: &str| known == "*" || known.strip_prefix("W/").unwrap_or(known) == etag;
+    known.split(',').map(str::trim).any(is_this).then(|| {
+        let mut response = Response::new(Body::empty());
+        *response.headers_mut() = headers.clone();
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        response
+    })
+}
+
 /// Whether bytes count as file data: counted and under the rate limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {

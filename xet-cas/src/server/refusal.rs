@@ -161,7 +161,7 @@ impl From<StoreError> for Refusal {
             #[cfg(feature = "s3")]
             StoreError::Bucket { .. } => Self::internal(&error),
             StoreError::Full { .. } => Self::full(message),
-            StoreError::MissingObject { .. } => Self::conflict(message),
+            StoreError::MissingObject { .. } | StoreError::Conflicts { .. } => Self::conflict(message),
             StoreError::NoSuchRepo { .. } => Self::new(StatusCode::NOT_FOUND, error_code::REPO_NOT_FOUND, message),
             StoreError::NoSuchCommit { .. } => {
                 Self::new(StatusCode::NOT_FOUND, error_code::REVISION_NOT_FOUND, message)

@@ -50,13 +50,16 @@ mod repos;
 pub(super) use repos::{Gated, Moved, RepoKey, RepoRecord};
 
 mod refs;
-pub(super) use refs::{MAIN, branch_ref, is_special, tag_ref};
+pub(super) use refs::{HEADS, MAIN, TAGS};
 
 mod history;
 pub(super) use history::Change;
 
-mod pulls;
-pub(super) use pulls::{PullRequest, PullStatus, pull_ref};
+mod discussions;
+pub(super) use discussions::{Discussion, Event, PULL_REQUESTS, Status, What};
+
+mod merge;
+pub(super) use merge::Merge;
 
 mod room;
 pub(super) use room::Usage;

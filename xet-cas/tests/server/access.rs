@@ -145,7 +145,7 @@ async fn given_urls_in_answers_when_asked_through_another_name_then_under_that_n
 #[tokio::test]
 async fn given_what_is_not_offered_when_asked_for_then_404_at_once() {
     let lab = Lab::start().await;
-    for target in ["/", "/api/agent-harnesses", "/api/models", "/cas", "/cas/v3/x", "/api/whoami-v2", "/origin.json"] {
+    for target in ["/", "/api/agent-harnesses", "/api/kernels", "/cas", "/cas/v3/x", "/origin.json"] {
         lab.get(target).send().await.refused(404, "NotFound");
     }
     for (method, target) in
@@ -156,6 +156,7 @@ async fn given_what_is_not_offered_when_asked_for_then_404_at_once() {
     for target in ["/v1/telemetry", "/cas/v1/telemetry"] {
         lab.post(target, r#"{"event":"xet_download_summary"}"#).send().await.ok();
     }
-    let yaml = lab.post("/api/validate-yaml", r#"{"content":"---\n","repoType":"model"}"#).send().await.ok().json();
+    let yaml =
+        lab.post("/api/validate-yaml", r#"{"content":"---\na: b\n---\n","repoType":"model"}"#).send().await.ok().json();
     assert_eq!(json!({ "errors": [], "warnings": [] }), yaml);
 }

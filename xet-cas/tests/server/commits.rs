@@ -209,7 +209,7 @@ async fn given_commits_to_what_is_not_there_when_made_then_refused_by_name() {
     post("/api/models/lab/tiny/commit/dev?create_pr=1").await.refused(404, "RevisionNotFound");
     post("/api/models/lab/tiny/commit/main?create_pr=maybe").await.refused(400, "BadRequest").because("create_pr");
     let branch = lab.post("/api/models/lab/tiny/branch/refs%2Fpr%2F7", "{}").send().await;
-    branch.refused(400, "BadRequest").because("refs/");
+    branch.refused(400, "BadRequest").because("name of a branch");
 }
 
 #[tokio::test]
@@ -315,9 +315,10 @@ async fn given_a_pull_request_without_changes_when_opened_then_it_can_be_committ
 
     assert_eq!(json!(1), opened["num"]);
     let details = lab.json("/api/models/lab/tiny/discussions/1?diff=1").await;
-    let read = ["num", "title", "isPullRequest", "repo", "events"].map(|name| details[name].clone());
+    let read = ["num", "title", "status", "isPullRequest", "repo"].map(|name| details[name].clone());
     let repo = json!({ "name": "lab/tiny", "type": "model" });
-    assert_eq!([json!(1), json!("Larger"), json!(true), repo, json!([])], read);
+    assert_eq!([json!(1), json!("Larger"), json!("draft"), json!(true), repo], read);
+    assert_eq!(json!("by one"), details["events"][0]["data"]["latest"]["raw"]);
     assert_eq!(json!("refs/heads/main"), details["changes"]["base"]);
     let lines = format!("{}\n", file_line("b.txt", b"2"));
     lab.post("/api/models/lab/tiny/commit/refs%2Fpr%2F1", lines).send().await.ok();
@@ -325,8 +326,6 @@ async fn given_a_pull_request_without_changes_when_opened_then_it_can_be_committ
     assert_eq!("2", lab.get("/lab/tiny/resolve/refs%2Fpr%2F1/b.txt").send().await.ok().body);
 
     post("/api/models/lab/none/discussions", wanted).await.refused(404, "RepoNotFound");
-    let discussion = json!({ "title": "Why?", "pullRequest": false });
-    post("/api/models/lab/tiny/discussions", discussion).await.refused(400, "BadRequest");
     lab.get("/api/models/lab/tiny/discussions/2").send().await.refused(404, "NotFound");
     lab.get("/api/models/lab/none/discussions/1").send().await.refused(404, "RepoNotFound");
     lab.get("/api/models/lab/tiny/discussions/x").send().await.refused(404, "NotFound");

@@ -161,8 +161,17 @@ async fn given_a_pull_request_when_opened_by_others_then_taken_and_changing_noth
     lab.get("/lab/public/resolve/refs%2Fpr%2F1/b").send().await.ok();
     commit("").await.refused(401, "Unauthorized");
     commit("alice reads").await.refused(403, "Forbidden");
-    let push = lab.post("/api/models/lab/public/commit/refs%2Fpr%2F1", body.clone()).as_("bob").send().await;
-    push.refused(403, "Forbidden");
+    // To one's own more can be committed, and to no other.
+    commit("alice").await.ok();
+    let other = format!("{}\n", file_line("c", b"c"));
+    let push = |number: u64, who: &'static str| {
+        lab.post(&format!("/api/models/lab/public/commit/refs%2Fpr%2F{number}"), other.clone()).as_(who).send()
+    };
+    push(1, "bob").await.ok();
+    push(1, "").await.refused(401, "Unauthorized");
+    push(2, "bob").await.refused(403, "Forbidden");
+    push(2, "alice").await.ok();
+    push(1, "alice").await.ok();
 }
 
 #[tokio::test]

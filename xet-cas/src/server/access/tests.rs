@@ -10,7 +10,8 @@ fn repo(name: &str) -> RepoKey {
 /// Two users, `alice` in `lab` and `bob` in nothing, tokens of each kind, and what anonymous requests may do.
 fn guard(anonymous: Option<Anonymous>) -> Guard {
     let token = |secret, permission| Token::new(secret, permission);
-    let expired = Token { expires: Some(NOW), ..token("expired", Permission::Admin).of_user("alice") };
+    let mut expired = token("expired", Permission::Admin).of_user("alice");
+    expired.expires = Some(NOW);
     Guard::new(&Access {
         anonymous,
         users: vec![User::new("alice").with_organizations(["lab"])],

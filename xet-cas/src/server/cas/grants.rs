@@ -54,6 +54,8 @@ pub(super) async fn issue(
     if is_stored(&app, xorb).await? {
         return Ok(StatusCode::OK.into_response());
     }
+    let store = Arc::clone(&app.store);
+    app.workers.disk(move || store.make_room(length)).await?;
     if !app.staging.has_room(length) {
         // To clients, 404 says that they have to upload directly.
         return Err(Refusal::not_found("too many uploads wait to be kept; upload directly"));
@@ -116,7 +118,7 @@ pub(super) async fn commit(
     let (store, holder) = (Arc::clone(&app.store), Arc::clone(&app));
     // It is taken out when its turn has come: a client that goes away before leaves it where it was.
     let committed = app.workers.disk(move || match id.parse().ok().and_then(|id| holder.staging.take(id, xorb)) {
-        Some(upload) => store.keep_xorb(upload?).map(|_| true),
+        Some(upload) => store.put_xorb(upload?).map(|_| true),
         // The answer to an earlier try may have been lost.
         None => store.has_xorb(xorb),
     });

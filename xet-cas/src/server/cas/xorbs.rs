@@ -33,7 +33,7 @@ pub(super) async fn upload(
     let store = Arc::clone(&app.store);
     let keep = move || match store.has_xorb(xorb)? {
         true => Ok(false),
-        false => store.keep_xorb(arrived.seal(xorb, XORB_FOOTER_BYTES_MAX)?),
+        false => store.put_xorb(arrived.seal(xorb, XORB_FOOTER_BYTES_MAX)?),
     };
     let was_inserted = app.workers.disk(keep).await?;
     Ok(json(&XorbAnswer { was_inserted }))

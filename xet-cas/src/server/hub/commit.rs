@@ -32,6 +32,7 @@ pub(super) async fn commit(
     body: Body,
     repo: RepoKey,
     branch: String,
+    author: Option<String>,
 ) -> Result<Response, Refusal> {
     let opens_pull_request = opens_pull_request(&head.uri)?;
     let base = app.base_url(&head.headers)?;
@@ -41,7 +42,7 @@ pub(super) async fn commit(
         if asked.store.repo(&repo)?.is_none() {
             return Err(Refusal::repo_not_found(repo.id.as_str()));
         }
-        let change = read_change(&asked, &repo, lines.rewound()?, branch)?;
+        let change = Change { author, ..read_change(&asked, &repo, lines.rewound()?, branch)? };
         let (commit, pull_request) = match opens_pull_request {
             false => (asked.store.change(&repo, change)?, None),
             true => {
@@ -122,7 +123,7 @@ fn operation(app: &App, repo: &RepoKey, objects: &mut NewObjects<'_>, line: Comm
         }
         CommitLine::LfsFile { path, algo, oid, size } => {
             let path = checked(path)?;
-            if algo != "sha256" || oid.len() != 64 || !oid.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f')) {
+            if algo != "sha256" || !is_sha256(&oid) {
                 return Err(Refusal::bad_request(format!(
                     "`{path}` needs a SHA-256 of 64 lowercase hexadecimal digits"
                 )));
@@ -136,6 +137,11 @@ fn operation(app: &App, repo: &RepoKey, objects: &mut NewObjects<'_>, line: Comm
         }
         CommitLine::Header { .. } => Err(Refusal::bad_request("a commit has one header")),
     }
+}
+
+/// Whether a text can be a SHA-256, as clients write it.
+pub(super) fn is_sha256(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// A file that is named by its SHA-256 alone: a shard has said before which file that is. Who only knows the name of a

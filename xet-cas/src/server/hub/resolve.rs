@@ -1,4 +1,4 @@
-//! `GET|HEAD /{repo}/resolve/{revision}/{path}`: one file.
+//! `GET|HEAD /{repo}/resolve/{revision}/{path}`: one file; `.../raw/...`: what git has of it.
 //!
 //! Regular files are answered with their bytes. For others, the answer says how to get them through Xet, and
 //! leads to their plain bytes: the same path at the commit, signed. That URL answers with the same
@@ -7,6 +7,7 @@
 use std::io;
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::extract::Query;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
@@ -57,6 +58,9 @@ pub(super) async fn resolve(
         (Content::Xet { sha256, hash }, None) => {
             let url = plain_url(&app, &head, &located, &path)?;
             let mut headers = xet_headers(&app, &head, &located, entry, sha256, *hash)?;
+            if let Some(unchanged) = delivery::unchanged(&head.headers, &headers) {
+                return Ok(unchanged);
+            }
             headers.insert(header::LOCATION, url);
             Ok((StatusCode::FOUND, headers).into_response())
         }
@@ -67,15 +71,46 @@ pub(super) async fn resolve(
     }
 }
 
+/// The bytes of a regular file, or the pointer that stands in git for another.
+pub(super) async fn raw(
+    app: Arc<App>,
+    head: Head,
+    repo: RepoKey,
+    revision: String,
+    path: String,
+) -> Result<Response, Refusal> {
+    let located = locate(&app, repo, revision).await?;
+    let Some(entry) = located.commit.files.get(&path) else {
+        return Err(Refusal::entry_not_found(&located.repo.id, &path));
+    };
+    let Some(pointer) = entry.pointer() else { return regular(app, &head, &located, entry).await };
+    let headers = git_headers(&located, entry)?;
+    if let Some(unchanged) = delivery::unchanged(&head.headers, &headers) {
+        return Ok(unchanged);
+    }
+    let etag = headers.get(header::ETAG).and_then(|etag| etag.to_str().ok()).unwrap_or_default();
+    let extent = Extent::requested(&head.headers, pointer.len() as u64, etag)?;
+    let body = || Body::from(pointer[extent.bytes.start as usize..extent.bytes.end as usize].to_owned());
+    Ok(delivery::response(&head.method, extent, headers, body))
+}
+
+/// What is said of something that git has itself.
+fn git_headers(located: &Located, entry: &Entry) -> Result<HeaderMap, Refusal> {
+    Ok(HeaderMap::from_iter([
+        (header::ETAG, quoted(&entry.oid)?),
+        (HeaderName::from_static(REPO_COMMIT_HEADER), value(&located.sha)?),
+    ]))
+}
+
 async fn regular(app: Arc<App>, head: &Head, located: &Located, entry: &Entry) -> Result<Response, Refusal> {
-    let etag = quoted(&entry.oid)?;
-    let extent = Extent::requested(&head.headers, entry.size, etag.to_str().unwrap_or_default())?;
+    let headers = git_headers(located, entry)?;
+    if let Some(unchanged) = delivery::unchanged(&head.headers, &headers) {
+        return Ok(unchanged);
+    }
+    let etag = headers.get(header::ETAG).and_then(|etag| etag.to_str().ok()).unwrap_or_default();
+    let extent = Extent::requested(&head.headers, entry.size, etag)?;
     let (store, oid) = (Arc::clone(&app.store), entry.oid.clone());
     let blob = app.workers.disk(move || store.open_object(&oid)).await?;
-    let headers = HeaderMap::from_iter([
-        (header::ETAG, etag),
-        (HeaderName::from_static(REPO_COMMIT_HEADER), value(&located.sha)?),
-    ]);
     let stretch = Stretch::new(&app, blob, extent.bytes);
     let body = || delivery::body(app, Kind::Metadata, stretch);
     Ok(delivery::response(&head.method, extent, headers, body))
@@ -84,6 +119,9 @@ async fn regular(app: Arc<App>, head: &Head, located: &Located, entry: &Entry) -
 async fn plain(app: Arc<App>, head: &Head, headers: HeaderMap, file: FileHash, size: u64) -> Result<Response, Refusal> {
     if app.config.no_data && head.method != Method::HEAD {
         return Err(Refusal::no_data());
+    }
+    if let Some(unchanged) = delivery::unchanged(&head.headers, &headers) {
+        return Ok(unchanged);
     }
     let etag = headers.get(header::ETAG).and_then(|etag| etag.to_str().ok()).unwrap_or_default();
     let extent = Extent::requested(&head.headers, size, etag)?;

@@ -9,30 +9,108 @@ use crate::api::check_path;
 
 /// Longest branch, commit or ref name, bytes.
 const REVISION_BYTES_MAX: usize = 240;
+/// What can stand behind the name of a repository with something behind it.
+const WORDS: &[&str] = &[
+    "revision",
+    "tree",
+    "paths-info",
+    "commits",
+    "compare",
+    "xet-read-token",
+    "xet-write-token",
+    "preupload",
+    "commit",
+    "lfs-files",
+    "branch",
+    "tag",
+    "super-squash",
+    "auth-check",
+    "user-access-request",
+    "discussions",
+];
+/// What can end a path.
+const BARE_WORDS: &[&str] = &["refs", "settings", "auth-check", "discussions"];
 
 /// What a path asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Route {
+    /// `/api/{kind}`
+    Repos { kind: RepoType },
     /// `/api/{kind}/{repo}` and `/api/{kind}/{repo}/revision/{revision}`
     Info { repo: RepoKey, revision: Option<String> },
     /// `/api/{kind}/{repo}/tree/{revision}[/{folder}]`
     Tree { repo: RepoKey, revision: String, folder: String },
+    /// `/api/{kind}/{repo}/paths-info/{revision}`
+    PathsInfo { repo: RepoKey, revision: String },
+    /// `/api/{kind}/{repo}/commits/{revision}`
+    History { repo: RepoKey, revision: String },
+    /// `/api/{kind}/{repo}/compare/{from}..{to}`
+    Compare { repo: RepoKey, from: String, to: String },
     /// `/api/{kind}/{repo}/xet-read-token/{revision}`
     ReadToken { repo: RepoKey, revision: String },
-    /// `/api/{kind}/{repo}/xet-write-token/{revision}`: what the revision is does not matter.
-    WriteToken { repo: RepoKey },
+    /// `/api/{kind}/{repo}/xet-write-token/{revision}`: the revision need not be there.
+    WriteToken { repo: RepoKey, revision: String },
     /// `/api/{kind}/{repo}/preupload/{revision}`
     Preupload { repo: RepoKey, revision: String },
     /// `/api/{kind}/{repo}/commit/{branch}`
     Commit { repo: RepoKey, branch: String },
+    /// `/api/{kind}/{repo}/lfs-files/duplicate`
+    Duplicate { repo: RepoKey },
+    /// `/api/{kind}/{repo}/refs`
+    Refs { repo: RepoKey },
     /// `/api/{kind}/{repo}/branch/{branch}`
     Branch { repo: RepoKey, branch: String },
+    /// `/api/{kind}/{repo}/tag/{name}`: the tag to delete, or the revision to tag.
+    Tag { repo: RepoKey, name: String },
+    /// `/api/{kind}/{repo}/super-squash/{branch}`
+    Squash { repo: RepoKey, branch: String },
+    /// `/api/{kind}/{repo}/settings`
+    Settings { repo: RepoKey },
+    /// `/api/{kind}/{repo}/auth-check[/write]`
+    AuthCheck { repo: RepoKey, is_write: bool },
+    /// `/api/{kind}/{repo}/user-access-request/{what}`
+    AccessRequests { repo: RepoKey, what: String },
     /// `/api/{kind}/{repo}/discussions`
     Discussions { repo: RepoKey },
     /// `/api/{kind}/{repo}/discussions/{number}`
     Discussion { repo: RepoKey, number: u64 },
+    /// `/api/{kind}/{repo}/discussions/{number}/{step}`
+    DiscussionStep { repo: RepoKey, number: u64, step: Step },
     /// `/{prefix}{repo}/resolve/{revision}/{path}`
     Resolve { repo: RepoKey, revision: String, path: String },
+    /// `/{prefix}{repo}/raw/{revision}/{path}`
+    Raw { repo: RepoKey, revision: String, path: String },
+}
+
+/// What is done to a discussion.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Step {
+    /// `comment`
+    Comment,
+    /// `comment/{id}/edit`
+    EditComment(String),
+    /// `comment/{id}/hide`
+    HideComment(String),
+    /// `title`
+    Title,
+    /// `status`
+    Status,
+    /// `merge`
+    Merge,
+}
+
+impl Step {
+    fn parse(segments: &[&str]) -> Option<Self> {
+        Some(match segments {
+            ["comment"] => Self::Comment,
+            ["comment", id, "edit"] => Self::EditComment((*id).to_owned()),
+            ["comment", id, "hide"] => Self::HideComment((*id).to_owned()),
+            ["title"] => Self::Title,
+            ["status"] => Self::Status,
+            ["merge"] => Self::Merge,
+            _ => return None,
+        })
+    }
 }
 
 impl Route {
@@ -46,58 +124,94 @@ impl Route {
             ["api", "datasets", rest @ ..] => Self::api(RepoType::Dataset, rest),
             ["api", "spaces", rest @ ..] => Self::api(RepoType::Space, rest),
             ["api" | "cas", ..] => Err(unknown()),
-            ["datasets", rest @ ..] => Self::resolve(RepoType::Dataset, rest),
-            ["spaces", rest @ ..] => Self::resolve(RepoType::Space, rest),
-            rest => Self::resolve(RepoType::Model, rest),
+            ["datasets", rest @ ..] => Self::file(RepoType::Dataset, rest),
+            ["spaces", rest @ ..] => Self::file(RepoType::Space, rest),
+            rest => Self::file(RepoType::Model, rest),
         }
     }
 
     fn api(kind: RepoType, segments: &[&str]) -> Result<Self, Refusal> {
-        const WORDS: &[&str] =
-            &["revision", "tree", "xet-read-token", "xet-write-token", "preupload", "commit", "branch"];
-        let Some((name, word, [revision, rest @ ..])) = split(segments, WORDS) else {
-            return match segments {
-                [name @ .., "discussions"] if (1..=2).contains(&name.len()) => {
-                    Ok(Self::Discussions { repo: repo(kind, name)? })
+        if segments.is_empty() {
+            return Ok(Self::Repos { kind });
+        }
+        // What has something behind it comes first: a branch can be called `refs`. A repository without an owner
+        // is asked for its refs under the name that a repository `refs` of that owner would have.
+        if let Some((name, word, [first, rest @ ..])) = split(segments, WORDS) {
+            return Self::with_argument(repo(kind, name)?, word, first, rest);
+        }
+        match segments {
+            [name @ .., word] if (1..=2).contains(&name.len()) && BARE_WORDS.contains(word) => {
+                let repo = repo(kind, name)?;
+                match *word {
+                    "refs" => Ok(Self::Refs { repo }),
+                    "settings" => Ok(Self::Settings { repo }),
+                    "auth-check" => Ok(Self::AuthCheck { repo, is_write: false }),
+                    "discussions" => Ok(Self::Discussions { repo }),
+                    _ => Err(unknown()),
                 }
-                [name @ .., "discussions", number] if (1..=2).contains(&name.len()) => {
-                    let number = number.parse().map_err(|_| unknown())?;
-                    Ok(Self::Discussion { repo: repo(kind, name)?, number })
-                }
-                [_] | [_, _] => Ok(Self::Info { repo: repo(kind, segments)?, revision: None }),
-                _ => Err(unknown()),
-            };
-        };
-        let repo = repo(kind, name)?;
-        if word == "tree" {
-            let folder = rest.join("/");
-            if !folder.is_empty() {
-                check_path(&folder).map_err(|_| Refusal::entry_not_found(&repo.id, &folder))?;
             }
-            return Ok(Self::Tree { revision: check_revision(&repo, revision)?, folder, repo });
-        }
-        if !rest.is_empty() {
-            return Err(unknown());
-        }
-        if word == "xet-write-token" {
-            return Ok(Self::WriteToken { repo });
-        }
-        let revision = check_revision(&repo, revision)?;
-        match word {
-            "revision" => Ok(Self::Info { repo, revision: Some(revision) }),
-            "xet-read-token" => Ok(Self::ReadToken { repo, revision }),
-            "preupload" => Ok(Self::Preupload { repo, revision }),
-            "commit" => Ok(Self::Commit { repo, branch: revision }),
-            "branch" => Ok(Self::Branch { repo, branch: revision }),
+            [_] | [_, _] => Ok(Self::Info { repo: repo(kind, segments)?, revision: None }),
             _ => Err(unknown()),
         }
     }
 
-    fn resolve(kind: RepoType, segments: &[&str]) -> Result<Self, Refusal> {
-        let Some((name, _, [revision, path @ ..])) = split(segments, &["resolve"]) else { return Err(unknown()) };
+    fn with_argument(repo: RepoKey, word: &str, first: &str, rest: &[&str]) -> Result<Self, Refusal> {
+        match (word, rest) {
+            ("tree", folder) => {
+                let folder = folder.join("/");
+                if !folder.is_empty() {
+                    check_path(&folder).map_err(|_| Refusal::entry_not_found(&repo.id, &folder))?;
+                }
+                Ok(Self::Tree { revision: check_revision(&repo, first)?, folder, repo })
+            }
+            ("discussions", steps) => {
+                let number = first.parse().map_err(|_| unknown())?;
+                match (steps, Step::parse(steps)) {
+                    ([], _) => Ok(Self::Discussion { repo, number }),
+                    (_, Some(step)) => Ok(Self::DiscussionStep { repo, number, step }),
+                    (_, None) => Err(unknown()),
+                }
+            }
+            ("auth-check", []) if first == "write" => Ok(Self::AuthCheck { repo, is_write: true }),
+            ("lfs-files", []) if first == "duplicate" => Ok(Self::Duplicate { repo }),
+            ("user-access-request", []) => Ok(Self::AccessRequests { repo, what: first.to_owned() }),
+            ("xet-write-token", []) => Ok(Self::WriteToken { repo, revision: first.to_owned() }),
+            ("compare", []) => {
+                let (from, to) = first
+                    .split_once("..")
+                    .ok_or_else(|| Refusal::bad_request("what is compared is written `from..to`"))?;
+                // Three dots would begin where the two have parted; here they begin at `from` itself.
+                let to = to.strip_prefix('.').unwrap_or(to);
+                Ok(Self::Compare { from: check_revision(&repo, from)?, to: check_revision(&repo, to)?, repo })
+            }
+            (_, []) => {
+                let revision = check_revision(&repo, first)?;
+                match word {
+                    "revision" => Ok(Self::Info { repo, revision: Some(revision) }),
+                    "paths-info" => Ok(Self::PathsInfo { repo, revision }),
+                    "commits" => Ok(Self::History { repo, revision }),
+                    "xet-read-token" => Ok(Self::ReadToken { repo, revision }),
+                    "preupload" => Ok(Self::Preupload { repo, revision }),
+                    "commit" => Ok(Self::Commit { repo, branch: revision }),
+                    "branch" => Ok(Self::Branch { repo, branch: revision }),
+                    "tag" => Ok(Self::Tag { repo, name: revision }),
+                    "super-squash" => Ok(Self::Squash { repo, branch: revision }),
+                    _ => Err(unknown()),
+                }
+            }
+            _ => Err(unknown()),
+        }
+    }
+
+    /// A file in a repository.
+    fn file(kind: RepoType, segments: &[&str]) -> Result<Self, Refusal> {
+        let Some((name, word, [revision, path @ ..])) = split(segments, &["resolve", "raw"]) else {
+            return Err(unknown());
+        };
         let (repo, path) = (repo(kind, name)?, path.join("/"));
         check_path(&path).map_err(|_| Refusal::entry_not_found(&repo.id, &path))?;
-        Ok(Self::Resolve { revision: check_revision(&repo, revision)?, path, repo })
+        let revision = check_revision(&repo, revision)?;
+        Ok(if word == "raw" { Self::Raw { repo, revision, path } } else { Self::Resolve { repo, revision, path } })
     }
 }
 
@@ -116,7 +230,8 @@ fn repo(kind: RepoType, name: &[&str]) -> Result<RepoKey, Refusal> {
     Ok(RepoKey { kind, id })
 }
 
-fn check_revision(repo: &RepoKey, revision: &str) -> Result<String, Refusal> {
+/// A revision as a client names it, in a path or in a body.
+pub(super) fn check_revision(repo: &RepoKey, revision: &str) -> Result<String, Refusal> {
     if revision.len() > REVISION_BYTES_MAX || check_path(revision).is_err() {
         return Err(Refusal::revision_not_found(&repo.id, revision));
     }
@@ -177,6 +292,41 @@ mod tests {
     }
 
     #[test]
+    fn given_every_word_when_parsed_then_for_repositories_with_and_without_owner() {
+        let (owned, bare) = (key(RepoType::Space, "lab/tiny"), key(RepoType::Space, "gpt2"));
+        for (path, repo) in [("/api/spaces/lab/tiny", owned), ("/api/spaces/gpt2", bare)] {
+            let (repo, main) = (|| repo.clone(), || "main".to_owned());
+            let comment = |step| Route::DiscussionStep { repo: repo(), number: 5, step };
+            for (rest, route) in [
+                ("paths-info/main", Route::PathsInfo { repo: repo(), revision: main() }),
+                ("commits/main", Route::History { repo: repo(), revision: main() }),
+                ("compare/v1..main", Route::Compare { repo: repo(), from: "v1".into(), to: main() }),
+                ("compare/v1...main", Route::Compare { repo: repo(), from: "v1".into(), to: main() }),
+                ("lfs-files/duplicate", Route::Duplicate { repo: repo() }),
+                ("refs", Route::Refs { repo: repo() }),
+                ("branch/refs", Route::Branch { repo: repo(), branch: "refs".into() }),
+                ("tag/v1.0", Route::Tag { repo: repo(), name: "v1.0".into() }),
+                ("super-squash/main", Route::Squash { repo: repo(), branch: main() }),
+                ("settings", Route::Settings { repo: repo() }),
+                ("auth-check", Route::AuthCheck { repo: repo(), is_write: false }),
+                ("auth-check/write", Route::AuthCheck { repo: repo(), is_write: true }),
+                ("user-access-request/grant", Route::AccessRequests { repo: repo(), what: "grant".into() }),
+                ("discussions/5/comment", comment(Step::Comment)),
+                ("discussions/5/comment/0a/edit", comment(Step::EditComment("0a".into()))),
+                ("discussions/5/comment/0a/hide", comment(Step::HideComment("0a".into()))),
+                ("discussions/5/title", comment(Step::Title)),
+                ("discussions/5/status", comment(Step::Status)),
+                ("discussions/5/merge", comment(Step::Merge)),
+            ] {
+                assert_eq!(route, Route::parse(&format!("{path}/{rest}")).unwrap());
+            }
+        }
+        assert_eq!(Route::Repos { kind: RepoType::Dataset }, Route::parse("/api/datasets").unwrap());
+        let raw = Route::Raw { repo: key(RepoType::Model, "lab/tiny"), revision: "main".into(), path: "a/b".into() };
+        assert_eq!(raw, Route::parse("/lab/tiny/raw/main/a/b").unwrap());
+    }
+
+    #[test]
     fn given_escapes_when_parsed_then_decoded_after_splitting() {
         let repo = key(RepoType::Dataset, "lab/tiny");
 
@@ -199,6 +349,22 @@ mod tests {
         refused("/lab/tiny/resolve/main/a%5Cb", "EntryNotFound");
         refused("/lab/tiny/resolve/main//a", "EntryNotFound");
         refused("/lab/tiny/resolve/main/%ff", "BadRequest");
+        refused("/lab/tiny/raw/main/../x", "EntryNotFound");
+        refused("/lab/%2e%2e/raw/main/x", "RepoNotFound");
+        refused("/api/models/lab/tiny/paths-info/%2e%2e", "RevisionNotFound");
+        refused("/api/models/lab/tiny/commits/a%2F%2Fb", "RevisionNotFound");
+        refused("/api/models/lab/tiny/tag/%2e%2e%2Fx", "RevisionNotFound");
+        refused("/api/models/lab/tiny/branch/a%5Cb", "RevisionNotFound");
+        refused("/api/models/lab/tiny/super-squash/%00", "RevisionNotFound");
+        refused("/api/models/lab/tiny/compare/..%2F..main", "RevisionNotFound");
+        refused("/api/models/lab/tiny/compare/main", "BadRequest");
+        refused("/api/models/../tiny/refs", "RepoNotFound");
+        refused("/api/models/lab/a%2Fb/settings", "RepoNotFound");
+        refused("/api/models/", "RepoNotFound");
+        refused("/api/models/lab/tiny/discussions/1/burn", "NotFound");
+        refused("/api/models/lab/tiny/discussions/-1/merge", "NotFound");
+        refused("/api/models/lab/tiny/auth-check/read", "NotFound");
+        refused("/api/models/lab/tiny/lfs-files/x", "NotFound");
         refused("/api/models/lab/tiny/unknown/main", "NotFound");
         refused("/", "NotFound");
     }

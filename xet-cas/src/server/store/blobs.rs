@@ -97,13 +97,4 @@ impl Blobs {
             Self::Bucket(bucket) => bucket.list(kind, each),
         }
     }
-
-    /// Bytes that are free where the bytes go; `None` if nobody knows.
-    pub(super) fn free_bytes(&self) -> Option<u64> {
-        match self {
-            Self::Directory(directory) => directory.free_bytes(),
-            #[cfg(feature = "s3")]
-            Self::Bucket(_) => None,
-        }
-    }
 }

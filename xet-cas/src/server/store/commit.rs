@@ -73,12 +73,17 @@ impl Entry {
         Self { size, oid: GitBlobHasher::of(pointer(&sha256, size).as_bytes()), content: Content::Xet { sha256, hash } }
     }
 
-    /// Bytes of the pointer that git has in place of the file.
-    pub(in super::super) fn pointer_bytes(&self) -> usize {
+    /// The pointer that git has in place of the file, if it has one.
+    pub(in super::super) fn pointer(&self) -> Option<String> {
         match &self.content {
-            Content::Regular => 0,
-            Content::Xet { sha256, .. } => pointer(sha256, self.size).len(),
+            Content::Regular => None,
+            Content::Xet { sha256, .. } => Some(pointer(sha256, self.size)),
         }
+    }
+
+    /// Bytes of the pointer.
+    pub(in super::super) fn pointer_bytes(&self) -> usize {
+        self.pointer().map_or(0, |pointer| pointer.len())
     }
 }
 

@@ -37,6 +37,8 @@ pub(in super::super) enum StoreError {
     WrongSha256 { file: FileHash, sha256: String },
     #[error("the branch has moved: its head is {head}, not {expected}")]
     ParentMoved { expected: String, head: String },
+    #[error("changed on both sides: {}", paths.join(", "))]
+    Conflicts { paths: Vec<String> },
     #[error("there is no repository {repo}")]
     NoSuchRepo { repo: String },
     #[error("there is no commit {sha}")]

@@ -39,7 +39,7 @@ impl Store {
         })
     }
 
-    fn commit_of(
+    pub(super) fn commit_of(
         &self,
         commits: &impl ReadableTable<(u64, &'static str), &'static [u8]>,
         trees: &impl ReadableTable<(u64, &'static str), &'static [u8]>,
@@ -100,6 +100,28 @@ impl Store {
             if sha != head {
                 put_ref(transaction, number, &name, &sha)?;
             }
+            Ok(sha)
+        })
+    }
+
+    /// Makes one commit without a past of what a branch has, points the branch to it and returns it.
+    pub(in super::super) fn squash(
+        &self,
+        repo: &RepoKey,
+        branch: &str,
+        summary: String,
+        author: Option<String>,
+        unix_seconds: u64,
+    ) -> Result<String, StoreError> {
+        let name = branch_ref(branch);
+        self.metadata.write(|transaction| {
+            let number = existing(transaction, repo)?;
+            let missing = || StoreError::NoSuchBranch { branch: branch.to_owned() };
+            let head = head_of(transaction, number, &name)?.ok_or_else(missing)?;
+            let files = self.commit_before(transaction, number, &head)?.files.clone();
+            let commit = Commit { parent: None, summary, description: String::new(), unix_seconds, author, files };
+            let sha = self.put_commit(transaction, number, repo, &commit)?;
+            put_ref(transaction, number, &name, &sha)?;
             Ok(sha)
         })
     }

@@ -33,8 +33,8 @@ pub(super) const REFS: TableDefinition<'_, (u64, &str), &str> = TableDefinition:
 pub(super) const COMMITS: TableDefinition<'_, (u64, &str), &[u8]> = TableDefinition::new("commits");
 /// Repository and commit to its files, JSON.
 pub(super) const TREES: TableDefinition<'_, (u64, &str), &[u8]> = TableDefinition::new("trees");
-/// Repository and number of a pull request to what was said about it, JSON.
-pub(super) const PULLS: TableDefinition<'_, (u64, u64), &[u8]> = TableDefinition::new("pulls");
+/// Repository and number of a discussion to what was said and done in it, JSON.
+pub(super) const DISCUSSIONS: TableDefinition<'_, (u64, u64), &[u8]> = TableDefinition::new("discussions");
 /// Repository and file: some commit of the repository has it.
 pub(super) const HELD: TableDefinition<'_, (u64, Name), ()> = TableDefinition::new("held");
 /// File to how it is put together: when it was registered, u64 little-endian, and a shard of it alone.
@@ -103,7 +103,7 @@ impl Metadata {
             transaction.open_table(REFS)?;
             transaction.open_table(COMMITS)?;
             transaction.open_table(TREES)?;
-            transaction.open_table(PULLS)?;
+            transaction.open_table(DISCUSSIONS)?;
             transaction.open_table(HELD)?;
             transaction.open_table(FILES)?;
             transaction.open_table(SHA256)?;

@@ -12,13 +12,13 @@ use serde::Deserialize;
 
 use super::blobs::{Directory, Kind};
 use super::commit::{CommitHead, Content, Entry};
+use super::discussions::{Discussion, put_discussion};
 use super::files::from_hex;
 use super::folder::{in_path, read, sync_folder};
 use super::metadata::{
     self, CHUNKS, COMMITS, Done, FILES, HELD, Metadata, OBJECTS, REFS, SHA256, STORED_BYTES, TREES, XORBS, add, decode,
     encode,
 };
-use super::pulls::{PullRequest, put_pull};
 use super::refs::branch_ref;
 use super::repos::{RepoRecord, new_repo};
 use super::{RepoKey, StoreError};
@@ -191,7 +191,7 @@ fn one_repo(transaction: &WriteTransaction, folder: &Path, repo: &RepoKey) -> Do
     for path in listed(&folder.join("pulls"))? {
         let pull = name_of(&path).and_then(|name| name.strip_suffix(".json")?.parse().ok());
         if let (Some(pull), Some(text)) = (pull, read(&path)?) {
-            put_pull(transaction, number, pull, &decode::<PullRequest>(&text)?)?;
+            put_discussion(transaction, number, pull, &decode::<Discussion>(&text)?)?;
         }
     }
     Ok(())

@@ -2,6 +2,7 @@
 
 use redb::{ReadTransaction, ReadableTable as _, WriteTransaction};
 
+use super::discussions::PULL_REQUESTS;
 use super::metadata::{COMMITS, Done, REFS};
 use super::repos::{number_in, number_of, update};
 use super::{RepoKey, Store, StoreError};
@@ -9,8 +10,8 @@ use crate::server::app::unix_now;
 
 /// The branch that every repository has.
 pub(in super::super) const MAIN: &str = "main";
-const HEADS: &str = "refs/heads/";
-const TAGS: &str = "refs/tags/";
+pub(in super::super) const HEADS: &str = "refs/heads/";
+pub(in super::super) const TAGS: &str = "refs/tags/";
 /// What every full name begins with. No branch or tag of a client's own has such a name.
 const REFS_PREFIX: &str = "refs/";
 /// Longest full name, bytes.
@@ -98,16 +99,11 @@ fn full_names(revision: &str) -> Vec<String> {
 }
 
 /// The full name of a branch as clients write it.
-pub(in super::super) fn branch_ref(branch: &str) -> String {
+pub(super) fn branch_ref(branch: &str) -> String {
     match branch.starts_with(REFS_PREFIX) {
         true => branch.to_owned(),
         false => format!("{HEADS}{branch}"),
     }
-}
-
-/// The full name of a tag.
-pub(in super::super) fn tag_ref(tag: &str) -> String {
-    format!("{TAGS}{tag}")
 }
 
 /// Points a ref of a repository that is there to a commit.
@@ -127,16 +123,11 @@ pub(super) fn existing(transaction: &WriteTransaction, repo: &RepoKey) -> Done<u
 }
 
 fn check_name(name: &str) -> Result<(), StoreError> {
-    let short = [HEADS, TAGS, "refs/pr/"].iter().find_map(|prefix| name.strip_prefix(prefix));
+    let short = [HEADS, TAGS, PULL_REQUESTS].iter().find_map(|prefix| name.strip_prefix(prefix));
     if name.len() > REF_BYTES_MAX || short.is_none_or(|short| short.is_empty() || short.starts_with('.')) {
         return Err(StoreError::Commit { reason: "this cannot be the name of a branch or tag".into() });
     }
     Ok(())
-}
-
-/// Whether a name is kept for what is no branch of a client's own.
-pub(in super::super) fn is_special(branch: &str) -> bool {
-    branch.starts_with(REFS_PREFIX)
 }
 
 pub(super) fn is_sha(text: &str) -> bool {

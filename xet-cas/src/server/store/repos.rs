@@ -7,7 +7,7 @@ use redb::{ReadableTable as _, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
 use super::metadata::{
-    COMMITS, Done, FORMER_NAMES, HELD, NAMES, NEXT_REPO, PULLS, REFS, REPOS, TREES, add, decode, encode,
+    COMMITS, DISCUSSIONS, Done, FORMER_NAMES, HELD, NAMES, NEXT_REPO, REFS, REPOS, TREES, add, decode, encode,
 };
 use super::refs::{MAIN, put_ref};
 use super::{Commit, Store, StoreError};
@@ -151,7 +151,7 @@ impl Store {
             transaction.open_table(REFS)?.retain_in(first..behind, |_, _| false)?;
             transaction.open_table(COMMITS)?.retain_in(first..behind, |_, _| false)?;
             transaction.open_table(TREES)?.retain_in(first..behind, |_, _| false)?;
-            transaction.open_table(PULLS)?.retain_in((number, 0)..(number + 1, 0), |_, _| false)?;
+            transaction.open_table(DISCUSSIONS)?.retain_in((number, 0)..(number + 1, 0), |_, _| false)?;
             let least = [0; 32];
             transaction.open_table(HELD)?.retain_in((number, &least)..(number + 1, &least), |_, ()| false)?;
             Ok(true)

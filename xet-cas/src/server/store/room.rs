@@ -29,7 +29,7 @@ impl Store {
             Ok(Usage {
                 bytes: transaction.open_table(NUMBERS)?.get(STORED_BYTES)?.map_or(0, |bytes| bytes.value()),
                 quota: self.quota,
-                free: self.blobs.free_bytes(),
+                free: self.free_bytes(),
                 repos: transaction.open_table(NAMES)?.len()?,
                 files: transaction.open_table(FILES)?.len()?,
                 xorbs: transaction.open_table(XORBS)?.len()?,
@@ -38,19 +38,41 @@ impl Store {
         })
     }
 
-    /// Refuses if there is no room for so many bytes more.
+    /// Refuses if so many bytes more may not be kept, or cannot be.
     pub(in super::super) fn make_room(&self, bytes: u64) -> Result<(), StoreError> {
-        if let Some(quota) = self.quota {
-            let stored = self.metadata.read(|transaction| {
-                Ok(transaction.open_table(NUMBERS)?.get(STORED_BYTES)?.map_or(0, |bytes| bytes.value()))
-            })?;
-            if stored.saturating_add(bytes) > quota {
-                return Err(StoreError::Full { what: format!("the origin's quota of {quota} bytes is used up") });
-            }
+        self.check_quota(bytes)?;
+        self.check_disk(bytes)
+    }
+
+    /// Refuses if so many bytes more may not be kept.
+    pub(in super::super) fn check_quota(&self, bytes: u64) -> Result<(), StoreError> {
+        let Some(quota) = self.quota else { return Ok(()) };
+        let stored = self.metadata.read(|transaction| {
+            Ok(transaction.open_table(NUMBERS)?.get(STORED_BYTES)?.map_or(0, |bytes| bytes.value()))
+        })?;
+        if stored.saturating_add(bytes) > quota {
+            return Err(StoreError::Full { what: format!("the origin's quota of {quota} bytes is used up") });
         }
-        if self.blobs.free_bytes().is_some_and(|free| free < bytes.saturating_add(RESERVE_BYTES)) {
+        Ok(())
+    }
+
+    /// Refuses if the disk has no room to write so many bytes more.
+    pub(in super::super) fn check_disk(&self, bytes: u64) -> Result<(), StoreError> {
+        if self.free_bytes().is_some_and(|free| free < bytes.saturating_add(RESERVE_BYTES)) {
             return Err(StoreError::Full { what: "the origin's disk is full".into() });
         }
         Ok(())
+    }
+
+    /// Bytes that are free where the folder is; `None` if nobody knows.
+    #[cfg(unix)]
+    fn free_bytes(&self) -> Option<u64> {
+        let space = rustix::fs::statvfs(&self.root).ok()?;
+        Some(space.f_bavail.saturating_mul(space.f_frsize))
+    }
+
+    #[cfg(not(unix))]
+    fn free_bytes(&self) -> Option<u64> {
+        None
     }
 }

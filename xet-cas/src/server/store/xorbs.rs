@@ -37,6 +37,16 @@ impl Store {
         }
     }
 
+    /// Keeps an uploaded xorb. False: it was there already.
+    pub(in super::super) fn put_xorb(&self, xorb: SealedXorb) -> Result<bool, StoreError> {
+        if self.has_xorb(xorb.hash)? {
+            return Ok(false);
+        }
+        // It is on the disk already.
+        self.check_quota(xorb.records_bytes)?;
+        self.keep_xorb(xorb)
+    }
+
     /// Keeps a xorb that was built here. False: it was there already.
     pub(in super::super) fn put_built_xorb(&self, built: &Serialized) -> Result<bool, StoreError> {
         if self.has_xorb(built.hash())? {
@@ -46,12 +56,8 @@ impl Store {
         self.keep_xorb(SealedXorb::new(&built.footer, self.filled(&built.records)?)?)
     }
 
-    /// Keeps a xorb. False: it was there already.
-    pub(in super::super) fn keep_xorb(&self, xorb: SealedXorb) -> Result<bool, StoreError> {
-        let SealedXorb { hash, bytes, file } = xorb;
-        if self.has_xorb(hash)? {
-            return Ok(false);
-        }
+    fn keep_xorb(&self, xorb: SealedXorb) -> Result<bool, StoreError> {
+        let SealedXorb { hash, records_bytes: _, bytes, file } = xorb;
         let _nothing_is_removed = self.spare();
         self.blobs.put(Kind::Xorb, vec![(hash.to_string(), file)])?;
         self.metadata.write(|transaction| {
@@ -84,6 +90,8 @@ impl Store {
 #[derive(Debug)]
 pub(in super::super) struct SealedXorb {
     hash: XorbHash,
+    records_bytes: u64,
+    /// With the footer.
     bytes: u64,
     file: NamedTempFile,
 }
@@ -98,7 +106,7 @@ impl SealedXorb {
         written.set_len(end).map_err(in_upload())?;
         written.seek(SeekFrom::Start(end)).map_err(in_upload())?;
         written.write_all(&tail).map_err(in_upload())?;
-        Ok(Self { hash, bytes: end + tail.len() as u64, file })
+        Ok(Self { hash, records_bytes: end, bytes: end + tail.len() as u64, file })
     }
 }
 

@@ -73,17 +73,6 @@ impl Directory {
         }
         Ok(())
     }
-
-    #[cfg(unix)]
-    pub(super) fn free_bytes(&self) -> Option<u64> {
-        let space = rustix::fs::statvfs(&self.root).ok()?;
-        Some(space.f_bavail.saturating_mul(space.f_frsize))
-    }
-
-    #[cfg(not(unix))]
-    pub(super) fn free_bytes(&self) -> Option<u64> {
-        None
-    }
 }
 
 /// What is in a folder; nothing if it is none.
