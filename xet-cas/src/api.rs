@@ -7,6 +7,9 @@ pub(crate) use repo::{encode_path, encode_segment};
 mod path;
 pub(crate) use path::{check_path, shown};
 
+mod date;
+pub(crate) use date::unix_seconds;
+
 mod git;
 pub use git::GitBlobHasher;
 

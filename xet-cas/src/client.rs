@@ -15,10 +15,10 @@ pub use network::{Network, Proxies};
 
 mod tls;
 pub use tls::CaCertificates;
-#[cfg(feature = "s3")]
-pub(crate) use tls::tls;
 
 mod http;
+#[cfg(feature = "s3")]
+pub(crate) use http::client_builder;
 
 mod payload;
 
@@ -30,6 +30,9 @@ mod hub;
 pub use hub::{Commit, Content, Hub, TreeFile};
 
 mod listing;
+
+mod history;
+pub use history::{Gated, HistoryEntry, Ref, RepoState};
 
 mod body;
 pub use body::Body;

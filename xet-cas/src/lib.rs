@@ -20,6 +20,13 @@ pub mod shard;
 
 pub mod dedup;
 
+#[cfg(any(feature = "client", feature = "server"))]
+#[cfg_attr(
+    not(all(feature = "client", feature = "server")),
+    allow(dead_code, reason = "a client packs many files, a server is read from meanwhile")
+)]
+mod pack;
+
 mod reconstruction;
 pub use reconstruction::{ByteRange, ChunkRange, FetchEntry, Reconstruction, Term};
 

@@ -36,6 +36,11 @@ pub use bucket::Bucket;
 mod origin;
 pub use origin::Origin;
 
+#[cfg(feature = "client")]
+mod import;
+#[cfg(feature = "client")]
+pub use import::{ImportError, ImportEvent, ImportOptions, Imported, import};
+
 mod traffic;
 pub use traffic::Counters;
 
@@ -59,6 +64,10 @@ mod arriving;
 mod bodies;
 mod buffers;
 mod delivery;
+#[cfg_attr(not(feature = "client"), allow(dead_code, reason = "nothing arrives from another Hub"))]
+mod follow;
+#[cfg_attr(not(feature = "client"), allow(dead_code, reason = "nothing arrives from another Hub"))]
+mod ingest;
 mod keys;
 mod proofs;
 mod range;
@@ -69,6 +78,12 @@ mod staging;
 mod cas;
 mod hub;
 mod operation;
+
+// What is elsewhere.
+#[cfg_attr(not(feature = "client"), allow(dead_code, reason = "there is nothing that could be asked"))]
+mod mirror;
+#[cfg(feature = "client")]
+mod upstream;
 
 // What is on disk.
 mod plain;

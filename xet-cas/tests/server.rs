@@ -16,6 +16,7 @@ mod server {
     mod grants;
     mod history;
     mod identities;
+    mod lfs;
     mod listings;
     mod operation;
     mod repositories;

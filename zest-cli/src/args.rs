@@ -227,6 +227,14 @@ pub(crate) struct OriginArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
 
+    /// Hub whose repositories are fetched when they are first asked for, and kept; see docs/mirror.md
+    #[arg(long, value_name = "URL")]
+    pub(crate) mirror: Option<String>,
+
+    /// File with the token that this origin shows to that Hub
+    #[arg(long, value_name = "FILE", requires = "mirror")]
+    pub(crate) mirror_token_file: Option<PathBuf>,
+
     /// How the log is written to standard error; with -v, it has a line for each request
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     pub(crate) log_format: LogFormat,
@@ -235,6 +243,8 @@ pub(crate) struct OriginArgs {
 /// Work on an origin's data while no origin runs on it.
 #[derive(Debug, Subcommand)]
 pub(crate) enum OriginCommand {
+    /// Copy a repository of another Hub, with its history
+    Import(ImportArgs),
     /// Look whether everything that is named is there, and everything that is there is named
     Check(OriginCheckArgs),
     /// Remove what no branch, tag or pull request leads to any more
@@ -276,6 +286,32 @@ pub(crate) struct OriginCollectArgs {
     /// as the file says]
     #[arg(long, value_name = "HOURS")]
     pub(crate) grace: Option<f64>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ImportArgs {
+    /// The repository, like `org/model`
+    pub(crate) repo: RepoId,
+
+    /// Folder of the origin
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: PathBuf,
+
+    /// Base URL of the Hub to copy from [env: HF_ENDPOINT] [default: the public Hub]
+    #[arg(long, value_name = "URL")]
+    pub(crate) from: Option<String>,
+
+    /// Branch, tag or commit, with all commits that lead to it; may be repeated [default: main]
+    #[arg(long, value_name = "REV")]
+    pub(crate) revision: Vec<String>,
+
+    /// All branches and tags
+    #[arg(long)]
+    pub(crate) all_refs: bool,
+
+    /// Kind of repository: model, dataset or space
+    #[arg(long, value_name = "KIND", default_value_t)]
+    pub(crate) repo_type: RepoType,
 }
 
 /// How a log is written.

@@ -2,6 +2,7 @@
 
 pub(crate) mod demo;
 pub(crate) mod explain;
+mod import;
 pub(crate) mod origin;
 pub(crate) mod publish;
 pub(crate) mod pull;

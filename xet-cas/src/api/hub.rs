@@ -25,6 +25,67 @@ pub(crate) struct RevisionAnswer {
     pub(crate) sha: String,
 }
 
+/// The same answer, for who wants to know who may read the repository.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct RepoStateAnswer {
+    pub(crate) sha: String,
+    #[serde(default)]
+    pub(crate) private: bool,
+    #[serde(default)]
+    pub(crate) gated: GatedJson,
+}
+
+/// `false`, `"auto"` or `"manual"`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum GatedJson {
+    Flag(bool),
+    Kind(String),
+}
+
+impl Default for GatedJson {
+    fn default() -> Self {
+        Self::Flag(false)
+    }
+}
+
+/// Answer of `GET /api/{type}/{repo}/refs`, as far as it is used.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct RefsAnswer {
+    #[serde(default)]
+    pub(crate) branches: Vec<RefJson>,
+    #[serde(default)]
+    pub(crate) tags: Vec<RefJson>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct RefJson {
+    #[serde(rename = "ref")]
+    pub(crate) full_name: String,
+    #[serde(rename = "targetCommit")]
+    pub(crate) sha: String,
+}
+
+/// One element of `GET /api/{type}/{repo}/commits/{rev}`.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct CommitJson {
+    pub(crate) id: String,
+    #[serde(default)]
+    pub(crate) title: String,
+    #[serde(default)]
+    pub(crate) message: String,
+    #[serde(default)]
+    pub(crate) authors: Vec<CommitAuthorJson>,
+    #[serde(default)]
+    pub(crate) date: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct CommitAuthorJson {
+    #[serde(default)]
+    pub(crate) user: String,
+}
+
 /// One element of `GET /api/{type}/{repo}/tree/{rev}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -15,7 +15,7 @@ use crate::{ByteRange, FileHash};
 #[derive(Debug, Clone)]
 pub struct Hub {
     pub(super) http: Http,
-    endpoint: Url,
+    pub(super) endpoint: Url,
     token: Option<Secret>,
     network: Network,
     known_cas: KnownCas,

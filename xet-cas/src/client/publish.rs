@@ -4,7 +4,6 @@ mod batch;
 mod buffers;
 mod folder;
 mod known;
-mod pack;
 mod pipeline;
 mod plan;
 mod target;

@@ -16,13 +16,13 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures::stream::{self, BoxStream};
-use futures::{Stream, StreamExt as _};
+use futures::{Stream, StreamExt as _, TryStreamExt as _};
 
 use self::chunks::ChunkReader;
 use self::plain::PlainReader;
 use self::proof::Proof;
 use super::{Commit, Content, Error, Hub, TreeFile};
-use crate::ByteRange;
+use crate::{ByteRange, Leaf};
 
 /// How a file is read. Start from `default()` and assign.
 #[derive(Debug, Clone)]
@@ -110,6 +110,18 @@ impl Hub {
         options: &ReadOptions,
     ) -> FileReader {
         let range = within(range, file.size);
+        let pieces = self.pieces(commit, file, range, options);
+        FileReader { range, pieces: pieces.map_ok(|(bytes, _)| bytes).boxed() }
+    }
+
+    /// Reads a whole file as [`read`](Self::read) does. Where the data comes in chunks, each piece is one, and its hash
+    /// comes along.
+    #[cfg(feature = "server")]
+    pub(crate) fn read_chunks(&self, commit: &Commit, file: &TreeFile, options: &ReadOptions) -> Pieces {
+        self.pieces(commit, file, ByteRange { start: 0, end: file.size }, options)
+    }
+
+    fn pieces(&self, commit: &Commit, file: &TreeFile, range: ByteRange, options: &ReadOptions) -> Pieces {
         let job = Job {
             hub: self.clone(),
             commit: commit.clone(),
@@ -122,9 +134,12 @@ impl Hub {
             options: options.clone(),
         };
         let next = |mut job: Job| async move { Ok(job.next().await?.map(|piece| (piece, job))) };
-        FileReader { range, pieces: stream::try_unfold(job, next).boxed() }
+        stream::try_unfold(job, next).boxed()
     }
 }
+
+/// Bytes of a file, as they come, and the hash of those that are a chunk.
+pub(crate) type Pieces = BoxStream<'static, Result<(Bytes, Option<Leaf>), Error>>;
 
 /// Bytes of a file, as they come; see [`Hub::read`].
 pub struct FileReader {
@@ -192,7 +207,7 @@ enum Source {
 }
 
 impl Job {
-    async fn next(&mut self) -> Result<Option<Bytes>, Error> {
+    async fn next(&mut self) -> Result<Option<(Bytes, Option<Leaf>)>, Error> {
         if matches!(self.source, Source::Unknown) {
             self.open().await?;
         }
@@ -202,13 +217,13 @@ impl Job {
                 None => Ok(None),
             };
         }
-        let piece = match &mut self.source {
+        let (piece, leaf) = match &mut self.source {
             Source::Chunks(chunks) => {
                 let (piece, leaf) = chunks.next().await?;
                 if let (Some(proof), Some(leaf)) = (&mut self.proof, leaf) {
                     proof.push_chunk(&leaf);
                 }
-                piece
+                (piece, leaf)
             }
             Source::Plain(plain) => {
                 let piece = plain.next(&self.hub, &self.commit, &self.file, ByteRange { start: self.at, ..self.range });
@@ -216,7 +231,7 @@ impl Job {
                 if let Some(proof) = &mut self.proof {
                     proof.push_bytes(&piece);
                 }
-                piece
+                (piece, None)
             }
             Source::Unknown => return Ok(None),
         };
@@ -226,7 +241,7 @@ impl Job {
             total_bytes: job.range.length(),
             wire_bytes: job.wire_bytes.load(Ordering::Relaxed),
         });
-        Ok(Some(piece))
+        Ok(Some((piece, leaf)))
     }
 
     async fn open(&mut self) -> Result<(), Error> {

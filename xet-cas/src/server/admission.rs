@@ -27,14 +27,25 @@ pub(super) fn admit_any(app: &App, headers: &HeaderMap) -> Result<Who, Refusal> 
 /// Who asks, if they may do this with the repository.
 pub(super) async fn admit(app: &Arc<App>, headers: &HeaderMap, repo: &RepoKey, action: Action) -> Result<Who, Refusal> {
     let who = admit_any(app, headers)?;
+    // What it is at the Hub behind decides who may see it here.
+    match action {
+        Action::Read | Action::Content => app.mirror.meet(repo, true).await?,
+        Action::Propose | Action::Write => app.mirror.meet(repo, false).await?,
+        Action::Admin | Action::Create => {}
+    }
     let (asked, key, asker) = (Arc::clone(app), repo.clone(), who.clone());
     let verdict = app.workers.disk(move || {
         // Under a former name it is still that of its owner today.
         let key = asked.store.current_name(key)?;
         let record = asked.store.repo(&key)?;
-        Ok::<_, StoreError>(asked.guard.permits(&asker, action, &key, record.as_ref()))
+        let is_mirrored = record.as_ref().is_some_and(|record| record.mirrored.is_some());
+        Ok::<_, StoreError>((asked.guard.permits(&asker, action, &key, record.as_ref()), is_mirrored))
     });
-    refuse(app, headers, &who, repo, verdict.await?)?;
+    let (verdict, is_mirrored) = verdict.await?;
+    refuse(app, headers, &who, repo, verdict)?;
+    if is_mirrored && matches!(action, Action::Propose | Action::Write) {
+        return Err(Refusal::forbidden("this is a mirror of a repository of another Hub; change it there"));
+    }
     Ok(who)
 }
 
@@ -93,7 +104,7 @@ mod tests {
     async fn answer(app: &Arc<App>, token: &str, repo: &RepoKey, action: Action) -> (u16, &'static str, String) {
         match admit(app, &headers(token), repo, action).await {
             Ok(_) => (200, "", String::new()),
-            Err(Refusal { status, code, message }) => (status.as_u16(), code, message),
+            Err(Refusal { status, code, message, .. }) => (status.as_u16(), code, message),
         }
     }
 

@@ -10,9 +10,11 @@ use axum::http::HeaderMap;
 use super::access::Guard;
 use super::buffers::Buffers;
 use super::connections::Connections;
+use super::ingest::Ingests;
 use super::keys::Keys;
 use super::limits::Limiter;
 use super::metrics::Metrics;
+use super::mirror::Mirror;
 use super::proofs::Proofs;
 use super::refusal::Refusal;
 use super::staging::Staging;
@@ -30,6 +32,8 @@ pub(super) struct App {
     pub(super) proofs: Proofs,
     pub(super) staging: Staging,
     pub(super) workers: Workers,
+    pub(super) ingests: Ingests,
+    pub(super) mirror: Mirror,
     pub(super) traffic: Traffic,
     pub(super) buffers: Buffers,
     pub(super) connections: Arc<Connections>,
@@ -46,13 +50,18 @@ impl App {
         let limiter = |resource, limit: Option<_>| limit.map(|limit| Limiter::new(resource, limit));
         let unusable =
             |error: StoreError| Error::Data { path: config.data.clone(), source: io::Error::other(error.to_string()) };
+        let keys = Keys::new(store.signing_key().map_err(unusable)?);
+        let (store, workers) = (Arc::new(store), Workers::new());
+        let mirror = Mirror::new(&config, &store, &workers)?;
         Ok(Self {
             guard: Guard::new(&config.access),
-            keys: Keys::new(store.signing_key().map_err(unusable)?),
-            store: Arc::new(store),
+            keys,
+            store,
             proofs: Proofs::default(),
             staging: Staging::default(),
-            workers: Workers::new(),
+            workers,
+            mirror,
+            ingests: Ingests::new(),
             traffic: Traffic::new(config.limit_rate),
             buffers: Buffers::default(),
             connections: Connections::new(config.connections_max, config.connections_per_address_max),

@@ -152,7 +152,7 @@ impl<'a> Pieces<'a> {
         Ok(batch)
     }
 
-    async fn next(&mut self) -> Result<Option<Bytes>, Refusal> {
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Refusal> {
         let asked = Instant::now();
         let left = self.app.config.stall.saturating_sub(self.waited);
         let next = tokio::time::timeout(left, self.body.next()).await;

@@ -97,22 +97,45 @@ impl Default for Garbage {
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// How long an answer of the Hub behind a mirror may take: those who wait for it do not wait much longer.
+#[cfg(feature = "client")]
+const ANSWER_DEADLINE: Duration = Duration::from_secs(20);
+
 /// Another Hub, whose repositories are fetched on first use and kept.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Mirror {
     /// Base URL of the Hub.
     pub endpoint: String,
-    /// What this origin shows there. Default: none.
+    /// What this origin shows there. Default: none. Repositories that are private or gated there are mirrored with a
+    /// token only, and are private or gated here.
     pub token: Option<String>,
-    /// How long a branch is taken to be where it was when last compared. Default 5 min.
+    /// How long a branch is taken to be where it was when last compared. Default 60 s.
     pub refresh: Duration,
+    /// How the Hub is reached. Default: directly.
+    #[cfg(feature = "client")]
+    pub network: crate::client::Network,
+    /// How long the Hub may take. Default: as for every client, but an answer within 20 s, because others wait for it
+    /// here.
+    #[cfg(feature = "client")]
+    pub deadlines: crate::client::Deadlines,
 }
 
 impl Mirror {
     /// The Hub at this URL, without a token.
     pub fn of(endpoint: impl Into<String>) -> Self {
-        Self { endpoint: endpoint.into(), token: None, refresh: Duration::from_secs(300) }
+        Self {
+            endpoint: endpoint.into(),
+            token: None,
+            refresh: Duration::from_secs(60),
+            #[cfg(feature = "client")]
+            network: crate::client::Network::default(),
+            #[cfg(feature = "client")]
+            deadlines: {
+                let deadlines = crate::client::Deadlines::default();
+                crate::client::Deadlines { answer: deadlines.answer.min(ANSWER_DEADLINE), ..deadlines }
+            },
+        }
     }
 }
 
@@ -129,6 +152,7 @@ impl fmt::Debug for Config {
             .field("data", &self.data)
             .field("access", &self.access)
             .field("public_url", &self.public_url)
+            .field("mirror", &self.mirror)
             .field("no_data", &self.no_data)
             .field("limit_rate", &self.limit_rate)
             .finish_non_exhaustive()

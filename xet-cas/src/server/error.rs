@@ -46,6 +46,12 @@ pub enum Error {
         /// The folder.
         path: PathBuf,
     },
+    /// No Hub can be mirrored with these settings.
+    #[error("cannot be a mirror: {reason}")]
+    Mirror {
+        /// Why.
+        reason: String,
+    },
     /// The bucket cannot be used.
     #[cfg(feature = "s3")]
     #[error("cannot use the bucket {name}: {reason}")]

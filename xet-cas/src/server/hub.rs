@@ -32,6 +32,7 @@ mod front_matter;
 mod history;
 mod info;
 mod last_commits;
+mod lfs;
 mod listing;
 mod pairs;
 mod paths_info;
@@ -175,6 +176,10 @@ async fn dispatch(State(app): State<Arc<App>>, request: Request) -> Result<Respo
             admit(&app, &head.headers, &repo, Action::Read).await?;
             discussions::details(app, repo, number).await
         }
+        Route::LfsBatch { repo } if is_post => lfs::batch(app, head, body, repo).await,
+        // The URL is all that is needed.
+        Route::LfsObject { repo, oid } => lfs::object(app, head, body, repo, oid).await,
+        Route::LfsVerify { repo } if is_post => lfs::verify(app, head, body, repo).await,
         Route::Commit { repo, branch } if is_post => {
             let who = admit(&app, &head.headers, &repo, change(&head, &branch)?).await?;
             if !discussions::is_own(&app, &repo, &branch, who.user_name()).await? {
@@ -194,6 +199,7 @@ struct Located {
 }
 
 async fn locate(app: &App, repo: RepoKey, revision: String) -> Result<Located, Refusal> {
+    app.mirror.look_up(&repo, &revision).await?;
     let store = Arc::clone(&app.store);
     let located = app.workers.disk(move || {
         let repo = store.current_name(repo)?;
@@ -204,10 +210,12 @@ async fn locate(app: &App, repo: RepoKey, revision: String) -> Result<Located, R
         let commit = store.commit(&repo, &sha)?;
         Ok::<_, StoreError>(Ok(Located { repo, sha, commit }))
     });
-    located.await?.map_err(|(repo_exists, repo, revision)| match repo_exists {
+    let located = located.await?.map_err(|(repo_exists, repo, revision)| match repo_exists {
         true => Refusal::revision_not_found(&repo.id, &revision),
         false => Refusal::repo_not_found(repo.id.as_str()),
-    })
+    })?;
+    app.mirror.note(&located.repo, &located.sha);
+    Ok(located)
 }
 
 /// What a change of a revision amounts to: whoever proposes something also uploads for it.

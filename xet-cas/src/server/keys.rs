@@ -72,6 +72,21 @@ pub(super) enum Resource<'a> {
     File { repo: &'a RepoKey, sha: &'a str, path: &'a str },
     /// One upload.
     Grant(Grant),
+    /// An object of git-lfs, for a repository.
+    Object {
+        repo: &'a RepoKey,
+        sha256: [u8; 32],
+        /// Bytes.
+        size: u64,
+        way: Way,
+    },
+}
+
+/// Where an object goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    Upload,
+    Download,
 }
 
 /// Permission to upload one xorb, once.
@@ -117,6 +132,10 @@ impl fmt::Display for Resource<'_> {
             // With its length, so that a blank more in the one is not a blank less in the other.
             Self::File { repo, sha, path } => write!(f, "file {} {} {} {sha} {path}", repo.kind, repo.id, sha.len()),
             Self::Grant(Grant { id, xorb, length, checksum }) => write!(f, "grant {id} {xorb} {length} {checksum}"),
+            Self::Object { repo, sha256, size, way } => {
+                let sha256 = blake3::Hash::from_bytes(*sha256);
+                write!(f, "object {way:?} {} {} {} {size}", repo.kind, repo.id, sha256.to_hex())
+            }
         }
     }
 }

@@ -23,6 +23,7 @@ pub(super) struct PlainReader {
     /// Bytes of the range that are still to come.
     left: u64,
     run: Option<Run>,
+    buffers: Buffers,
 }
 
 /// Chunks of one term that are still to come.
@@ -37,7 +38,7 @@ struct Run {
 impl PlainReader {
     /// All of a file.
     pub(super) fn whole(terms: Vec<Term>) -> Self {
-        Self { left: file_bytes(&terms), terms: terms.into_iter(), skip: 0, run: None }
+        Self { left: file_bytes(&terms), terms: terms.into_iter(), skip: 0, run: None, buffers: Buffers::default() }
     }
 
     /// A range of a file, which must begin inside it.
@@ -47,24 +48,25 @@ impl PlainReader {
         Some(Self { left: window.bytes().length(), skip: start, ..Self::whole(window.terms().to_vec()) })
     }
 
+    /// Takes its memory from among these, not only from what it has had before.
+    pub(super) fn with_buffers(self, buffers: Buffers) -> Self {
+        Self { buffers, ..self }
+    }
+
     /// The next bytes: whole chunks until there are `piece_bytes` of them, or all the rest; `None` at the end.
-    pub(super) fn next(
-        &mut self,
-        store: &Store,
-        buffers: &Buffers,
-        piece_bytes: usize,
-    ) -> Result<Option<Bytes>, StoreError> {
+    pub(super) fn next(&mut self, store: &Store, piece_bytes: usize) -> Result<Option<Bytes>, StoreError> {
         if self.left == 0 {
             return Ok(None);
         }
         let piece_bytes = piece_bytes.clamp(1, PIECE_BYTES_MAX);
+        let buffers = self.buffers.clone();
         let (mut piece, mut filled) = (buffers.take(), 0);
         let mut decompressor = Decompressor::new();
         while filled < piece_bytes
             && (filled as u64) < self.skip.saturating_add(self.left)
             && let Some(run) = self.next_run(store)?
         {
-            filled += run.decode(&mut piece.room()[filled..], piece_bytes - filled, buffers, &mut decompressor)?;
+            filled += run.decode(&mut piece.room()[filled..], piece_bytes - filled, &buffers, &mut decompressor)?;
         }
         // Only the first chunk of a range has bytes that are not wanted before those that are.
         let start = (self.skip as usize).min(filled);

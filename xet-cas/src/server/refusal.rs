@@ -15,11 +15,13 @@ pub(super) struct Refusal {
     pub(super) status: StatusCode,
     pub(super) code: &'static str,
     pub(super) message: String,
+    /// When to ask again.
+    retry_after_seconds: Option<u32>,
 }
 
 impl Refusal {
     fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into() }
+        Self { status, code, message: message.into(), retry_after_seconds: None }
     }
 
     pub(super) fn bad_request(message: impl Into<String>) -> Self {
@@ -138,6 +140,24 @@ impl Refusal {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "NoData", "this origin sends no file data")
     }
 
+    /// It is on its way here.
+    pub(super) fn arriving(retry_after_seconds: u32) -> Self {
+        let message = "this is still arriving from another Hub; ask again";
+        let refusal = Self::new(StatusCode::SERVICE_UNAVAILABLE, "Arriving", message);
+        Self { retry_after_seconds: Some(retry_after_seconds), ..refusal }
+    }
+
+    /// The Hub behind this one does not give what it should.
+    pub(super) fn upstream(message: impl Into<String>) -> Self {
+        let message = format!("the Hub behind this mirror: {}", message.into());
+        Self::new(StatusCode::BAD_GATEWAY, "UpstreamUnavailable", message)
+    }
+
+    /// There is no room now.
+    pub(super) fn busy(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "Busy", message)
+    }
+
     pub(super) fn full(message: impl Into<String>) -> Self {
         Self::new(StatusCode::INSUFFICIENT_STORAGE, "InsufficientStorage", message)
     }
@@ -157,7 +177,7 @@ impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
         let message = error.to_string();
         match &error {
-            StoreError::Io { .. } | StoreError::Corrupt { .. } => Self::internal(&error),
+            StoreError::Io { .. } | StoreError::Corrupt { .. } | StoreError::GivenUp => Self::internal(&error),
             #[cfg(feature = "s3")]
             StoreError::Bucket { .. } => Self::internal(&error),
             StoreError::Full { .. } => Self::full(message),
@@ -190,6 +210,10 @@ impl IntoResponse for Refusal {
             (HeaderName::from_static(ERROR_MESSAGE_HEADER), ascii),
             (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
         ];
-        (self.status, headers, serde_json::json!({ "error": message }).to_string()).into_response()
+        let mut response = (self.status, headers, serde_json::json!({ "error": message }).to_string()).into_response();
+        if let Some(seconds) = self.retry_after_seconds {
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
+        response
     }
 }

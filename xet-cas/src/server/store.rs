@@ -51,6 +51,8 @@ pub(super) use repos::{Gated, Moved, RepoKey, RepoRecord};
 
 mod refs;
 pub(super) use refs::{HEADS, MAIN, TAGS};
+#[cfg(feature = "client")]
+pub(super) use refs::{branch_ref, is_sha};
 
 mod history;
 pub(super) use history::Change;
@@ -79,8 +81,6 @@ mod tests;
 /// The data folder, locked for this process.
 pub(super) struct Store {
     root: PathBuf,
-    /// Held open for its lock.
-    _lock: File,
     metadata: metadata::Metadata,
     blobs: Blobs,
     /// Held for reading from before bytes get their name until the database knows of them, and for writing while bytes
@@ -90,6 +90,8 @@ pub(super) struct Store {
     quota: Option<u64>,
     recent: Recent,
     footers: Footers,
+    /// Held open for its lock. Let go last, when all else is closed.
+    _lock: File,
 }
 
 impl Store {

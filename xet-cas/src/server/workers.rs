@@ -11,6 +11,7 @@ const HEAVY_JOBS_MAX: usize = 4;
 /// Checks of parts of xorbs at once, beyond one a core: they also write what they check, and may wait for the disk.
 const MORE_CHECKS: usize = 2;
 
+#[derive(Clone)]
 pub(super) struct Workers {
     disk: Arc<Semaphore>,
     heavy: Arc<Semaphore>,
@@ -37,6 +38,12 @@ impl Workers {
     /// Runs a job that takes much memory or time.
     pub(super) async fn heavy<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> T {
         run(&self.heavy, job).await
+    }
+
+    /// Waits until no job runs: what they hold is free then.
+    pub(super) async fn idle(&self) {
+        let _ = self.disk.acquire_many(DISK_JOBS_MAX as u32).await;
+        let _ = self.heavy.acquire_many(HEAVY_JOBS_MAX as u32).await;
     }
 }
 

@@ -5,13 +5,14 @@ use std::path::Path;
 
 use serde_json::json;
 use xet_cas::client::Secret;
-use xet_cas::server::{self, Access, Config, Origin, Permission, Token};
+use xet_cas::server::{self, Access, Config, Mirror, Origin, Permission, Token};
 
-use super::{interrupt, upkeep};
+use super::{import, interrupt, upkeep};
 use crate::args::{OriginArgs, OriginCommand};
 use crate::display::Output;
 use crate::failure::{Exit, Failure};
 use crate::origin_file::OriginFile;
+use crate::settings::Settings;
 use crate::{machine, rate};
 
 /// Where it listens unless told otherwise.
@@ -25,6 +26,7 @@ pub(crate) async fn run(args: OriginArgs, output: &Output) -> Result<(), Failure
     match args.command {
         Some(OriginCommand::Check(args)) => return upkeep::check(args, output).await,
         Some(OriginCommand::Collect(args)) => return upkeep::collect(args, output).await,
+        Some(OriginCommand::Import(args)) => return import::run(args, output).await,
         None => {}
     }
     let (config, listen) = config(&args)?;
@@ -67,6 +69,16 @@ fn config(args: &OriginArgs) -> Result<(Config, Vec<SocketAddr>), Failure> {
     if let Some(text) = &args.limit_rate {
         config.limit_rate = Some(rate::rate("--limit-rate", text)?.get());
     }
+    if let Some(endpoint) = &args.mirror {
+        let mut mirror = Mirror::of(endpoint);
+        if let Some(file) = &args.mirror_token_file {
+            mirror.token = Some(read_token(file)?.expose().to_owned());
+        }
+        config.mirror = Some(mirror);
+    }
+    if let Some(mirror) = &mut config.mirror {
+        mirror.network = Settings::read().network()?;
+    }
     if args.public_url.is_some() {
         config.public_url.clone_from(&args.public_url);
     }
@@ -95,6 +107,7 @@ impl From<server::Error> for Failure {
                 (Exit::Network, Some("another program may use the port: --listen 127.0.0.1:0 takes a free one"))
             }
             server::Error::PublicUrl { .. } => (Exit::Usage, Some("scheme, host and maybe a port, and no more")),
+            server::Error::Mirror { .. } => (Exit::Usage, Some("--mirror takes the base URL of a Hub")),
             server::Error::Setting { .. } => (Exit::Usage, None),
             _ => (Exit::Disk, None),
         };

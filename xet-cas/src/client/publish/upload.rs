@@ -16,10 +16,10 @@ use super::PublishProgress;
 use super::buffers::Buffers;
 use super::folder::LocalFile;
 use super::known::{self, Known};
-use super::pack::{PackedFile, Packer};
 use super::pipeline::{Ask, Output, PackedXorb, Pipeline, Receiver};
 use crate::client::blocking::outcome;
 use crate::client::{Cas, Error};
+use crate::pack::{PackedFile, Packer};
 use crate::shard::{SHARD_BYTES_MAX, Shard, ShardXorb};
 use crate::{ChunkHash, FileHash, xorb};
 

@@ -7,6 +7,8 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 
 use super::super::app::{App, unix_now};
+use super::super::ingest::Terms;
+use super::super::mirror::{Source, patiently};
 use super::super::range::RequestedRange;
 use super::super::refusal::Refusal;
 use super::{authorize, json, parse_hash, xorb_data};
@@ -41,12 +43,13 @@ async fn describe(app: &Arc<App>, file: &str, headers: &HeaderMap) -> Result<Rec
     let file: FileHash = parse_hash(file)?;
     let range = RequestedRange::of(headers).map_err(|_| Refusal::range())?;
     let urls = Urls { app: Arc::clone(app), base: app.base_url(headers)?, expires: expiry(app) };
+    let found = terms(app, &pass, file, range).await?;
     let described = app.workers.disk(move || {
         let store = &urls.app.store;
-        let terms = known(&urls.app, &pass, file)?;
+        let Found { terms, size } = found;
         let range = match range {
             None => None,
-            Some(range) => Some(range.bytes(file_bytes(&terms)).ok_or_else(Refusal::range)?),
+            Some(range) => Some(range.bytes(size).ok_or_else(Refusal::range)?),
         };
         let window = Window::of(&terms, range).ok_or_else(Refusal::range)?;
         let Trimmed { offset_into_first_term, terms } = window.trim(|xorb| store.footer(xorb))?;
@@ -69,10 +72,12 @@ pub(super) async fn batch(
         return Err(Refusal::bad_request(format!("a batch names 1 to {BATCH_FILES_MAX} files as file_id")));
     }
     let urls = Urls { base: app.base_url(&headers)?, expires: expiry(&app), app: Arc::clone(&app) };
+    let mut files = Vec::with_capacity(ids.len());
+    for id in ids {
+        files.push((id, terms(&app, &pass, id, None).await?.terms));
+    }
     let described = app.workers.disk(move || {
         let store = &urls.app.store;
-        let files =
-            ids.into_iter().map(|id| Ok((id, known(&urls.app, &pass, id)?))).collect::<Result<Vec<_>, Refusal>>()?;
         let mut all = Vec::new();
         for (_, terms) in &files {
             all.extend(entries(terms, |xorb| store.footer(xorb), |xorb, bytes| urls.of(xorb, bytes))?);
@@ -82,13 +87,56 @@ pub(super) async fn batch(
     Ok(json(&described.await?))
 }
 
-/// A file that the token is for. What the token does not show is not there.
+/// A file that is here and that the token is for. What the token does not show is not there.
 pub(super) fn known(app: &App, pass: &Pass, file: FileHash) -> Result<Vec<Term>, Refusal> {
     let unknown = || Refusal::not_found(format!("there is no file {file}"));
     if !app.guard.is_open() && !app.store.file_is_in(&pass.repo, file)? {
         return Err(unknown());
     }
     app.store.file(file)?.ok_or_else(unknown)
+}
+
+/// A file, as far as somebody wants to know it.
+struct Found {
+    /// Its first terms at least, the wanted ones among them.
+    terms: Vec<Term>,
+    /// Bytes of all of it.
+    size: u64,
+}
+
+/// How a file that the token is for is put together, up to the end of this range. What the token does not show is not
+/// there. Waits for what is still arriving.
+async fn terms(app: &Arc<App>, pass: &Pass, file: FileHash, range: Option<RequestedRange>) -> Result<Found, Refusal> {
+    let unknown = || Refusal::not_found(format!("there is no file {file}"));
+    let (asked, repo) = (Arc::clone(app), pass.repo.clone());
+    let known = app.workers.disk(move || {
+        if !asked.guard.is_open() && !asked.store.file_is_in(&repo, file)? {
+            return Ok(Err(()));
+        }
+        asked.store.file(file).map(Ok)
+    });
+    let Ok(known) = known.await? else { return Err(unknown()) };
+    if let Some(terms) = known {
+        return Ok(Found { size: file_bytes(&terms), terms });
+    }
+    let kept = match app.mirror.source_of(&pass.repo, file).await? {
+        None => return Err(unknown()),
+        Some(Source::Kept(kept)) => kept,
+        Some(Source::Arriving(arrival)) => {
+            let size = arrival.size();
+            let end = match range {
+                None => size,
+                Some(range) => range.bytes(size).filter(|bytes| bytes.start < size).ok_or_else(Refusal::range)?.end,
+            };
+            match patiently(arrival.terms_until(end.min(size))).await? {
+                Terms::First(terms) => return Ok(Found { terms, size }),
+                Terms::Kept(kept) => kept,
+            }
+        }
+    };
+    let store = Arc::clone(&app.store);
+    let terms = app.workers.disk(move || store.file(kept)).await?.ok_or_else(unknown)?;
+    Ok(Found { size: file_bytes(&terms), terms })
 }
 
 fn expiry(app: &App) -> u64 {

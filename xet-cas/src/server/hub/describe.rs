@@ -76,7 +76,7 @@ fn sibling(path: &str, entry: &Entry, has_blobs: bool) -> Value {
     if has_blobs {
         told["size"] = json!(entry.size);
         told["blobId"] = json!(entry.oid);
-        if let Content::Xet { sha256, .. } = &entry.content {
+        if let Content::Xet { sha256, .. } | Content::Lfs { sha256 } = &entry.content {
             let pointer_size = entry.pointer_bytes();
             told["lfs"] = json!({ "sha256": sha256, "size": entry.size, "pointerSize": pointer_size });
         }

@@ -10,6 +10,7 @@ pub(super) fn entry(commit: &Commit, path: &str) -> TreeEntryJson {
     let (lfs, xet_hash) = match &file.content {
         Content::Regular => (None, None),
         Content::Xet { sha256, hash } => (Some(lfs(file, sha256)), Some(hash.to_string())),
+        Content::Lfs { sha256 } => (Some(lfs(file, sha256)), None),
     };
     TreeEntryJson {
         kind: "file".into(),

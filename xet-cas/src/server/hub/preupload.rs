@@ -54,7 +54,7 @@ fn mode(located: &Located, attributes: &Attributes, file: PreuploadFile) -> Resu
     let is_large = size > 0 && (size > REGULAR_BYTES_MAX || attributes.is_lfs(&path) || sample.contains(&0));
     let oid = located.commit.files.get(&path).map(|entry| match &entry.content {
         Content::Regular => entry.oid.clone(),
-        Content::Xet { sha256, .. } => sha256.clone(),
+        Content::Xet { sha256, .. } | Content::Lfs { sha256 } => sha256.clone(),
     });
     let upload_mode = if is_large { UploadMode::Lfs } else { UploadMode::Regular };
     Ok(PreuploadMode { path, upload_mode, should_ignore: false, oid })

@@ -17,8 +17,11 @@ use serde::Deserialize;
 use super::{Action, App, Head, Located, Refusal, RepoKey, admit, locate};
 use crate::api::{REPO_COMMIT_HEADER, encode_path};
 use crate::server::app::unix_now;
-use crate::server::delivery::{self, Extent, Kind, Source, Stretch};
+use crate::server::delivery::{self, Extent, Kind, Stretch};
+use crate::server::follow;
+use crate::server::ingest::Arrival;
 use crate::server::keys::Resource;
+use crate::server::mirror::{Place, Source, patiently};
 use crate::server::plain::PlainReader;
 use crate::server::store::{Content, Entry};
 use crate::{ByteRange, FileHash};
@@ -52,23 +55,44 @@ pub(super) async fn resolve(
     let Some(entry) = located.commit.files.get(&path) else {
         return Err(Refusal::entry_not_found(&located.repo.id, &path));
     };
-    match (&entry.content, signed) {
-        (Content::Regular, None) => regular(app, &head, &located, entry).await,
-        (Content::Regular, Some(_)) => Err(Refusal::forbidden("the signature is for another file")),
-        (Content::Xet { sha256, hash }, None) => {
-            let url = plain_url(&app, &head, &located, &path)?;
-            let mut headers = xet_headers(&app, &head, &located, entry, sha256, *hash)?;
-            if let Some(unchanged) = delivery::unchanged(&head.headers, &headers) {
-                return Ok(unchanged);
-            }
-            headers.insert(header::LOCATION, url);
-            Ok((StatusCode::FOUND, headers).into_response())
+    let Some((sha256, hash)) = large(&entry.content) else {
+        return match signed {
+            None => regular(app, &head, &located, &path, entry).await,
+            Some(_) => Err(Refusal::forbidden("the signature is for another file")),
+        };
+    };
+    let mut headers = large_headers(&app, &head, &located, entry, sha256, hash)?;
+    if signed.is_none() {
+        if let Some(unchanged) = delivery::unchanged(&head.headers, &headers) {
+            return Ok(unchanged);
         }
-        (Content::Xet { sha256, hash }, Some(_)) => {
-            let headers = xet_headers(&app, &head, &located, entry, sha256, *hash)?;
-            plain(app, &head, headers, *hash, entry.size).await
-        }
+        headers.insert(header::LOCATION, plain_url(&app, &head, &located, &path)?);
+        return Ok((StatusCode::FOUND, headers).into_response());
     }
+    let (file, size) = (hash.unwrap_or_default(), entry.size);
+    // Nothing is fetched for who asks how long it is.
+    if head.method == Method::HEAD {
+        return plain(app, &head, headers, file, size).await;
+    }
+    match app.mirror.source(place(&located, &path, entry)).await? {
+        None => plain(app, &head, headers, file, size).await,
+        Some(Source::Kept(file)) => plain(app, &head, headers, file, size).await,
+        Some(Source::Arriving(arrival)) => following(app, &head, headers, arrival),
+    }
+}
+
+/// SHA-256 of a large file, and its hash, if it is known how it is put together.
+fn large(content: &Content) -> Option<(&str, Option<FileHash>)> {
+    match content {
+        Content::Regular => None,
+        Content::Xet { sha256, hash } => Some((sha256, Some(*hash))),
+        Content::Lfs { sha256 } => Some((sha256, None)),
+    }
+}
+
+fn place(located: &Located, path: &str, entry: &Entry) -> Place {
+    let Located { repo, sha, .. } = located;
+    Place { repo: repo.clone(), sha: sha.clone(), path: path.to_owned(), entry: entry.clone() }
 }
 
 /// The bytes of a regular file, or the pointer that stands in git for another.
@@ -83,13 +107,12 @@ pub(super) async fn raw(
     let Some(entry) = located.commit.files.get(&path) else {
         return Err(Refusal::entry_not_found(&located.repo.id, &path));
     };
-    let Some(pointer) = entry.pointer() else { return regular(app, &head, &located, entry).await };
+    let Some(pointer) = entry.pointer() else { return regular(app, &head, &located, &path, entry).await };
     let headers = git_headers(&located, entry)?;
     if let Some(unchanged) = delivery::unchanged(&head.headers, &headers) {
         return Ok(unchanged);
     }
-    let etag = headers.get(header::ETAG).and_then(|etag| etag.to_str().ok()).unwrap_or_default();
-    let extent = Extent::requested(&head.headers, pointer.len() as u64, etag)?;
+    let extent = Extent::requested(&head.headers, pointer.len() as u64, etag(&headers))?;
     let body = || Body::from(pointer[extent.bytes.start as usize..extent.bytes.end as usize].to_owned());
     Ok(delivery::response(&head.method, extent, headers, body))
 }
@@ -102,13 +125,24 @@ fn git_headers(located: &Located, entry: &Entry) -> Result<HeaderMap, Refusal> {
     ]))
 }
 
-async fn regular(app: Arc<App>, head: &Head, located: &Located, entry: &Entry) -> Result<Response, Refusal> {
+async fn regular(
+    app: Arc<App>,
+    head: &Head,
+    located: &Located,
+    path: &str,
+    entry: &Entry,
+) -> Result<Response, Refusal> {
     let headers = git_headers(located, entry)?;
     if let Some(unchanged) = delivery::unchanged(&head.headers, &headers) {
         return Ok(unchanged);
     }
-    let etag = headers.get(header::ETAG).and_then(|etag| etag.to_str().ok()).unwrap_or_default();
-    let extent = Extent::requested(&head.headers, entry.size, etag)?;
+    let extent = Extent::requested(&head.headers, entry.size, etag(&headers))?;
+    if head.method == Method::HEAD {
+        return Ok(delivery::response(&head.method, extent, headers, Body::empty));
+    }
+    if let Some(Source::Arriving(arrival)) = app.mirror.source(place(located, path, entry)).await? {
+        patiently(arrival.ended()).await?;
+    }
     let (store, oid) = (Arc::clone(&app.store), entry.oid.clone());
     let blob = app.workers.disk(move || store.open_object(&oid)).await?;
     let stretch = Stretch::new(&app, blob, extent.bytes);
@@ -116,22 +150,31 @@ async fn regular(app: Arc<App>, head: &Head, located: &Located, entry: &Entry) -
     Ok(delivery::response(&head.method, extent, headers, body))
 }
 
-async fn plain(app: Arc<App>, head: &Head, headers: HeaderMap, file: FileHash, size: u64) -> Result<Response, Refusal> {
+/// The bytes of a file in xorbs.
+pub(super) async fn plain(
+    app: Arc<App>,
+    head: &Head,
+    headers: HeaderMap,
+    file: FileHash,
+    size: u64,
+) -> Result<Response, Refusal> {
     if app.config.no_data && head.method != Method::HEAD {
         return Err(Refusal::no_data());
     }
     if let Some(unchanged) = delivery::unchanged(&head.headers, &headers) {
         return Ok(unchanged);
     }
-    let etag = headers.get(header::ETAG).and_then(|etag| etag.to_str().ok()).unwrap_or_default();
-    let extent = Extent::requested(&head.headers, size, etag)?;
+    let extent = Extent::requested(&head.headers, size, etag(&headers))?;
+    if head.method == Method::HEAD {
+        return Ok(delivery::response(&head.method, extent, headers, Body::empty));
+    }
     let store = Arc::clone(&app.store);
     let terms = app.workers.disk(move || store.file(file)).await?.unwrap_or_default();
     let reader = match extent.bytes {
         ByteRange { start: 0, end: 0 } => PlainReader::whole(Vec::new()),
-        bytes => PlainReader::range(&terms, bytes).ok_or_else(Refusal::range)?,
+        bytes => PlainReader::range(&terms, bytes).ok_or_else(|| Refusal::not_found("the file is not here"))?,
     };
-    let plain = Plain { reader, app: Arc::clone(&app) };
+    let plain = Plain { reader: reader.with_buffers(app.buffers.clone()), app: Arc::clone(&app) };
     Ok(delivery::response(&head.method, extent, headers, || delivery::body(app, Kind::Data, plain)))
 }
 
@@ -140,32 +183,49 @@ struct Plain {
     app: Arc<App>,
 }
 
-impl Source for Plain {
+impl delivery::Source for Plain {
     fn next(&mut self) -> io::Result<Option<Bytes>> {
-        let App { store, buffers, traffic, .. } = &*self.app;
-        let piece = self.reader.next(store, buffers, traffic.piece_bytes());
+        let piece = self.reader.next(&self.app.store, self.app.traffic.piece_bytes());
         piece.map_err(|error| io::Error::other(error.to_string()))
     }
 }
 
-/// What the Hub says of a file that is stored with Xet.
-fn xet_headers(
+/// The bytes of a file that is still arriving.
+fn following(app: Arc<App>, head: &Head, headers: HeaderMap, arrival: Arc<Arrival>) -> Result<Response, Refusal> {
+    if app.config.no_data {
+        return Err(Refusal::no_data());
+    }
+    if let Some(unchanged) = delivery::unchanged(&head.headers, &headers) {
+        return Ok(unchanged);
+    }
+    let extent = Extent::requested(&head.headers, arrival.size(), etag(&headers))?;
+    Ok(delivery::response(&head.method, extent, headers, || follow::body(app, arrival, extent.bytes)))
+}
+
+fn etag(headers: &HeaderMap) -> &str {
+    headers.get(header::ETAG).and_then(|etag| etag.to_str().ok()).unwrap_or_default()
+}
+
+/// What the Hub says of a large file, and of how to get it through Xet.
+fn large_headers(
     app: &App,
     head: &Head,
     located: &Located,
     entry: &Entry,
     sha256: &str,
-    file: FileHash,
+    file: Option<FileHash>,
 ) -> Result<HeaderMap, Refusal> {
     let Located { repo, sha, .. } = located;
-    let token_url =
-        format!("{}/api/{}/{}/xet-read-token/{sha}", app.base_url(&head.headers)?, repo.kind.plural(), repo.id);
     let mut headers = HeaderMap::new();
     headers.insert(header::ETAG, quoted(sha256)?);
     headers.insert("x-linked-etag", quoted(sha256)?);
     headers.insert("x-linked-size", entry.size.into());
-    headers.insert("x-xet-hash", value(&file.to_string())?);
-    headers.insert(header::LINK, value(&format!("<{token_url}>; rel=\"xet-auth\""))?);
+    if let Some(file) = file {
+        let base = app.base_url(&head.headers)?;
+        let token_url = format!("{base}/api/{}/{}/xet-read-token/{sha}", repo.kind.plural(), repo.id);
+        headers.insert("x-xet-hash", value(&file.to_string())?);
+        headers.insert(header::LINK, value(&format!("<{token_url}>; rel=\"xet-auth\""))?);
+    }
     headers.insert(REPO_COMMIT_HEADER, value(sha)?);
     Ok(headers)
 }

@@ -78,6 +78,12 @@ pub(super) enum Route {
     DiscussionStep { repo: RepoKey, number: u64, step: Step },
     /// `/{prefix}{repo}/resolve/{revision}/{path}`
     Resolve { repo: RepoKey, revision: String, path: String },
+    /// `/{prefix}{repo}.git/info/lfs/objects/batch`
+    LfsBatch { repo: RepoKey },
+    /// `/{prefix}{repo}.git/info/lfs/objects/{oid}`
+    LfsObject { repo: RepoKey, oid: String },
+    /// `/{prefix}{repo}.git/info/lfs/verify`
+    LfsVerify { repo: RepoKey },
     /// `/{prefix}{repo}/raw/{revision}/{path}`
     Raw { repo: RepoKey, revision: String, path: String },
 }
@@ -205,6 +211,15 @@ impl Route {
 
     /// A file in a repository.
     fn file(kind: RepoType, segments: &[&str]) -> Result<Self, Refusal> {
+        if let Some((name, lfs)) = lfs(segments) {
+            let repo = repo(kind, &name)?;
+            return match lfs {
+                ["objects", "batch"] => Ok(Self::LfsBatch { repo }),
+                ["objects", oid] => Ok(Self::LfsObject { repo, oid: (*oid).to_owned() }),
+                ["verify"] => Ok(Self::LfsVerify { repo }),
+                _ => Err(unknown()),
+            };
+        }
         let Some((name, word, [revision, path @ ..])) = split(segments, &["resolve", "raw"]) else {
             return Err(unknown());
         };
@@ -221,6 +236,19 @@ fn split<'s, 'p>(segments: &'s [&'p str], words: &[&str]) -> Option<(&'s [&'p st
         let (name, rest) = segments.split_at_checked(parts)?;
         let (word, rest) = rest.split_first()?;
         (words.contains(word) && !rest.is_empty()).then_some((name, *word, rest))
+    })
+}
+
+/// The name of a repository that is addressed as one of git, and what is asked of its git-lfs.
+fn lfs<'s, 'p>(segments: &'s [&'p str]) -> Option<(Vec<&'p str>, &'s [&'p str])> {
+    [2, 1].into_iter().find_map(|parts| {
+        let (name, rest) = segments.split_at_checked(parts)?;
+        let (last, owner) = name.split_last()?;
+        let name = [owner, &[last.strip_suffix(".git")?]].concat();
+        match rest {
+            ["info", "lfs", lfs @ ..] => Some((name, lfs)),
+            _ => None,
+        }
     })
 }
 
@@ -289,6 +317,24 @@ mod tests {
             let discussion = Route::Discussion { repo: repo.clone(), number: 5 };
             assert_eq!(discussion, Route::parse(&format!("{path}/discussions/5")).unwrap());
         }
+    }
+
+    #[test]
+    fn given_a_repository_of_git_when_parsed_then_its_lfs_is_meant() {
+        for (path, repo) in [
+            ("/lab/tiny.git", key(RepoType::Model, "lab/tiny")),
+            ("/gpt2.git", key(RepoType::Model, "gpt2")),
+            ("/datasets/lab/tiny.git", key(RepoType::Dataset, "lab/tiny")),
+        ] {
+            let batch = Route::parse(&format!("{path}/info/lfs/objects/batch")).unwrap();
+            assert_eq!(Route::LfsBatch { repo: repo.clone() }, batch);
+            let object = Route::parse(&format!("{path}/info/lfs/objects/abc")).unwrap();
+            assert_eq!(Route::LfsObject { repo: repo.clone(), oid: "abc".into() }, object);
+            assert_eq!(Route::LfsVerify { repo }, Route::parse(&format!("{path}/info/lfs/verify")).unwrap());
+            refused(&format!("{path}/info/lfs/locks"), "NotFound");
+            refused(&format!("{path}/info/refs"), "NotFound");
+        }
+        refused("/lab/.git/info/lfs/objects/batch", "RepoNotFound");
     }
 
     #[test]

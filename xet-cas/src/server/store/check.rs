@@ -7,9 +7,9 @@ use std::sync::Arc;
 use super::blobs::Kind;
 use super::commit::Content;
 use super::files::{hex, terms_of};
-use super::metadata::{COMMITS, FILES, NUMBERS, OBJECTS, REFS, STORED_BYTES, TREES, XORBS, decode};
+use super::metadata::{COMMITS, FILES, NUMBERS, OBJECTS, REFS, REPOS, STORED_BYTES, TREES, XORBS, decode};
 use super::xorbs::read_footer;
-use super::{Commit, Entry, Store, StoreError};
+use super::{Commit, Entry, RepoRecord, Store, StoreError};
 use crate::xorb::{Footer, SERIALIZED_BYTES_MAX};
 use crate::{FileHash, GitBlobHasher, Leaf, XorbHash};
 
@@ -229,6 +229,11 @@ impl Store {
         let mut good: HashSet<String> = HashSet::new();
         for (number, sha) in commits {
             report.commits += 1;
+            let is_mirrored = self.metadata.read(|transaction| {
+                let repos = transaction.open_table(REPOS)?;
+                let record = repos.get(number)?.map(|record| decode::<RepoRecord>(record.value())).transpose()?;
+                Ok(record.is_some_and(|record| record.mirrored.is_some()))
+            })?;
             let files = self.metadata.read(|transaction| {
                 let tree = transaction.open_table(TREES)?.get((number, sha.as_str()))?;
                 Ok(tree.map(|tree| decode(tree.value())).transpose()?)
@@ -247,10 +252,12 @@ impl Store {
             if let Err(error) = (Commit { files: files.clone(), ..Commit::default() }).check() {
                 report.damaged(format!("commit {sha}: {error}"));
             }
-            for (path, entry) in files {
+            // Of these, files come when they are asked for.
+            for (path, entry) in files.into_iter().filter(|_| !is_mirrored) {
                 let name = match &entry.content {
                     Content::Regular => entry.oid.clone(),
                     Content::Xet { hash, .. } => hex(hash.as_bytes()),
+                    Content::Lfs { sha256 } => sha256.clone(),
                 };
                 if good.contains(&name) {
                     continue;
@@ -258,6 +265,7 @@ impl Store {
                 let is_here = match &entry.content {
                     Content::Regular => self.has_object(&entry.oid)?,
                     Content::Xet { hash, .. } => self.file(*hash).is_ok_and(|file| file.is_some()),
+                    Content::Lfs { .. } => false,
                 };
                 match is_here {
                     true => drop(good.insert(name)),

@@ -62,6 +62,22 @@ pub(in super::super) enum Content {
         #[serde(with = "text")]
         hash: FileHash,
     },
+    /// At another Hub, which does not say how it is put together; once it is here, the SHA-256 tells which file it is.
+    Lfs {
+        /// 64 lowercase hexadecimal digits.
+        sha256: String,
+    },
+}
+
+impl Content {
+    /// The hash of a file in xorbs, as far as it is known.
+    #[cfg_attr(not(feature = "client"), allow(dead_code, reason = "for who fetches by it"))]
+    pub(in super::super) fn hash(&self) -> Option<FileHash> {
+        match self {
+            Self::Xet { hash, .. } => Some(*hash),
+            Self::Regular | Self::Lfs { .. } => None,
+        }
+    }
 }
 
 impl Entry {
@@ -77,7 +93,7 @@ impl Entry {
     pub(in super::super) fn pointer(&self) -> Option<String> {
         match &self.content {
             Content::Regular => None,
-            Content::Xet { sha256, .. } => Some(pointer(sha256, self.size)),
+            Content::Xet { sha256, .. } | Content::Lfs { sha256 } => Some(pointer(sha256, self.size)),
         }
     }
 

@@ -15,6 +15,9 @@ pub(in super::super) enum StoreError {
     #[error("{path} is damaged: {reason}")]
     Corrupt { path: PathBuf, reason: String },
 
+    /// What went before it failed, and was reported then.
+    #[error("it was given up")]
+    GivenUp,
     /// The bucket's fault.
     #[cfg(feature = "s3")]
     #[error("cannot {what} ({path}): {source}")]
@@ -55,7 +58,9 @@ impl StoreError {
     /// Whether the same request may succeed later.
     pub(in super::super) fn is_ours(&self) -> bool {
         match self {
-            Self::Io { .. } | Self::Corrupt { .. } | Self::Full { .. } | Self::MissingObject { .. } => true,
+            Self::Io { .. } | Self::Corrupt { .. } | Self::Full { .. } | Self::MissingObject { .. } | Self::GivenUp => {
+                true
+            }
             #[cfg(feature = "s3")]
             Self::Bucket { .. } => true,
             _ => false,

@@ -11,7 +11,6 @@ use super::metadata::{Done, FILES, SHA256};
 use super::xorbs::note_use;
 use super::{Store, StoreError};
 use crate::server::app::unix_now;
-use crate::server::buffers::Buffers;
 use crate::server::plain::PlainReader;
 use crate::shard::{Shard, ShardFile};
 use crate::{FileHash, Term};
@@ -83,8 +82,8 @@ impl Store {
 
     fn sha256_of(&self, terms: Vec<Term>) -> Result<[u8; 32], StoreError> {
         let mut hasher = Sha256::new();
-        let (mut reader, buffers) = (PlainReader::whole(terms), Buffers::default());
-        while let Some(piece) = reader.next(self, &buffers, PIECE_BYTES)? {
+        let mut reader = PlainReader::whole(terms);
+        while let Some(piece) = reader.next(self, PIECE_BYTES)? {
             hasher.update(&piece);
         }
         Ok(hasher.finalize().into())

@@ -15,7 +15,7 @@ use super::files::{registered, terms_of};
 use super::metadata::{
     CHUNKS, COMMITS, Done, FILES, HELD, OBJECTS, REFS, REPOS, SHA256, STORED_BYTES, TREES, XORBS, add, decode,
 };
-use super::{Store, StoreError};
+use super::{RepoRecord, Store, StoreError};
 use crate::server::app::unix_now;
 use crate::{FileHash, XorbHash};
 
@@ -66,6 +66,9 @@ impl Store {
         self.metadata.read(|transaction| mark(&transaction.open_table(TREES)?, &mut marked))?;
         let candidates = self.metadata.write(|transaction| {
             mark(&transaction.open_table(TREES)?, &mut marked)?;
+            for entry in transaction.open_table(HELD)?.iter()? {
+                marked.files.insert(*entry?.0.value().1);
+            }
             collected.files = drop_files(transaction, &marked, grace)?;
             candidates(transaction, &marked, grace)
         })?;
@@ -145,6 +148,10 @@ fn drop_commits(transaction: &WriteTransaction, grace: u64) -> Done<u64> {
         .map(|entry| entry.map(|(number, _)| number.value()))
         .collect::<Result<_, _>>()?;
     for number in repos {
+        if is_mirrored(transaction, number)? {
+            // Its commits may be asked for when the Hub that they come from is gone.
+            continue;
+        }
         let (first, behind) = ((number, ""), (number + 1, ""));
         let mut known: BTreeMap<String, CommitHead> = BTreeMap::new();
         for entry in transaction.open_table(COMMITS)?.range(first..behind)? {
@@ -170,6 +177,12 @@ fn drop_commits(transaction: &WriteTransaction, grace: u64) -> Done<u64> {
         hold_anew(transaction, number)?;
     }
     Ok(dropped)
+}
+
+fn is_mirrored(transaction: &WriteTransaction, number: u64) -> Done<bool> {
+    let repos = transaction.open_table(REPOS)?;
+    let Some(record) = repos.get(number)? else { return Ok(false) };
+    Ok(decode::<RepoRecord>(record.value())?.mirrored.is_some())
 }
 
 /// Notes which files the commits of a repository have that are left.
@@ -203,6 +216,8 @@ fn mark_tree(tree: &[u8], marked: &mut Marked) -> Result<(), StoreError> {
         match entry.content {
             Content::Regular => drop(marked.objects.insert(entry.oid)),
             Content::Xet { hash, .. } => drop(marked.files.insert(*hash.as_bytes())),
+            // Where it is here, the repository is said to hold it.
+            Content::Lfs { .. } => {}
         }
     }
     Ok(())

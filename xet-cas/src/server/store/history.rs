@@ -28,6 +28,14 @@ pub(in super::super) struct Change {
     pub(in super::super) author: Option<String>,
 }
 
+/// Where the files of a commit are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Files {
+    Here,
+    /// Those that are not here can be fetched.
+    Elsewhere,
+}
+
 impl Store {
     /// The files of a commit that [`resolve`](Self::resolve) returned.
     pub(in super::super) fn commit(&self, repo: &RepoKey, sha: &str) -> Result<Arc<Commit>, StoreError> {
@@ -164,23 +172,40 @@ impl Store {
         // with the same content are two: `hf cache rm` finds by the commit what to remove.
         let named = Named { repo: repo.to_string(), number, head: &commit.head(0), files: &commit.files };
         let sha = GitBlobHasher::of(&encode(&named)?);
-        self.keep_commit(transaction, number, &sha, commit)?;
+        self.keep_commit(transaction, number, &sha, commit, Files::Here)?;
         Ok(sha)
     }
 
     /// Keeps a commit under the name that it has elsewhere. Its files must be here.
     pub(in super::super) fn import_commit(&self, repo: &RepoKey, sha: &str, commit: &Commit) -> Result<(), StoreError> {
+        self.import(repo, sha, commit, Files::Here)
+    }
+
+    /// [`import_commit`](Self::import_commit) of one whose files are fetched when they are needed.
+    #[cfg_attr(not(feature = "client"), allow(dead_code, reason = "for who can fetch them"))]
+    pub(in super::super) fn follow_commit(&self, repo: &RepoKey, sha: &str, commit: &Commit) -> Result<(), StoreError> {
+        self.import(repo, sha, commit, Files::Elsewhere)
+    }
+
+    fn import(&self, repo: &RepoKey, sha: &str, commit: &Commit, place: Files) -> Result<(), StoreError> {
         if !is_sha(sha) {
             return Err(StoreError::Commit { reason: "a commit's name has 40 lowercase hexadecimal digits".into() });
         }
         commit.check()?;
         self.metadata.write(|transaction| {
             let number = existing(transaction, repo)?;
-            self.keep_commit(transaction, number, sha, commit)
+            self.keep_commit(transaction, number, sha, commit, place)
         })
     }
 
-    fn keep_commit(&self, transaction: &WriteTransaction, number: u64, sha: &str, commit: &Commit) -> Done<()> {
+    fn keep_commit(
+        &self,
+        transaction: &WriteTransaction,
+        number: u64,
+        sha: &str,
+        commit: &Commit,
+        place: Files,
+    ) -> Done<()> {
         let now = unix_now();
         transaction.open_table(COMMITS)?.insert((number, sha), encode(&commit.head(now))?.as_slice())?;
         transaction.open_table(TREES)?.insert((number, sha), encode(&commit.files)?.as_slice())?;
@@ -198,6 +223,9 @@ impl Store {
             match &entry.content {
                 Content::Regular => {
                     let Some((bytes, used)) = objects.get(entry.oid.as_str())?.map(|object| object.value()) else {
+                        if place == Files::Elsewhere {
+                            continue;
+                        }
                         return Err(StoreError::MissingObject { path: path.clone() }.into());
                     };
                     // What was looked for a moment ago must not be collected now.
@@ -206,16 +234,31 @@ impl Store {
                     }
                 }
                 Content::Xet { sha256, hash } if seen.insert(*hash) => {
-                    if *hash != FileHash::ZERO && files.get(hash.as_bytes())?.is_none() {
+                    if place == Files::Here && *hash != FileHash::ZERO && files.get(hash.as_bytes())?.is_none() {
                         let (path, sha256) = (path.clone(), sha256.clone());
                         return Err(StoreError::UnknownSha256 { path, sha256 }.into());
                     }
                     held.insert((number, hash.as_bytes()), ())?;
                 }
                 Content::Xet { .. } => {}
+                Content::Lfs { .. } if place == Files::Elsewhere => {}
+                Content::Lfs { sha256 } => {
+                    let (path, sha256) = (path.clone(), sha256.clone());
+                    return Err(StoreError::UnknownSha256 { path, sha256 }.into());
+                }
             }
         }
         update(transaction, number, |record| record.modified = now)
+    }
+
+    /// Says that some commit of a repository has this file, which names it otherwise.
+    #[cfg_attr(not(feature = "client"), allow(dead_code, reason = "for who can fetch them"))]
+    pub(in super::super) fn hold_file(&self, repo: &RepoKey, file: FileHash) -> Result<(), StoreError> {
+        self.metadata.write(|transaction| {
+            let number = existing(transaction, repo)?;
+            transaction.open_table(HELD)?.insert((number, file.as_bytes()), ())?;
+            Ok(())
+        })
     }
 
     /// Whether some commit of a repository has this file.

@@ -99,7 +99,7 @@ fn full_names(revision: &str) -> Vec<String> {
 }
 
 /// The full name of a branch as clients write it.
-pub(super) fn branch_ref(branch: &str) -> String {
+pub(in super::super) fn branch_ref(branch: &str) -> String {
     match branch.starts_with(REFS_PREFIX) {
         true => branch.to_owned(),
         false => format!("{HEADS}{branch}"),
@@ -130,6 +130,6 @@ fn check_name(name: &str) -> Result<(), StoreError> {
     Ok(())
 }
 
-pub(super) fn is_sha(text: &str) -> bool {
+pub(in super::super) fn is_sha(text: &str) -> bool {
     text.len() == SHA_DIGITS && text.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'))
 }

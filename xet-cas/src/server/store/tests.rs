@@ -105,8 +105,8 @@ fn commit(store: &Store, repo: &RepoKey, noise: &Noise, text: &str) -> String {
 fn is_readable(store: &Store, noise: &Noise) -> bool {
     let Some(terms) = store.file(noise.file.hash).unwrap() else { return false };
     let mut reader = crate::server::plain::PlainReader::whole(terms);
-    let (mut content, buffers) = (Vec::new(), crate::server::buffers::Buffers::default());
-    while let Some(piece) = reader.next(store, &buffers, 100_000).unwrap() {
+    let mut content = Vec::new();
+    while let Some(piece) = reader.next(store, 100_000).unwrap() {
         content.extend_from_slice(&piece);
     }
     content == noise.content
@@ -346,4 +346,39 @@ fn given_a_commit_from_elsewhere_when_imported_then_under_its_name_and_not_witho
     assert!(store.file_is_in(&there, noise.file.hash).unwrap());
     assert!(!store.file_is_in(&there, FileHash::from_bytes([1; 32])).unwrap());
     assert_sound(&store);
+}
+
+#[test]
+fn given_a_mirrored_repository_when_collected_then_its_commits_stay_and_files_that_are_elsewhere_are_no_damage() {
+    let Lab { store, folder: _folder, .. } = labs().remove(0);
+    let (there, noise, found) = (repo("lab/there"), Noise::new(1), Noise::new(2));
+    let record = RepoRecord { mirrored: Some(1), ..RepoRecord::default() };
+    store.create_empty_repo(&there, &record).unwrap();
+    let lfs = |noise: &Noise| Entry {
+        content: Content::Lfs { sha256: files::hex(&noise.file.sha256.unwrap()) },
+        ..noise.entry()
+    };
+    let sha = "0123456789012345678901234567890123456789";
+    let files = [
+        ("a.bin".to_owned(), noise.entry()),
+        ("b.bin".to_owned(), lfs(&found)),
+        ("c.bin".to_owned(), lfs(&Noise::new(3))),
+        ("d.txt".to_owned(), Entry::regular(sha.to_owned(), 7)),
+    ];
+    let commit = Commit { summary: "first".into(), files: files.into(), ..Commit::default() };
+
+    // No ref leads to it.
+    store.follow_commit(&there, sha, &commit).unwrap();
+    found.put(&store);
+    store.hold_file(&there, found.file.hash).unwrap();
+    Noise::new(4).put(&store);
+    let collected = store.collect_garbage(Duration::ZERO).unwrap();
+
+    assert_eq!((0, 1, 1), (collected.commits, collected.files, collected.xorbs));
+    assert_eq!(commit, *store.commit(&there, sha).unwrap());
+    assert!(is_readable(&store, &found) && !is_readable(&store, &noise));
+    assert_sound(&store);
+    noise.put(&store);
+    store.collect_garbage(Duration::ZERO).unwrap();
+    assert!(is_readable(&store, &noise));
 }

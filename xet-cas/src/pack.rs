@@ -11,7 +11,7 @@ use crate::{ChunkHash, ChunkRange, FileHash, Leaf, RangeHash, RootBuilder, Term,
 
 /// What follows from a run of chunks, in the order in which it has to be done.
 #[derive(Debug)]
-pub(super) enum Step {
+pub(crate) enum Step {
     /// The chunk of this number is appended to the open xorb.
     Store(usize),
     /// The open xorb is complete.
@@ -22,7 +22,7 @@ pub(super) enum Step {
 
 impl Step {
     /// The chunk that is stored, if one is.
-    pub(super) fn stored(&self) -> Option<usize> {
+    pub(crate) fn stored(&self) -> Option<usize> {
         match self {
             Self::Store(chunk) => Some(*chunk),
             _ => None,
@@ -32,14 +32,14 @@ impl Step {
 
 /// A file, as the shard and the commit name it.
 #[derive(Debug, Clone)]
-pub(super) struct PackedFile {
+pub(crate) struct PackedFile {
     /// Which file: the caller's own number.
-    pub(super) number: usize,
-    pub(super) shard_file: ShardFile,
+    pub(crate) number: usize,
+    pub(crate) shard_file: ShardFile,
 }
 
 /// The packer of one publication.
-pub(super) struct Packer {
+pub(crate) struct Packer {
     index: Index,
     xorb_raw_bytes_max: u64,
     open: OpenXorb,
@@ -89,7 +89,7 @@ struct Run {
 
 impl Packer {
     /// Finds chunks again in `index`, and closes xorbs at so many raw bytes.
-    pub(super) fn new(index: Index, xorb_raw_bytes_max: u64) -> Self {
+    pub(crate) fn new(index: Index, xorb_raw_bytes_max: u64) -> Self {
         Self {
             index,
             xorb_raw_bytes_max: xorb_raw_bytes_max.min(xorb::RAW_BYTES_MAX),
@@ -101,22 +101,27 @@ impl Packer {
     }
 
     /// What was found elsewhere, for the next lookups.
-    pub(super) fn index_mut(&mut self) -> &mut Index {
+    pub(crate) fn index_mut(&mut self) -> &mut Index {
         &mut self.index
     }
 
     /// Whether this chunk would be found.
-    pub(super) fn knows(&self, chunk: ChunkHash) -> bool {
+    pub(crate) fn knows(&self, chunk: ChunkHash) -> bool {
         self.open.places.contains_key(&chunk) || self.index.find(&[chunk]).is_some()
     }
 
+    /// The terms of the current file that will not change any more, from its first on.
+    pub(crate) fn settled_terms(&self) -> &[Term] {
+        &self.file.terms[..self.file.unnamed.first().copied().unwrap_or(self.file.terms.len())]
+    }
+
     /// Bytes of the chunks that were stored.
-    pub(super) fn unique_bytes(&self) -> u64 {
+    pub(crate) fn unique_bytes(&self) -> u64 {
         self.unique_bytes
     }
 
     /// The next chunks of the current file, which are numbered from `first` on.
-    pub(super) fn push(&mut self, first: usize, leaves: &[Leaf], steps: &mut Vec<Step>) {
+    pub(crate) fn push(&mut self, first: usize, leaves: &[Leaf], steps: &mut Vec<Step>) {
         let hashes: Vec<ChunkHash> = leaves.iter().map(|leaf| leaf.hash).collect();
         let mut at = 0;
         while at < leaves.len() {
@@ -136,7 +141,7 @@ impl Packer {
     }
 
     /// The current file is complete; another one begins.
-    pub(super) fn end_file(&mut self, number: usize, steps: &mut Vec<Step>) {
+    pub(crate) fn end_file(&mut self, number: usize, steps: &mut Vec<Step>) {
         let file = std::mem::replace(&mut self.file, OpenFile::new());
         let ended = file.end(number);
         if ended.unnamed.is_empty() {
@@ -146,8 +151,8 @@ impl Packer {
         }
     }
 
-    /// Closes the last xorb, if anything is in it.
-    pub(super) fn finish(&mut self, steps: &mut Vec<Step>) {
+    /// Closes the open xorb, if anything is in it. More chunks may follow.
+    pub(crate) fn finish(&mut self, steps: &mut Vec<Step>) {
         if !self.open.leaves.is_empty() {
             self.cut(steps);
         }
@@ -246,8 +251,9 @@ impl OpenFile {
     /// The open xorb has this name.
     fn name(&mut self, hash: XorbHash) {
         self.guard.name_pending(hash);
-        if let Some(last) = &mut self.last {
-            last.xorb.get_or_insert(hash);
+        // What is at the end of a xorb cannot be prolonged.
+        if self.last.as_ref().is_some_and(|last| last.xorb.is_none()) {
+            self.close_term();
         }
         for term in self.unnamed.drain(..) {
             self.terms[term].xorb = hash;
