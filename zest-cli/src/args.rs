@@ -293,9 +293,8 @@ pub(crate) struct ImportArgs {
     /// The repository, like `org/model`
     pub(crate) repo: RepoId,
 
-    /// Folder of the origin
-    #[arg(long, value_name = "DIR")]
-    pub(crate) data: PathBuf,
+    #[command(flatten)]
+    pub(crate) data: OriginDataArgs,
 
     /// Base URL of the Hub to copy from [env: HF_ENDPOINT] [default: the public Hub]
     #[arg(long, value_name = "URL")]

@@ -1,7 +1,6 @@
 //! A bucket of an S3-compatible store, as a place for an origin's bytes.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use object_store::aws::{AmazonS3, AmazonS3Builder};

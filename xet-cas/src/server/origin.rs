@@ -164,6 +164,8 @@ impl Origin {
         }
         drop(listeners);
         service.connections.shutdown().await;
+        // The folder is free when this returns.
+        upkeep.shutdown().await;
         service.app.mirror.stop().await;
         // Jobs that nobody waits for any more use the folder until they are done.
         let _ = tokio::time::timeout(drain, service.app.workers.idle()).await;

@@ -64,7 +64,6 @@ mod merge;
 pub(super) use merge::Merge;
 
 mod room;
-pub(super) use room::Usage;
 
 mod garbage;
 pub use garbage::Collected;

@@ -49,8 +49,9 @@ pub(crate) async fn run(args: ImportArgs, output: &Output) -> Result<(), Failure
         }
         _ => {}
     };
+    let config = super::upkeep::config(&args.data)?;
     let imported = tokio::select! {
-        imported = server::import(&Config::new(&args.data), &hub, &args.repo, &options, tell) => imported?,
+        imported = server::import(&config, &hub, &args.repo, &options, tell) => imported?,
         () = interrupt() => {
             return Err(Failure::interrupted("run the same command again: files that came are not fetched again"));
         }

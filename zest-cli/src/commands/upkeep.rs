@@ -80,21 +80,27 @@ pub(crate) async fn collect(args: OriginCollectArgs, output: &Output) -> Result<
     Ok(())
 }
 
+/// What the file and the command line say of an origin's data.
+pub(super) fn config(args: &OriginDataArgs) -> Result<Config, Failure> {
+    let file = args.config.as_deref().map(OriginFile::read).transpose()?.unwrap_or_default();
+    let data = args.data.clone().or_else(|| file.data.clone()).ok_or_else(|| {
+        Failure::usage("nothing says where the data is").hint("--data DIR, or `data = \"DIR\"` in the file")
+    })?;
+    let mut config = Config::new(data);
+    file.fill(&mut config);
+    Ok(config)
+}
+
 /// Runs a job on the data that the arguments name, on a thread that may block.
 async fn upkeep<T: Send + 'static>(
     args: &OriginDataArgs,
     job: impl FnOnce(&Upkeep, &Config) -> Result<T, server::Error> + Send + 'static,
 ) -> Result<T, Failure> {
-    let file = args.config.as_deref().map(OriginFile::read).transpose()?.unwrap_or_default();
-    let data = args.data.clone().or_else(|| file.data.clone()).ok_or_else(|| {
-        Failure::usage("nothing says where the data is").hint("--data DIR, or `data = \"DIR\"` in the file")
-    })?;
-    if !data.join("origin.json").exists() {
-        let failure = Failure::new(Exit::Disk, format_args!("{} is not the data of an origin", data.display()));
+    let config = config(args)?;
+    if !config.data.join("origin.json").exists() {
+        let failure = Failure::new(Exit::Disk, format_args!("{} is not the data of an origin", config.data.display()));
         return Err(failure.hint("name the folder that `zest origin --data` was given"));
     }
-    let mut config = Config::new(data);
-    file.fill(&mut config);
     let done = tokio::task::spawn_blocking(move || job(&Upkeep::open(config.clone())?, &config)).await;
     Ok(done.map_err(|stopped| Failure::internal(stopped))??)
 }

@@ -62,10 +62,10 @@ pub(super) async fn resolve(
         };
     };
     let mut headers = large_headers(&app, &head, &located, entry, sha256, hash)?;
+    if let Some(unchanged) = delivery::unchanged(&head.headers, &headers) {
+        return Ok(unchanged);
+    }
     if signed.is_none() {
-        if let Some(unchanged) = delivery::unchanged(&head.headers, &headers) {
-            return Ok(unchanged);
-        }
         headers.insert(header::LOCATION, plain_url(&app, &head, &located, &path)?);
         return Ok((StatusCode::FOUND, headers).into_response());
     }
@@ -160,9 +160,6 @@ pub(super) async fn plain(
 ) -> Result<Response, Refusal> {
     if app.config.no_data && head.method != Method::HEAD {
         return Err(Refusal::no_data());
-    }
-    if let Some(unchanged) = delivery::unchanged(&head.headers, &headers) {
-        return Ok(unchanged);
     }
     let extent = Extent::requested(&head.headers, size, etag(&headers))?;
     if head.method == Method::HEAD {
