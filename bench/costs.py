@@ -39,6 +39,7 @@ class Cost:
     cpu_seconds: float
     peak_rss_mib: float
     server_cpu_seconds: float = 0.0
+    server_peak_rss_mib: float = 0.0
     # {"local", "lan", "wan", "cdn"}, as far as the program tells where the bytes of the files came from.
     file_bytes: dict = field(default_factory=dict)
     # Peers that were proved to be at fault.
@@ -46,12 +47,13 @@ class Cost:
 
 
 @contextmanager
-def setting(description):
-    """The options that all measurements have, and a folder that is gone afterwards: `options.work`."""
+def setting(description, more=()):
+    """The options that all measurements have, `more` that are numbers, and a folder that is gone afterwards:
+    `options.work`."""
     arguments = argparse.ArgumentParser(description=description)
     for name in ["--programs", "--tmpfs"]:
         arguments.add_argument(name, required=True, type=Path)
-    for name in ["--seed", "--pairs", "--bytes"]:
+    for name in ["--seed", "--pairs", "--bytes", *more]:
         arguments.add_argument(name, required=True, type=int)
     for name in ["--hf", "--reference-cas"]:
         arguments.add_argument(name, type=Path)

@@ -203,6 +203,10 @@ class Server(Program):
         [line] = [line for line in status.splitlines() if line.startswith("VmHWM:")]
         return int(line.split()[1]) / 1024
 
+    def reset_peak(self):
+        """Begins anew to note the largest resident memory."""
+        Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
+
     def stop(self):
         """Asks it to end, and gives its last event."""
         self.process.terminate()

@@ -3,7 +3,8 @@ use std::io::Read;
 
 use lz4_flex::frame::FrameDecoder;
 use xet_cas::xorb::{
-    Builder, CHUNKS_MAX, Footer, RAW_BYTES_MAX, Record, RecordHeader, Records, Serialized, complete_records_bytes,
+    Builder, CHUNKS_MAX, Footer, RAW_BYTES_MAX, Record, RecordHeader, Records, Serialized, Validator,
+    complete_records_bytes,
 };
 use xet_cas::{
     CHUNK_BYTES_MAX, ChunkRange, CompressionPolicy, Compressor, Decompressor, Error, Leaf, Scheme, XorbHash,
@@ -31,7 +32,7 @@ pub fn xorb(data: &[u8]) {
     let headers = check_records(&mut records, data);
     check_complete_records(data, headers.as_deref());
     match headers {
-        None => assert!(Footer::validate(XorbHash::ZERO, data).is_err()),
+        None => check_malformed(data),
         Some(headers)
             if headers.iter().map(|header| u64::from(header.raw_length)).sum::<u64>() <= RAW_BYTES_DECODED_MAX =>
         {
@@ -69,7 +70,7 @@ fn check_body(data: &[u8], behind_records: &[u8]) {
     let mut leaves = Vec::new();
     for record in Records::new(data).map_while(Result::ok) {
         let Ok(chunk) = record.decode(&mut scratch) else {
-            assert!(Footer::validate(XorbHash::ZERO, data).is_err());
+            check_malformed(data);
             return;
         };
         assert_eq!(record.header.raw_length as usize, chunk.len());
@@ -77,6 +78,7 @@ fn check_body(data: &[u8], behind_records: &[u8]) {
         leaves.push(Leaf::of(chunk));
     }
     let validated = Footer::validate(Leaf::xorb_hash(&leaves), data);
+    assert_eq!(validated, validate_in_pieces(Leaf::xorb_hash(&leaves), data));
     if behind_records.is_empty() {
         assert_eq!((1..=CHUNKS_MAX).contains(&leaves.len()), validated.is_ok(), "{validated:?}");
     }
@@ -88,6 +90,29 @@ fn check_body(data: &[u8], behind_records: &[u8]) {
         }
         check_footer(&footer);
     }
+}
+
+fn check_malformed(data: &[u8]) {
+    let refused = Footer::validate(XorbHash::ZERO, data);
+    assert!(refused.is_err());
+    assert_eq!(refused, validate_in_pieces(XorbHash::ZERO, data));
+}
+
+/// As it may arrive: short pieces and long ones, of lengths that the input decides.
+fn validate_in_pieces(claimed: XorbHash, mut data: &[u8]) -> Result<Footer, Error> {
+    let mut lengths = noise(data.iter().fold(0, |seed, byte| seed ^ byte));
+    let mut length = || match lengths.next() {
+        Some(short @ 0..128) => usize::from(short) / 8,
+        Some(long) => usize::from(long) << 6,
+        None => 1,
+    };
+    let mut validator = Validator::new();
+    while !data.is_empty() {
+        let (piece, rest) = data.split_at(length().min(data.len()));
+        validator.push(piece)?;
+        data = rest;
+    }
+    validator.finish(claimed)
 }
 
 /// What we decode, the frame reader of the deployed client decodes to the same, and our own encoder too.

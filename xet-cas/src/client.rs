@@ -15,10 +15,10 @@ pub use network::{Network, Proxies};
 
 mod tls;
 pub use tls::CaCertificates;
-#[cfg(feature = "s3")]
-pub(crate) use tls::tls;
 
 mod http;
+#[cfg(feature = "s3")]
+pub(crate) use http::client_builder;
 
 mod payload;
 

@@ -60,7 +60,9 @@ mod refusal;
 mod workers;
 
 // What is common to routes.
+mod arriving;
 mod bodies;
+mod buffers;
 mod delivery;
 #[cfg_attr(not(feature = "client"), allow(dead_code, reason = "nothing arrives from another Hub"))]
 mod follow;

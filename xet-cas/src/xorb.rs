@@ -9,6 +9,9 @@ pub use record::{Record, RecordHeader, Records, complete_records_bytes};
 mod footer;
 pub use footer::Footer;
 
+mod validator;
+pub use validator::Validator;
+
 mod builder;
 pub use builder::{Builder, Serialized};
 

@@ -17,6 +17,7 @@ mod formats {
     mod stored_shard;
     mod subtree;
     mod terms;
+    mod validator;
     mod vectors;
     mod xorb;
 }

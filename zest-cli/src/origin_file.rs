@@ -15,6 +15,7 @@ use xet_cas::server::{Access, Anonymous, Config, Garbage, Mirror, Permission, Ra
 use crate::commands::origin::read_token;
 use crate::failure::{Exit, Failure};
 
+mod bucket;
 mod values;
 use values::{ByteCount, Expiry, Interval, Listen, Wait};
 
@@ -32,6 +33,7 @@ pub(crate) struct OriginFile {
     raw: Raw,
     access: Access,
     mirror: Option<Mirror>,
+    bucket: Option<bucket::Bucket>,
 }
 
 /// What the file says, word for word.
@@ -52,6 +54,7 @@ struct Raw {
     rate_limits: RawRateLimits,
     garbage: RawGarbage,
     mirror: Option<RawMirror>,
+    bucket: Option<bucket::RawBucket>,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -134,18 +137,20 @@ impl OriginFile {
         let raw: Raw = source.parse()?;
         let beside = |relative: &Path| path.parent().unwrap_or(Path::new("")).join(relative);
         let mirror = raw.mirror.as_ref().map(|raw| mirror(raw, beside)).transpose()?;
+        let bucket = raw.bucket.as_ref().map(|raw| bucket::bucket(raw, &source, beside)).transpose()?;
         Ok(Self {
             listen: raw.listen.0.clone(),
             data: raw.data.as_deref().map(beside),
             access: access(&raw, &source, beside)?,
             mirror,
+            bucket,
             raw,
         })
     }
 
     /// Puts everything into the settings of an origin but where it is and where it listens.
     pub(crate) fn fill(self, config: &mut Config) {
-        let Self { raw, access, mirror, .. } = self;
+        let Self { raw, access, mirror, bucket, .. } = self;
         let limit = |raw: RawRateLimit| RateLimit::new(raw.requests, raw.window.0);
         let mut rate_limits = RateLimits::default();
         rate_limits.api = raw.rate_limits.api.map(limit);
@@ -164,6 +169,7 @@ impl OriginFile {
         config.mirror = mirror;
         config.no_data = raw.no_data;
         config.limit_rate = raw.limit_rate.map(|rate| rate.0);
+        bucket::fill(bucket, config);
     }
 }
 

@@ -152,8 +152,10 @@ fn repositories(client: &HFClientSync) -> Outcome {
     assert!(moved.url.ends_with("/rust/moved"), "{moved:?}");
     assert_eq!("rust/moved", client.model(OWNER, "files").info().send()?.id);
     let repo = client.model(OWNER, "moved");
-    repo.update_settings().gated(GatedApprovalMode::Auto).send()?;
     repo.update_settings().gated(GatedApprovalMode::Disabled).send()?;
+    // Whoever is to be kept out would have to be known.
+    let error = repo.update_settings().gated(GatedApprovalMode::Auto).send().unwrap_err();
+    assert!(matches!(error, HFError::Forbidden { .. }), "{error:?}");
     client.delete_repository().repo_id("rust/moved").repo_type(RepoTypeModel).send()?;
     assert!(!repo.exists().send()?);
     client.delete_repository().repo_id("rust/moved").repo_type(RepoTypeModel).missing_ok(true).send()?;

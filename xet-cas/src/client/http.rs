@@ -22,7 +22,7 @@ use super::error::without_user;
 use super::payload::Payload;
 use super::retry::{Attempts, AttemptsMade, Failure};
 use super::tls::{certificate_trouble, tls};
-use super::{Config, Deadlines, Error, RetryObserver, RetryPolicy, Secret};
+use super::{Config, Deadlines, Error, Network, RetryObserver, RetryPolicy, Secret};
 use crate::ByteRange;
 use crate::api::{ERROR_CODE_HEADER, ERROR_MESSAGE_HEADER, error_code, shown};
 
@@ -115,6 +115,19 @@ pub(super) struct Answer {
     pub(super) body: Bytes,
 }
 
+/// An HTTP client that reaches hosts as it is told, and follows no redirect by itself.
+pub(crate) fn client_builder(network: &Network) -> Result<reqwest::ClientBuilder, Error> {
+    let mut builder = reqwest::Client::builder()
+        .tls_backend_preconfigured(tls(network)?)
+        // What is not told here would be read from the environment.
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none());
+    for proxy in network.proxies.build()? {
+        builder = builder.proxy(proxy);
+    }
+    Ok(builder)
+}
+
 /// Sends requests.
 #[derive(Debug, Clone)]
 pub(super) struct Http {
@@ -128,19 +141,12 @@ pub(super) struct Http {
 
 impl Http {
     pub(super) fn new(config: &Config) -> Result<Self, Error> {
-        let mut builder = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls(&config.network)?)
-            // What is not told here would be read from the environment.
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
+        let builder = client_builder(&config.network)?
             .connect_timeout(config.deadlines.connect)
             .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
             .pool_idle_timeout(IDLE_CONNECTION_LIFETIME)
             .user_agent(config.user_agent.clone())
             .http1_only();
-        for proxy in config.network.proxies.build()? {
-            builder = builder.proxy(proxy);
-        }
         let client = builder.build().map_err(|error| {
             let endpoint = without_user(config.endpoint.as_str());
             Error::Endpoint { endpoint, reason: root_cause(&error) }

@@ -59,7 +59,7 @@ impl fmt::Debug for CaCertificates {
 }
 
 /// TLS with the ring provider, without touching process-wide state.
-pub(crate) fn tls(network: &Network) -> Result<ClientConfig, Error> {
+pub(super) fn tls(network: &Network) -> Result<ClientConfig, Error> {
     let unusable = |error: rustls::Error| Error::CaCertificates { reason: error.to_string() };
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let verifier = verifier(network, provider.clone()).map_err(unusable)?;

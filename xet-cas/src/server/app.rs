@@ -8,6 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use axum::http::HeaderMap;
 
 use super::access::Guard;
+use super::buffers::Buffers;
 use super::connections::Connections;
 use super::ingest::Ingests;
 use super::keys::Keys;
@@ -34,6 +35,7 @@ pub(super) struct App {
     pub(super) ingests: Ingests,
     pub(super) mirror: Mirror,
     pub(super) traffic: Traffic,
+    pub(super) buffers: Buffers,
     pub(super) connections: Arc<Connections>,
     pub(super) metrics: Metrics,
     pub(super) api_limit: Option<Limiter>,
@@ -61,6 +63,7 @@ impl App {
             mirror,
             ingests: Ingests::new(),
             traffic: Traffic::new(config.limit_rate),
+            buffers: Buffers::default(),
             connections: Connections::new(config.connections_max, config.connections_per_address_max),
             metrics: Metrics::default(),
             api_limit: limiter("api", config.rate_limits.api),

@@ -44,23 +44,11 @@ pub(super) struct Spooled {
 
 /// Takes a body into a file.
 pub(super) async fn spool(app: &App, headers: &HeaderMap, body: Body, limit: Limit) -> Result<Spooled, Refusal> {
-    spool_seen(app, headers, body, limit, |_| {}).await
-}
-
-/// Takes a body into a file and shows it to `see` on the way, piece by piece.
-pub(super) async fn spool_seen(
-    app: &App,
-    headers: &HeaderMap,
-    body: Body,
-    limit: Limit,
-    mut see: impl FnMut(&[u8]),
-) -> Result<Spooled, Refusal> {
     let mut pieces = Pieces::new(app, headers, body, limit)?;
     let (store, announced) = (app.store.clone(), pieces.announced.unwrap_or(0));
     let mut file = app.workers.disk(move || store.check_disk(announced).and_then(|()| store.incoming())).await?;
     let mut buffer = BytesMut::new();
     while let Some(piece) = pieces.next().await? {
-        see(&piece);
         buffer.extend_from_slice(&piece);
         if buffer.len() >= WRITE_BYTES {
             file = append(app, file, buffer.split().freeze()).await?;
@@ -150,6 +138,18 @@ impl<'a> Pieces<'a> {
             return Err(limit.refusal());
         }
         Ok(Self { app, body: body.into_data_stream(), limit, announced, taken: 0, waited: Duration::ZERO, recent: 0 })
+    }
+
+    /// At least so many bytes, or all the rest, as they came; nothing at the end.
+    pub(super) async fn batch(&mut self, bytes_min: usize) -> Result<Vec<Bytes>, Refusal> {
+        let (mut batch, mut bytes) = (Vec::new(), 0);
+        while bytes < bytes_min
+            && let Some(piece) = self.next().await?
+        {
+            bytes += piece.len();
+            batch.push(piece);
+        }
+        Ok(batch)
     }
 
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Refusal> {

@@ -1,7 +1,6 @@
 //! A bucket of an S3-compatible store, as a place for an origin's bytes.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use object_store::aws::{AmazonS3, AmazonS3Builder};
@@ -9,7 +8,7 @@ use object_store::client::{ClientOptions, HttpClient, HttpConnector};
 use object_store::{BackoffConfig, RetryConfig};
 
 use super::Error;
-use crate::client::{Network, tls};
+use crate::client::{Network, client_builder};
 
 /// How long the store may take to accept a connection.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
@@ -60,11 +59,10 @@ impl Bucket {
 
     pub(super) fn open(&self) -> Result<AmazonS3, Error> {
         let unusable = |reason: String| Error::Bucket { name: self.name.clone(), reason };
-        let client = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls(&self.network).map_err(|error| unusable(error.to_string()))?)
+        let client = client_builder(&self.network)
+            .map_err(|error| unusable(error.to_string()))?
             .connect_timeout(CONNECT_DEADLINE)
             .read_timeout(READ_DEADLINE)
-            .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(|error| unusable(error.to_string()))?;
         let retry =

@@ -31,6 +31,9 @@ use super::connections::Seat;
 const HEAD_DEADLINE: Duration = Duration::from_secs(100);
 /// Largest head of a request, bytes: a batch of reconstructions names files in the URL.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Received at once, and beyond this nothing more is read to be sent, bytes: one piece of file data, so that a client that
+/// takes nothing holds one and not several. A head must fit.
+const BUFFER_BYTES_MAX: usize = 256 * 1024;
 
 /// Where a request came from.
 #[derive(Debug, Clone, Copy)]
@@ -76,6 +79,7 @@ pub(super) fn http(
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_DEADLINE)
         .max_header_size(HEAD_BYTES_MAX)
+        .max_buf_size(BUFFER_BYTES_MAX)
         .serve_connection(TokioIo::new(line), service)
 }
 

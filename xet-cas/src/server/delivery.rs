@@ -10,6 +10,7 @@ use bytes::Bytes;
 use futures::stream;
 
 use super::app::App;
+use super::buffers::Buffers;
 use super::range::RequestedRange;
 use super::refusal::Refusal;
 use super::store::Blob;
@@ -83,41 +84,71 @@ pub(super) enum Kind {
     Metadata,
 }
 
-/// A body of what `next` returns, piece by piece, until it returns `None`. `next` may block. An error breaks
-/// the connection off, so that nobody takes the answer for complete.
-pub(super) fn body(
-    app: Arc<App>,
-    kind: Kind,
-    next: impl FnMut() -> io::Result<Option<Bytes>> + Send + 'static,
-) -> Body {
-    Body::from_stream(stream::try_unfold((app, next), move |(app, mut next)| async move {
-        let (piece, next) = app.workers.disk(move || (next(), next)).await;
-        let Some(piece) = piece.inspect_err(|error| tracing::error!(%error, "cannot read what is being sent"))? else {
-            return Ok::<_, io::Error>(None);
+/// Where the bytes of an answer come from.
+pub(super) trait Source: Send + 'static {
+    /// The next piece, or `None` at the end. May block.
+    fn next(&mut self) -> io::Result<Option<Bytes>>;
+
+    /// The [`next`](Self::next) piece if it can be had without waiting for a disk. It costs as much to send a thread to
+    /// fetch a piece as to copy it.
+    fn next_at_once(&mut self) -> Option<Option<Bytes>> {
+        None
+    }
+}
+
+/// A body of these bytes, piece by piece. An error breaks the connection off, so that nobody takes the answer for
+/// complete.
+pub(super) fn body(app: Arc<App>, kind: Kind, source: impl Source) -> Body {
+    Body::from_stream(stream::try_unfold((app, source), move |(app, mut source)| async move {
+        let piece = match source.next_at_once() {
+            Some(piece) => piece,
+            None => {
+                let next;
+                (next, source) = app.workers.disk(move || (source.next(), source)).await;
+                next.inspect_err(|error| tracing::error!(%error, "cannot read what is being sent"))?
+            }
         };
+        let Some(piece) = piece else { return Ok::<_, io::Error>(None) };
         if kind == Kind::Data {
             app.traffic.admit(piece.len()).await;
         }
-        Ok(Some((piece, (app, next))))
+        Ok(Some((piece, (app, source))))
     }))
 }
 
-/// Reads a stretch of what is stored, piece by piece.
-pub(super) fn pieces(
+/// A stretch of what is stored.
+pub(super) struct Stretch {
     blob: Blob,
-    bytes: ByteRange,
+    left: ByteRange,
     piece_bytes: usize,
-) -> impl FnMut() -> io::Result<Option<Bytes>> + Send + 'static {
-    let mut at = bytes.start;
-    let piece_bytes = blob.read_bytes(piece_bytes);
-    move || {
-        let length = (bytes.end - at).min(piece_bytes as u64);
+    buffers: Buffers,
+}
+
+impl Stretch {
+    pub(super) fn new(app: &App, blob: Blob, bytes: ByteRange) -> Self {
+        let piece_bytes = blob.read_bytes(app.traffic.piece_bytes());
+        Self { blob, left: bytes, piece_bytes, buffers: app.buffers.clone() }
+    }
+
+    /// Takes the next piece if `read` fills some of it from where it begins.
+    fn piece(&mut self, read: impl FnOnce(&Blob, &mut [u8], u64) -> io::Result<usize>) -> io::Result<Option<Bytes>> {
+        let length = self.left.length().min(self.piece_bytes as u64) as usize;
         if length == 0 {
             return Ok(None);
         }
-        let mut piece = vec![0; length as usize];
-        blob.read_exact_at(&mut piece, at)?;
-        at += length;
-        Ok(Some(piece.into()))
+        let mut buffer = self.buffers.take_for(length);
+        let filled = read(&self.blob, &mut buffer.room()[..length], self.left.start)?;
+        self.left.start += filled as u64;
+        Ok(Some(buffer.filled(filled)))
+    }
+}
+
+impl Source for Stretch {
+    fn next(&mut self) -> io::Result<Option<Bytes>> {
+        self.piece(|blob, room, at| blob.read_exact_at(room, at).map(|()| room.len()))
+    }
+
+    fn next_at_once(&mut self) -> Option<Option<Bytes>> {
+        self.piece(|blob, room, at| blob.read_cached_at(room, at).ok_or(io::ErrorKind::WouldBlock.into())).ok()
     }
 }

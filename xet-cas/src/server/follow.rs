@@ -11,7 +11,7 @@ use super::app::App;
 use super::ingest::{Arrival, Part};
 use super::plain::PlainReader;
 use super::store::StoreError;
-use crate::ByteRange;
+use crate::{ByteRange, Term};
 
 /// A body of a range of the file. It breaks off if the file turns out not to be what it should be.
 pub(super) fn body(app: Arc<App>, arrival: Arc<Arrival>, bytes: ByteRange) -> Body {
@@ -31,6 +31,10 @@ struct Follower {
 }
 
 impl Follower {
+    fn range(&self, terms: &[Term], bytes: ByteRange) -> Option<PlainReader> {
+        Some(PlainReader::range(terms, bytes)?.with_buffers(self.app.buffers.clone()))
+    }
+
     async fn next(&mut self) -> io::Result<Option<Bytes>> {
         let piece = loop {
             if self.bytes.length() == 0 {
@@ -53,12 +57,12 @@ impl Follower {
                 }
                 Part::Stored(terms, end) => {
                     let there = ByteRange { start: self.bytes.start, end: self.bytes.end.min(end) };
-                    self.reader = PlainReader::range(&terms, there);
+                    self.reader = self.range(&terms, there);
                 }
                 Part::Kept(file) => {
                     let store = Arc::clone(&self.app.store);
                     let terms = self.app.workers.disk(move || store.file(file)).await.map_err(broken)?;
-                    self.reader = PlainReader::range(&terms.unwrap_or_default(), self.bytes);
+                    self.reader = self.range(&terms.unwrap_or_default(), self.bytes);
                     if self.reader.is_none() {
                         return Err(io::Error::other("a file that has just come is not there"));
                     }

@@ -1,15 +1,19 @@
 //! A file as its plain bytes, put together from chunks.
 
-use std::io::Read;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::store::{Store, StoreError};
+use super::buffers::{Buffer, Buffers, ROOM_BYTES};
+use super::store::{Blob, Store, StoreError};
 use crate::reconstruction::describe::{Window, file_bytes, trim_term};
-use crate::xorb::{Footer, Record, RecordHeader};
-use crate::{ByteRange, CHUNK_BYTES_MAX, ChunkHash, Term};
+use crate::xorb::{Footer, Records};
+use crate::{ByteRange, CHUNK_BYTES_MAX, ChunkHash, ChunkRange, Decompressor, Error, Term};
+
+/// A piece is complete when it has so many bytes at most: another chunk has room behind fewer.
+const PIECE_BYTES_MAX: usize = ROOM_BYTES - CHUNK_BYTES_MAX;
 
 /// Reads a range of a file, piece by piece. Blocks. Every chunk is checked against its hash.
 pub(super) struct PlainReader {
@@ -19,20 +23,22 @@ pub(super) struct PlainReader {
     /// Bytes of the range that are still to come.
     left: u64,
     run: Option<Run>,
-    /// The footer that was read last: neighbouring terms often share their xorb.
-    footer: Option<Arc<Footer>>,
+    buffers: Buffers,
 }
 
 /// Chunks of one term that are still to come.
 struct Run {
-    records: Box<dyn Read + Send>,
-    hashes: std::vec::IntoIter<ChunkHash>,
+    xorb: Blob,
+    footer: Arc<Footer>,
+    chunks: ChunkRange,
+    /// Records of these that have been read already, because reading little is not worth while.
+    ahead: Option<(Buffer, Range<usize>)>,
 }
 
 impl PlainReader {
     /// All of a file.
     pub(super) fn whole(terms: Vec<Term>) -> Self {
-        Self { left: file_bytes(&terms), terms: terms.into_iter(), skip: 0, run: None, footer: None }
+        Self { left: file_bytes(&terms), terms: terms.into_iter(), skip: 0, run: None, buffers: Buffers::default() }
     }
 
     /// A range of a file, which must begin inside it.
@@ -42,68 +48,117 @@ impl PlainReader {
         Some(Self { left: window.bytes().length(), skip: start, ..Self::whole(window.terms().to_vec()) })
     }
 
+    /// Takes its memory from among these, not only from what it has had before.
+    pub(super) fn with_buffers(self, buffers: Buffers) -> Self {
+        Self { buffers, ..self }
+    }
+
     /// The next bytes: whole chunks until there are `piece_bytes` of them, or all the rest; `None` at the end.
     pub(super) fn next(&mut self, store: &Store, piece_bytes: usize) -> Result<Option<Bytes>, StoreError> {
-        // The last chunk may go past the size of a piece.
-        let mut piece = Vec::with_capacity(piece_bytes + CHUNK_BYTES_MAX);
-        let mut scratch = Vec::new();
-        while self.left > 0 && piece.len() < piece_bytes {
-            let Some(run) = self.next_run(store)? else { break };
-            let before = piece.len();
-            run.append_chunk(&mut piece, &mut scratch)?;
-            let unwanted = (self.skip as usize).min(piece.len() - before);
-            piece.drain(before..before + unwanted);
-            let left = usize::try_from(self.left).unwrap_or(usize::MAX);
-            piece.truncate(before.saturating_add(left));
-            self.left -= (piece.len() - before) as u64;
-            self.skip = 0;
+        if self.left == 0 {
+            return Ok(None);
         }
-        Ok((!piece.is_empty()).then(|| piece.into()))
+        let piece_bytes = piece_bytes.clamp(1, PIECE_BYTES_MAX);
+        let buffers = self.buffers.clone();
+        let (mut piece, mut filled) = (buffers.take(), 0);
+        let mut decompressor = Decompressor::new();
+        while filled < piece_bytes
+            && (filled as u64) < self.skip.saturating_add(self.left)
+            && let Some(run) = self.next_run(store)?
+        {
+            filled += run.decode(&mut piece.room()[filled..], piece_bytes - filled, &buffers, &mut decompressor)?;
+        }
+        // Only the first chunk of a range has bytes that are not wanted before those that are.
+        let start = (self.skip as usize).min(filled);
+        let end = filled.min(start.saturating_add(usize::try_from(self.left).unwrap_or(usize::MAX)));
+        self.skip = 0;
+        self.left -= (end - start) as u64;
+        Ok((start < end).then(|| piece.filled(end).slice(start..)))
     }
 
     /// The next run that has chunks left; `None` at the end.
     fn next_run(&mut self, store: &Store) -> Result<Option<&mut Run>, StoreError> {
-        while self.run.as_ref().is_none_or(|run| run.hashes.len() == 0) {
+        while self.run.as_ref().is_none_or(|run| run.chunks.count() == 0) {
             let Some(term) = self.terms.next() else { return Ok(None) };
             self.run = Some(self.open(store, &term)?);
         }
         Ok(self.run.as_mut())
     }
 
-    /// Goes to the first chunk of a term that is wanted.
+    /// Goes to the first chunk of a term that is wanted. Neighbouring terms often share their xorb.
     fn open(&mut self, store: &Store, term: &Term) -> Result<Run, StoreError> {
-        let footer = match self.footer.take().filter(|footer| footer.hash() == term.xorb) {
-            Some(footer) => footer,
-            None => store.footer(term.xorb)?,
+        let (xorb, footer) = match self.run.take().filter(|run| run.footer.hash() == term.xorb) {
+            Some(run) => (run.xorb, run.footer),
+            None => (store.open_xorb(term.xorb)?, store.footer(term.xorb)?),
         };
         let wanted = ByteRange { start: self.skip, end: u64::MAX };
         let (term, skip) = trim_term(term, wanted, footer.leaves())?;
-        let Some(bytes) = footer.byte_range(term.chunks) else {
-            return Err(StoreError::MissingXorb { xorb: term.xorb });
-        };
-        let hashes: Vec<ChunkHash> = term.chunks.indices().map(|index| footer.leaves()[index as usize].hash).collect();
-        let records = Box::new(store.open_xorb(term.xorb)?.reader(bytes.start));
         self.skip = skip;
-        self.footer = Some(footer);
-        Ok(Run { records, hashes: hashes.into_iter() })
+        Ok(Run { xorb, footer, chunks: term.chunks, ahead: None })
     }
 }
 
 impl Run {
-    fn append_chunk(&mut self, piece: &mut Vec<u8>, scratch: &mut Vec<u8>) -> Result<(), StoreError> {
-        let mut header = [0; RecordHeader::BYTES];
-        self.records.read_exact(&mut header).map_err(in_xorb)?;
-        let header = RecordHeader::decode(&header).map_err(damaged)?;
-        let mut payload = vec![0; header.stored_length as usize];
-        self.records.read_exact(&mut payload).map_err(in_xorb)?;
-        let record = Record { header, payload: &payload };
-        let chunk = record.decode(scratch).map_err(damaged)?;
-        if self.hashes.next() != Some(ChunkHash::of(chunk)) {
-            let reason = "a chunk has other bytes than its hash says".into();
-            return Err(StoreError::Corrupt { path: PathBuf::from("xorbs"), reason });
+    /// Puts chunks into `room`, which has so many bytes more than are wanted that the last may go past these. Gives how
+    /// many bytes they are.
+    fn decode(
+        &mut self,
+        mut room: &mut [u8],
+        wanted: usize,
+        buffers: &Buffers,
+        decompressor: &mut Decompressor,
+    ) -> Result<usize, StoreError> {
+        let (chunks, bytes) = self.next_chunks(wanted)?;
+        let (stored, at) = self.read(bytes, buffers)?;
+        let end = at.start + bytes.length() as usize;
+        let mut records = Records::new(&stored.content()[at.start..end]);
+        let mut filled = 0;
+        for leaf in &self.footer.leaves()[chunks.start as usize..chunks.end as usize] {
+            let record = records.next().unwrap_or_else(|| Err(Error::truncated("records", 1, 0))).map_err(damaged)?;
+            let (chunk, rest) = room.split_at_mut_checked(leaf.length as usize).ok_or_else(|| damaged("no room"))?;
+            decompressor.decompress_into(record.header.scheme, record.payload, chunk).map_err(damaged)?;
+            if leaf.hash != ChunkHash::of(chunk) {
+                return Err(damaged("a chunk has other bytes than its hash says"));
+            }
+            filled += chunk.len();
+            room = rest;
         }
-        piece.extend_from_slice(chunk);
-        Ok(())
+        self.chunks.start = chunks.end;
+        self.ahead = (end < at.end).then_some((stored, end..at.end));
+        Ok(filled)
+    }
+
+    /// The chunks that hold the wanted bytes, or fewer if their records have no room in a buffer; and where these are.
+    fn next_chunks(&self, wanted: usize) -> Result<(ChunkRange, ByteRange), StoreError> {
+        let ChunkRange { start, end } = self.chunks;
+        let mut raw_bytes = 0;
+        let mut found = None;
+        for (chunk, leaf) in (start..end).zip(&self.footer.leaves()[start as usize..]) {
+            let chunks = ChunkRange { start, end: chunk + 1 };
+            let bytes = self.footer.byte_range(chunks).filter(|bytes| bytes.length() <= ROOM_BYTES as u64);
+            let Some(bytes) = bytes.filter(|_| raw_bytes < wanted) else { break };
+            found = Some((chunks, bytes));
+            raw_bytes += leaf.length as usize;
+        }
+        found.ok_or_else(|| damaged("a term names chunks that its xorb does not have"))
+    }
+
+    /// Reads these records, and what follows if little is not worth reading. Gives where they are in the buffer, and
+    /// where what follows ends.
+    fn read(&mut self, bytes: ByteRange, buffers: &Buffers) -> Result<(Buffer, Range<usize>), StoreError> {
+        let needed = bytes.length() as usize;
+        let ahead = match self.ahead.take() {
+            Some(ahead) if ahead.1.len() >= needed => return Ok(ahead),
+            ahead => ahead,
+        };
+        let ahead = ahead.as_ref().map_or(&[][..], |(buffer, at)| &buffer.content()[at.clone()]);
+        let left = self.footer.byte_range(self.chunks).map_or(0, |all| all.end - bytes.start) as usize;
+        let length = self.xorb.read_bytes(needed).min(left).max(needed);
+        let mut buffer = buffers.take_for(length);
+        let (there, rest) = buffer.room()[..length].split_at_mut(ahead.len());
+        there.copy_from_slice(ahead);
+        self.xorb.read_exact_at(rest, bytes.start + ahead.len() as u64).map_err(in_xorb)?;
+        Ok((buffer, 0..length))
     }
 }
 
@@ -111,6 +166,6 @@ fn in_xorb(source: std::io::Error) -> StoreError {
     StoreError::Io { what: "read chunks", path: PathBuf::from("xorbs"), source }
 }
 
-fn damaged(error: crate::Error) -> StoreError {
+fn damaged(error: impl ToString) -> StoreError {
     StoreError::Corrupt { path: PathBuf::from("xorbs"), reason: error.to_string() }
 }

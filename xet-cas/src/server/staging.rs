@@ -4,9 +4,8 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use tempfile::NamedTempFile;
-
 use super::keys::{Grant, GrantId};
+use super::store::{SealedXorb, StoreError};
 use crate::XorbHash;
 
 /// Uploads at once. One client has up to 64 under way, 124 if told to hurry.
@@ -18,12 +17,15 @@ const BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 #[derive(Default)]
 pub(super) struct Staging(Mutex<HashMap<GrantId, Upload>>);
 
+/// What has arrived, or why it is not kept.
+type Arrived = Result<SealedXorb, StoreError>;
+
 struct Upload {
     grant: Grant,
     /// Unix seconds.
     expires: u64,
     /// `None`: still arriving.
-    body: Option<NamedTempFile>,
+    body: Option<Arrived>,
 }
 
 /// Why an upload is not taken.
@@ -59,7 +61,7 @@ impl Staging {
     }
 
     /// What has arrived by a grant for this xorb, which is over with that.
-    pub(super) fn take(&self, id: GrantId, xorb: XorbHash) -> Option<NamedTempFile> {
+    pub(super) fn take(&self, id: GrantId, xorb: XorbHash) -> Option<Arrived> {
         let mut uploads = self.uploads();
         if uploads.get(&id)?.grant.xorb != xorb || uploads.get(&id)?.body.is_none() {
             return None;
@@ -104,7 +106,7 @@ pub(super) struct Place<'s> {
 
 impl Place<'_> {
     /// The upload has arrived, as the grant says.
-    pub(super) fn fill(self, body: NamedTempFile) {
+    pub(super) fn fill(self, body: Arrived) {
         if let Some(upload) = self.staging.uploads().get_mut(&self.id) {
             upload.body = Some(body);
         }
@@ -129,14 +131,22 @@ impl std::fmt::Debug for Staging {
 
 #[cfg(test)]
 mod tests {
+    use tempfile::NamedTempFile;
+
     use super::*;
+    use crate::CompressionPolicy;
+    use crate::xorb::Builder;
 
     fn grant(length: u64) -> Grant {
         Grant { id: GrantId::random(), xorb: XorbHash::from_bytes([7; 32]), length, checksum: 0 }
     }
 
-    fn body() -> NamedTempFile {
-        NamedTempFile::new().unwrap()
+    fn body() -> Arrived {
+        sealed(NamedTempFile::new().unwrap())
+    }
+
+    fn sealed(file: NamedTempFile) -> Arrived {
+        SealedXorb::new(&Builder::new(CompressionPolicy::Auto).finish().footer, file)
     }
 
     #[test]
@@ -182,9 +192,9 @@ mod tests {
     fn given_expired_grants_when_swept_then_what_has_arrived_is_deleted() {
         let staging = Staging::default();
         let (early, late, arriving) = (grant(1), grant(1), grant(1));
-        let file = body();
+        let file = NamedTempFile::new().unwrap();
         let path = file.path().to_owned();
-        staging.begin(early, 100).unwrap().fill(file);
+        staging.begin(early, 100).unwrap().fill(sealed(file));
         staging.begin(late, 101).unwrap().fill(body());
         let place = staging.begin(arriving, 50).unwrap();
 

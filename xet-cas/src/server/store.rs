@@ -29,7 +29,10 @@ pub(super) use blobs::Blob;
 use blobs::Blobs;
 
 mod xorbs;
-pub(super) use xorbs::FOOTER_BYTES_MAX as XORB_FOOTER_BYTES_MAX;
+pub(super) use xorbs::{FOOTER_BYTES_MAX as XORB_FOOTER_BYTES_MAX, SealedXorb};
+
+mod footers;
+use footers::Footers;
 
 mod files;
 
@@ -61,7 +64,6 @@ mod merge;
 pub(super) use merge::Merge;
 
 mod room;
-pub(super) use room::Usage;
 
 mod garbage;
 pub use garbage::Collected;
@@ -86,6 +88,7 @@ pub(super) struct Store {
     /// Bytes kept at most.
     quota: Option<u64>,
     recent: Recent,
+    footers: Footers,
     /// Held open for its lock. Let go last, when all else is closed.
     _lock: File,
 }

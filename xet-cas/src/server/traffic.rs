@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 /// Data is read and sent in pieces of this many bytes: large enough that the work per piece does not
 /// count, small enough that a thousand connections hold little.
-const PIECE_BYTES: u64 = 128 * 1024;
+const PIECE_BYTES: u64 = 256 * 1024;
 /// With a limited rate, pieces shrink so that about this many make a second.
 const PIECES_PER_SECOND: u64 = 20;
 /// Smallest piece, bytes.

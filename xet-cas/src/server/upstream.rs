@@ -86,8 +86,7 @@ impl Upstream {
         arrival: Option<&Arc<Arrival>>,
         on_bytes: &mut impl FnMut(u64),
     ) -> Result<Brought, CopyError> {
-        let mut options = ReadOptions::default();
-        options.ahead_bytes_max = AHEAD_BYTES_MAX;
+        let options = ReadOptions { ahead_bytes_max: AHEAD_BYTES_MAX, ..ReadOptions::default() };
         let mut pieces = self.hub.read_chunks(commit, file, &options);
         let mut ingest = match arrival {
             Some(arrival) => Ingest::followed(&self.store, &self.workers, Arc::clone(arrival)),

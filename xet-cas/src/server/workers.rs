@@ -6,24 +6,33 @@ use tokio::sync::Semaphore;
 
 /// Short disk operations at once: reading a piece, writing a piece, looking up metadata.
 const DISK_JOBS_MAX: usize = 64;
-/// Checks of uploads and descriptions of files at once. Each may hold a serialized xorb (64 MiB) or a shard
-/// (64 MiB) and what is decoded from it.
+/// Checks of shards at once. Each may hold a shard (64 MiB) and what is decoded from it.
 const HEAVY_JOBS_MAX: usize = 4;
+/// Checks of parts of xorbs at once, beyond one a core: they also write what they check, and may wait for the disk.
+const MORE_CHECKS: usize = 2;
 
 #[derive(Clone)]
 pub(super) struct Workers {
     disk: Arc<Semaphore>,
     heavy: Arc<Semaphore>,
+    checks: Arc<Semaphore>,
 }
 
 impl Workers {
     pub(super) fn new() -> Self {
-        Self { disk: Arc::new(Semaphore::new(DISK_JOBS_MAX)), heavy: Arc::new(Semaphore::new(HEAVY_JOBS_MAX)) }
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let places = |jobs_max| Arc::new(Semaphore::new(jobs_max));
+        Self { disk: places(DISK_JOBS_MAX), heavy: places(HEAVY_JOBS_MAX), checks: places(cores + MORE_CHECKS) }
     }
 
     /// Runs a short disk operation.
     pub(super) async fn disk<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> T {
         run(&self.disk, job).await
+    }
+
+    /// Runs a job that computes for some hundred microseconds.
+    pub(super) async fn check<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> T {
+        run(&self.checks, job).await
     }
 
     /// Runs a job that takes much memory or time.

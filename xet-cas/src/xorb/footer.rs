@@ -11,7 +11,7 @@ use nom::{IResult, Parser};
 use v0::FooterV0;
 
 use super::record::{FOOTER_MARKER, STORED_BYTES_MAX};
-use super::{CHUNKS_MAX, RAW_BYTES_MAX, RecordHeader, Records, SERIALIZED_BYTES_MAX};
+use super::{CHUNKS_MAX, RAW_BYTES_MAX, RecordHeader, Records, SERIALIZED_BYTES_MAX, Validator};
 use crate::{ByteRange, CHUNK_BYTES_MAX, ChunkHash, ChunkRange, Error, Leaf, XorbHash};
 
 const FOOTER_VERSION: u8 = 1;
@@ -25,6 +25,10 @@ const PREFIX_BYTES: usize = 7 + 1 + 32;
 const RESERVED_BYTES: usize = 16;
 /// The nonce at the front of that.
 const NONCE_BYTES: usize = 4;
+/// All of a footer but what it has for each chunk.
+const FIXED_BYTES: usize = 92;
+/// Hash, end of the record and end of the chunk.
+const BYTES_OF_A_CHUNK: usize = 32 + 4 + 4;
 /// The footer's own length, behind it, not counted in it.
 const LENGTH_BYTES: usize = 4;
 
@@ -39,40 +43,27 @@ pub struct Footer {
 }
 
 impl Footer {
+    /// Largest footer in a file, bytes, its length included.
+    pub const BYTES_MAX: usize = FIXED_BYTES + BYTES_OF_A_CHUNK * CHUNKS_MAX + LENGTH_BYTES;
+
     /// Recomputes everything from the records and checks it against the name under which the xorb was
     /// sent. A footer behind the records must say the same; anything else there is refused.
     ///
     /// # Errors
     /// What does not decode, exceeds the limits of a xorb, or does not agree.
     pub fn validate(claimed: XorbHash, body: &[u8]) -> Result<Self, Error> {
-        let mut records = Records::new(body);
-        let (mut leaves, mut record_ends) = (Vec::new(), Vec::new());
-        let (mut raw_bytes, mut end) = (0_u64, 0_u64);
-        let mut scratch = Vec::new();
-        for record in &mut records {
-            let record = record?;
-            leaves.push(Leaf::of(record.decode(&mut scratch)?));
-            raw_bytes += u64::from(record.header.raw_length);
-            end += record.header.record_bytes() as u64;
-            Error::check_bounds("chunks of a xorb", leaves.len() as u64, 1, CHUNKS_MAX as u64)?;
-            Error::check_bounds("raw bytes of a xorb", raw_bytes, 1, RAW_BYTES_MAX)?;
-            Error::check_bounds("serialized bytes of a xorb", end, 1, SERIALIZED_BYTES_MAX)?;
-            record_ends.push(end as u32);
+        let mut validator = Validator::new();
+        validator.push(body)?;
+        validator.finish(claimed)
+    }
+
+    /// What stands behind the records is nothing, or a footer that says the same.
+    pub(super) fn check_behind_records(&self, behind: &[u8]) -> Result<(), Error> {
+        let lengths = self.leaves.iter().map(|leaf| leaf.length);
+        if !behind.is_empty() && Self::decode_behind_records(behind, lengths)? != *self {
+            return Err(Error::Mismatch { what: "xorb footer and records", left: 0, right: 0 });
         }
-        Error::check_bounds("chunks of a xorb", leaves.len() as u64, 1, CHUNKS_MAX as u64)?;
-        let actual = Leaf::xorb_hash(&leaves);
-        if actual != claimed {
-            return Err(Error::XorbHash { claimed, actual });
-        }
-        let footer = Self { hash: claimed, leaves, record_ends };
-        let behind = records.rest();
-        if !behind.is_empty() {
-            let lengths = footer.leaves.iter().map(|leaf| leaf.length);
-            if Self::decode_behind_records(behind, lengths)? != footer {
-                return Err(Error::Mismatch { what: "xorb footer and records", left: 0, right: 0 });
-            }
-        }
-        Ok(footer)
+        Ok(())
     }
 
     pub(super) fn from_parts(hash: XorbHash, leaves: Vec<Leaf>, record_ends: Vec<u32>) -> Self {
@@ -160,7 +151,7 @@ impl Footer {
     }
 
     fn encoded_bytes(&self) -> usize {
-        PREFIX_BYTES + 52 + 40 * self.leaves.len() + LENGTH_BYTES
+        FIXED_BYTES + BYTES_OF_A_CHUNK * self.leaves.len() + LENGTH_BYTES
     }
 
     /// Reads the footer of a whole stored xorb, in version 1 or 0. Checks that it lists the records that are there, and that
@@ -244,7 +235,11 @@ impl Footer {
         Error::check_bounds("chunks of a xorb", count, 1, CHUNKS_MAX as u64)?;
         Error::check_equal("chunk counts of a xorb footer", count, raw.boundaries_count.into())?;
         Error::check_equal("chunk counts of a xorb footer", count, raw.final_count.into())?;
-        Error::check_equal("footer length and its fields", footer.len() as u64, 92 + 40 * count)?;
+        Error::check_equal(
+            "footer length and its fields",
+            footer.len() as u64,
+            FIXED_BYTES as u64 + BYTES_OF_A_CHUNK as u64 * count,
+        )?;
         Error::check_equal(
             "offset of the hash section",
             raw.hashes_distance.into(),

@@ -123,6 +123,22 @@ async fn given_an_object_that_is_here_when_asked_to_upload_it_then_there_is_noth
 }
 
 #[tokio::test]
+async fn given_a_client_that_knows_xet_when_asked_how_to_upload_then_that_way() {
+    let lab = lab().await;
+    let object = json!({ "oid": sha256(b"x"), "size": 1 });
+    let ask = |operation: &str| {
+        let transfers = ["basic", "multipart", "xet"];
+        let body = json!({ "operation": operation, "transfers": transfers, "objects": [object] }).to_string();
+        lab.post(&format!("/{REPO}.git/info/lfs/objects/batch"), body).send()
+    };
+
+    let upload = ask("upload").await.ok().json();
+
+    assert_eq!((json!("xet"), json!([object])), (upload["transfer"].clone(), upload["objects"].clone()));
+    assert_eq!(json!("basic"), ask("download").await.ok().json()["transfer"]);
+}
+
+#[tokio::test]
 async fn given_a_file_that_shares_half_with_another_when_uploaded_then_that_half_is_not_stored_again() {
     let lab = lab().await;
     let first = random(3, 8 << 20);

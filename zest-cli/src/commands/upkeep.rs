@@ -80,6 +80,17 @@ pub(crate) async fn collect(args: OriginCollectArgs, output: &Output) -> Result<
     Ok(())
 }
 
+/// What the file and the command line say of an origin's data.
+pub(super) fn config(args: &OriginDataArgs) -> Result<Config, Failure> {
+    let file = args.config.as_deref().map(OriginFile::read).transpose()?.unwrap_or_default();
+    let data = args.data.clone().or_else(|| file.data.clone()).ok_or_else(|| {
+        Failure::usage("nothing says where the data is").hint("--data DIR, or `data = \"DIR\"` in the file")
+    })?;
+    let mut config = Config::new(data);
+    file.fill(&mut config);
+    Ok(config)
+}
+
 /// Runs a job on the data that the arguments name, on a thread that may block.
 async fn upkeep<T: Send + 'static>(
     args: &OriginDataArgs,
@@ -92,15 +103,4 @@ async fn upkeep<T: Send + 'static>(
     }
     let done = tokio::task::spawn_blocking(move || job(&Upkeep::open(config.clone())?, &config)).await;
     Ok(done.map_err(|stopped| Failure::internal(stopped))??)
-}
-
-/// The settings of the origin whose data this is.
-pub(super) fn config(args: &OriginDataArgs) -> Result<Config, Failure> {
-    let file = args.config.as_deref().map(OriginFile::read).transpose()?.unwrap_or_default();
-    let data = args.data.clone().or_else(|| file.data.clone()).ok_or_else(|| {
-        Failure::usage("nothing says where the data is").hint("--data DIR, or `data = \"DIR\"` in the file")
-    })?;
-    let mut config = Config::new(data);
-    file.fill(&mut config);
-    Ok(config)
 }

@@ -110,3 +110,20 @@ fn given_a_secret_in_the_wrong_place_when_refused_then_not_told() {
     let failure = read("[[tokens]]\nscope = \"read\"\nsha256 = \"hf_secret\"").unwrap_err();
     assert!(!failure.cause.contains("hf_secret") && !format!("{:?}", failure.hint).contains("hf_secret"));
 }
+
+#[test]
+fn given_a_bucket_when_read_then_used_or_refused_as_this_program_was_built() {
+    let bucket = "[bucket]\nname = \"models\"\nendpoint = \"http://127.0.0.1:9\"\naccess_key_id = \"id\"\n";
+    check_refused(&format!("{bucket}secret_access_key = \"x\""), ":5: bucket");
+    let whole = format!("{bucket}secret_access_key_file = \"token\"");
+    #[cfg(feature = "s3")]
+    {
+        let mut config = Config::new("data");
+        read(&whole).unwrap().fill(&mut config);
+        let bucket = config.bucket.unwrap();
+        assert_eq!(("models", "sesame"), (bucket.name.as_str(), bucket.secret_access_key.as_str()));
+        assert!(!format!("{bucket:?}").contains("sesame"));
+    }
+    #[cfg(not(feature = "s3"))]
+    check_refused(&whole, "bucket: this zest was built without S3");
+}

@@ -1,5 +1,5 @@
 //! Uploads of xorbs in three steps: `POST /v1/xorb-grants/{prefix}/{xorb}` asks for a URL, `PUT` brings the bytes
-//! there, `POST /v1/xorb-commits/{prefix}/{xorb}/grant/{id}` has them checked and kept.
+//! there, where they are checked, `POST /v1/xorb-commits/{prefix}/{xorb}/grant/{id}` has them kept.
 //!
 //! A grant is not kept until it is used: its URL says all of it, signed.
 
@@ -14,7 +14,8 @@ use crc64fast_nvme::Digest;
 use serde::Deserialize;
 
 use super::super::app::{App, unix_now};
-use super::super::bodies::{self, Limit, spool_seen};
+use super::super::arriving::ArrivingXorb;
+use super::super::bodies::{self, Limit};
 use super::super::keys::{Grant, GrantId, Keys, Resource, Scope};
 use super::super::refusal::Refusal;
 use super::super::staging::Busy;
@@ -90,24 +91,23 @@ pub(super) async fn receive(
         Busy::Full => Refusal::forbidden("too many uploads wait to be kept"),
     })?;
     let granted = Limit { what: "the upload", bytes_max: grant.length };
-    let mut digest = Digest::new();
-    let arrived = spool_seen(&app, &headers, body, granted, |piece| digest.write(piece)).await;
+    let arrived = ArrivingXorb::receive(&app, &headers, body, granted, Some(Digest::new())).await;
     let other = |what| Refusal::bad_request(format!("the upload has another {what} than the grant"));
     let arrived = arrived.map_err(|refusal| match refusal.status {
         StatusCode::PAYLOAD_TOO_LARGE => other("length"),
         _ => refusal,
     })?;
-    if arrived.length != grant.length {
+    if arrived.bytes() != grant.length {
         return Err(other("length"));
     }
-    if digest.sum64() != grant.checksum {
+    if arrived.checksum() != Some(grant.checksum) {
         return Err(other("checksum"));
     }
-    place.fill(arrived.file);
+    place.fill(app.workers.disk(move || arrived.seal(grant.xorb, 0)).await);
     Ok(())
 }
 
-/// Checks what has arrived and keeps it.
+/// Keeps what has arrived, or tells what is wrong with it.
 pub(super) async fn commit(
     State(app): State<Arc<App>>,
     Path((_prefix, xorb, id)): Path<(String, String, String)>,
@@ -117,8 +117,8 @@ pub(super) async fn commit(
     let xorb: XorbHash = parse_hash(&xorb)?;
     let (store, holder) = (Arc::clone(&app.store), Arc::clone(&app));
     // It is taken out when its turn has come: a client that goes away before leaves it where it was.
-    let committed = app.workers.heavy(move || match id.parse().ok().and_then(|id| holder.staging.take(id, xorb)) {
-        Some(upload) => store.put_xorb_records(xorb, upload).map(|_| true),
+    let committed = app.workers.disk(move || match id.parse().ok().and_then(|id| holder.staging.take(id, xorb)) {
+        Some(upload) => store.put_xorb(upload?).map(|_| true),
         // The answer to an earlier try may have been lost.
         None => store.has_xorb(xorb),
     });

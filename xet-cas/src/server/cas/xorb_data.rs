@@ -8,7 +8,7 @@ use axum::response::Response;
 use serde::Deserialize;
 
 use super::super::app::{App, unix_now};
-use super::super::delivery::{self, Extent, Kind};
+use super::super::delivery::{self, Extent, Kind, Stretch};
 use super::super::keys::{Keys, Resource};
 use super::super::range::RequestedRange;
 use super::super::refusal::Refusal;
@@ -51,8 +51,8 @@ pub(super) async fn xorb_data(
     let store = Arc::clone(&app.store);
     let blob = app.workers.disk(move || store.open_xorb(xorb)).await?;
     let size = blob.bytes();
-    let piece_bytes = app.traffic.piece_bytes();
-    let body = || delivery::body(app, Kind::Data, delivery::pieces(blob, bytes, piece_bytes));
+    let stretch = Stretch::new(&app, blob, bytes);
+    let body = || delivery::body(app, Kind::Data, stretch);
     Ok(delivery::response(&method, Extent { bytes, size, is_partial: true }, HeaderMap::new(), body))
 }
 

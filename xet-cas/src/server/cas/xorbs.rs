@@ -8,7 +8,8 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 
 use super::super::app::App;
-use super::super::bodies::{Limit, spool};
+use super::super::arriving::ArrivingXorb;
+use super::super::bodies::Limit;
 use super::super::keys::Scope;
 use super::super::refusal::Refusal;
 use super::super::store::XORB_FOOTER_BYTES_MAX;
@@ -28,8 +29,12 @@ pub(super) async fn upload(
 ) -> Result<Response, Refusal> {
     authorize(&app, &headers, Scope::Write)?;
     let xorb: XorbHash = parse_hash(&xorb)?;
-    let upload = spool(&app, &headers, body, XORB).await?;
+    let arrived = ArrivingXorb::receive(&app, &headers, body, XORB, None).await?;
     let store = Arc::clone(&app.store);
-    let was_inserted = app.workers.heavy(move || store.put_xorb(xorb, upload.file)).await?;
+    let keep = move || match store.has_xorb(xorb)? {
+        true => Ok(false),
+        false => store.put_xorb(arrived.seal(xorb, XORB_FOOTER_BYTES_MAX)?),
+    };
+    let was_inserted = app.workers.disk(keep).await?;
     Ok(json(&XorbAnswer { was_inserted }))
 }

@@ -11,18 +11,19 @@ use axum::body::Body;
 use axum::extract::Query;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
 use serde::Deserialize;
 
 use super::{Action, App, Head, Located, Refusal, RepoKey, admit, locate};
 use crate::api::{REPO_COMMIT_HEADER, encode_path};
 use crate::server::app::unix_now;
-use crate::server::delivery::{self, Extent, Kind};
+use crate::server::delivery::{self, Extent, Kind, Stretch};
 use crate::server::follow;
 use crate::server::ingest::Arrival;
 use crate::server::keys::Resource;
 use crate::server::mirror::{Place, Source, patiently};
 use crate::server::plain::PlainReader;
-use crate::server::store::{Content, Entry, StoreError};
+use crate::server::store::{Content, Entry};
 use crate::{ByteRange, FileHash};
 
 /// What makes a URL good without a token.
@@ -61,10 +62,10 @@ pub(super) async fn resolve(
         };
     };
     let mut headers = large_headers(&app, &head, &located, entry, sha256, hash)?;
+    if let Some(unchanged) = delivery::unchanged(&head.headers, &headers) {
+        return Ok(unchanged);
+    }
     if signed.is_none() {
-        if let Some(unchanged) = delivery::unchanged(&head.headers, &headers) {
-            return Ok(unchanged);
-        }
         headers.insert(header::LOCATION, plain_url(&app, &head, &located, &path)?);
         return Ok((StatusCode::FOUND, headers).into_response());
     }
@@ -144,8 +145,8 @@ async fn regular(
     }
     let (store, oid) = (Arc::clone(&app.store), entry.oid.clone());
     let blob = app.workers.disk(move || store.open_object(&oid)).await?;
-    let piece_bytes = app.traffic.piece_bytes();
-    let body = || delivery::body(app, Kind::Metadata, delivery::pieces(blob, extent.bytes, piece_bytes));
+    let stretch = Stretch::new(&app, blob, extent.bytes);
+    let body = || delivery::body(app, Kind::Metadata, stretch);
     Ok(delivery::response(&head.method, extent, headers, body))
 }
 
@@ -160,23 +161,30 @@ pub(super) async fn plain(
     if app.config.no_data && head.method != Method::HEAD {
         return Err(Refusal::no_data());
     }
-    if let Some(unchanged) = delivery::unchanged(&head.headers, &headers) {
-        return Ok(unchanged);
-    }
     let extent = Extent::requested(&head.headers, size, etag(&headers))?;
     if head.method == Method::HEAD {
         return Ok(delivery::response(&head.method, extent, headers, Body::empty));
     }
     let store = Arc::clone(&app.store);
     let terms = app.workers.disk(move || store.file(file)).await?.unwrap_or_default();
-    let mut reader = match extent.bytes {
+    let reader = match extent.bytes {
         ByteRange { start: 0, end: 0 } => PlainReader::whole(Vec::new()),
         bytes => PlainReader::range(&terms, bytes).ok_or_else(|| Refusal::not_found("the file is not here"))?,
     };
-    let (store, piece_bytes) = (Arc::clone(&app.store), app.traffic.piece_bytes());
-    let next =
-        move || reader.next(&store, piece_bytes).map_err(|error: StoreError| io::Error::other(error.to_string()));
-    Ok(delivery::response(&head.method, extent, headers, || delivery::body(app, Kind::Data, next)))
+    let plain = Plain { reader: reader.with_buffers(app.buffers.clone()), app: Arc::clone(&app) };
+    Ok(delivery::response(&head.method, extent, headers, || delivery::body(app, Kind::Data, plain)))
+}
+
+struct Plain {
+    reader: PlainReader,
+    app: Arc<App>,
+}
+
+impl delivery::Source for Plain {
+    fn next(&mut self) -> io::Result<Option<Bytes>> {
+        let piece = self.reader.next(&self.app.store, self.app.traffic.piece_bytes());
+        piece.map_err(|error| io::Error::other(error.to_string()))
+    }
 }
 
 /// The bytes of a file that is still arriving.

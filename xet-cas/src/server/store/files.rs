@@ -19,6 +19,8 @@ use crate::{FileHash, Term};
 const EMPTY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 /// What such clients announce.
 const NOT_HASHED: [u8; 32] = [0; 32];
+/// Of a file that is hashed again, read at once.
+const PIECE_BYTES: usize = 64 * 1024;
 /// In front of a record: when the file was registered, Unix seconds, little-endian.
 const TIME_BYTES: usize = 8;
 
@@ -81,7 +83,7 @@ impl Store {
     fn sha256_of(&self, terms: Vec<Term>) -> Result<[u8; 32], StoreError> {
         let mut hasher = Sha256::new();
         let mut reader = PlainReader::whole(terms);
-        while let Some(piece) = reader.next(self, 1)? {
+        while let Some(piece) = reader.next(self, PIECE_BYTES)? {
             hasher.update(&piece);
         }
         Ok(hasher.finalize().into())

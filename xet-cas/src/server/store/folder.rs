@@ -11,7 +11,7 @@ use tempfile::NamedTempFile;
 use super::super::{Config, Error};
 use super::blobs::{Blobs, Directory};
 use super::metadata::Metadata;
-use super::{Recent, Store, StoreError, migrate};
+use super::{Footers, Recent, Store, StoreError, migrate};
 
 /// Version of the layout that is written and read.
 const FORMAT: u32 = 2;
@@ -74,6 +74,7 @@ impl Store {
             removing: RwLock::new(()),
             quota: config.quota,
             recent: Recent::default(),
+            footers: Footers::default(),
         })
     }
 

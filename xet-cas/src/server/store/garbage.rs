@@ -106,6 +106,7 @@ impl Store {
             Ok((removed, bytes))
         })?;
         for xorb in &removed {
+            self.footers.forget(**xorb);
             self.blobs.remove(Kind::Xorb, &xorb.to_string())?;
         }
         Ok((removed.len() as u64, bytes))

@@ -1,6 +1,6 @@
 //! Xorbs: records, and behind them the footer that says where each chunk lies.
 
-use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,12 +11,12 @@ use super::blobs::{Blob, Kind};
 use super::folder::in_path;
 use super::metadata::{Done, STORED_BYTES, XORBS, add};
 use super::{Store, StoreError};
+use crate::XorbHash;
 use crate::server::app::unix_now;
-use crate::xorb::{CHUNKS_MAX, Footer, SERIALIZED_BYTES_MAX, Serialized};
-use crate::{Error, XorbHash};
+use crate::xorb::{Footer, Serialized};
 
-/// Largest footer in a file, bytes, its length included: 92 and 40 a chunk.
-pub(in super::super) const FOOTER_BYTES_MAX: u64 = 96 + 40 * CHUNKS_MAX as u64;
+/// Largest footer in a file, bytes, its length included.
+pub(in super::super) const FOOTER_BYTES_MAX: u64 = Footer::BYTES_MAX as u64;
 /// Read from the end of a xorb to get its footer, bytes: that of a xorb of 1,600 chunks, which is 100 MB.
 const TAIL_BYTES: u64 = 64 * 1024;
 /// A use of a xorb is noted if the last one that was noted is longer ago, seconds: short beside any time after which
@@ -37,64 +37,32 @@ impl Store {
         }
     }
 
-    /// Checks an uploaded xorb and keeps it. False: it was there already. The upload may end with a footer, as
-    /// older clients send it.
-    pub(in super::super) fn put_xorb(&self, xorb: XorbHash, upload: NamedTempFile) -> Result<bool, StoreError> {
-        self.put_checked(xorb, upload, FOOTER_BYTES_MAX)
-    }
-
-    /// [`put_xorb`](Self::put_xorb) of an upload that is to hold records alone.
-    pub(in super::super) fn put_xorb_records(&self, xorb: XorbHash, upload: NamedTempFile) -> Result<bool, StoreError> {
-        self.put_checked(xorb, upload, 0)
-    }
-
-    fn put_checked(
-        &self,
-        xorb: XorbHash,
-        mut upload: NamedTempFile,
-        footer_bytes_max: u64,
-    ) -> Result<bool, StoreError> {
-        if self.has_xorb(xorb)? {
+    /// Keeps an uploaded xorb. False: it was there already.
+    pub(in super::super) fn put_xorb(&self, xorb: SealedXorb) -> Result<bool, StoreError> {
+        if self.has_xorb(xorb.hash)? {
             return Ok(false);
         }
-        let name = xorb.to_string();
-        let in_upload = || in_path("check an upload", Path::new(&name));
-        let file = upload.as_file_mut();
-        let mut body = Vec::new();
-        file.seek(SeekFrom::Start(0)).map_err(in_upload())?;
-        file.take(SERIALIZED_BYTES_MAX + FOOTER_BYTES_MAX).read_to_end(&mut body).map_err(in_upload())?;
-        let footer = Footer::validate(xorb, &body)?;
-        let end = footer.serialized_bytes();
-        Error::check_bounds("bytes behind the records", body.len() as u64 - end, 0, footer_bytes_max)?;
-        drop(body);
         // It is on the disk already.
-        self.check_quota(end)?;
-        self.keep_xorb(&footer, upload)
+        self.check_quota(xorb.records_bytes)?;
+        self.keep_xorb(xorb)
     }
 
-    /// Keeps a xorb that was built here: its records are in the file already. False: it was there already.
+    /// Keeps a xorb that was built here. False: it was there already.
     pub(in super::super) fn put_built_xorb(&self, built: &Serialized) -> Result<bool, StoreError> {
         if self.has_xorb(built.hash())? {
             return Ok(false);
         }
         self.make_room(built.records.len() as u64)?;
-        self.keep_xorb(&built.footer, self.filled(&built.records)?)
+        self.keep_xorb(SealedXorb::new(&built.footer, self.filled(&built.records)?)?)
     }
 
-    /// Writes the footer behind the records, which have been checked, and keeps both.
-    pub(in super::super) fn keep_xorb(&self, footer: &Footer, mut upload: NamedTempFile) -> Result<bool, StoreError> {
-        let name = footer.hash().to_string();
-        let in_upload = || in_path("write a xorb", Path::new(&name));
-        let (file, end, tail) = (upload.as_file_mut(), footer.serialized_bytes(), footer.encode());
-        file.set_len(end).map_err(in_upload())?;
-        file.seek(SeekFrom::Start(end)).map_err(in_upload())?;
-        file.write_all(&tail).map_err(in_upload())?;
-        let bytes = end + tail.len() as u64;
+    fn keep_xorb(&self, xorb: SealedXorb) -> Result<bool, StoreError> {
+        let SealedXorb { hash, records_bytes: _, bytes, file } = xorb;
         let _nothing_is_removed = self.spare();
-        self.blobs.put(Kind::Xorb, vec![(name.clone(), upload)])?;
+        self.blobs.put(Kind::Xorb, vec![(hash.to_string(), file)])?;
         self.metadata.write(|transaction| {
             let mut xorbs = transaction.open_table(XORBS)?;
-            let is_new = xorbs.insert(footer.hash().as_bytes(), (bytes, unix_now()))?.is_none();
+            let is_new = xorbs.insert(hash.as_bytes(), (bytes, unix_now()))?.is_none();
             if is_new {
                 add(transaction, STORED_BYTES, bytes as i64)?;
             }
@@ -104,12 +72,41 @@ impl Store {
 
     /// The footer of a xorb that a client names.
     pub(in super::super) fn footer(&self, xorb: XorbHash) -> Result<Arc<Footer>, StoreError> {
-        read_footer(&self.open_xorb(xorb)?, xorb).map(Arc::new)
+        if let Some(footer) = self.footers.get(xorb) {
+            return Ok(footer);
+        }
+        let footer = Arc::new(read_footer(&self.open_xorb(xorb)?, xorb)?);
+        self.footers.put(&footer);
+        Ok(footer)
     }
 
     /// The bytes of a xorb, its records first.
     pub(in super::super) fn open_xorb(&self, xorb: XorbHash) -> Result<Blob, StoreError> {
         self.blobs.open(Kind::Xorb, &xorb.to_string())?.ok_or(StoreError::MissingXorb { xorb })
+    }
+}
+
+/// A xorb that has been checked, in a file as it is stored.
+#[derive(Debug)]
+pub(in super::super) struct SealedXorb {
+    hash: XorbHash,
+    records_bytes: u64,
+    /// With the footer.
+    bytes: u64,
+    file: NamedTempFile,
+}
+
+impl SealedXorb {
+    /// Writes the footer behind the records that the file begins with, and which have been checked.
+    pub(in super::super) fn new(footer: &Footer, mut file: NamedTempFile) -> Result<Self, StoreError> {
+        let (hash, end, tail) = (footer.hash(), footer.serialized_bytes(), footer.encode());
+        let name = hash.to_string();
+        let in_upload = || in_path("write a xorb", Path::new(&name));
+        let written = file.as_file_mut();
+        written.set_len(end).map_err(in_upload())?;
+        written.seek(SeekFrom::Start(end)).map_err(in_upload())?;
+        written.write_all(&tail).map_err(in_upload())?;
+        Ok(Self { hash, records_bytes: end, bytes: end + tail.len() as u64, file })
     }
 }
 

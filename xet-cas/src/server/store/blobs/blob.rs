@@ -54,6 +54,16 @@ impl Blob {
         }
     }
 
+    /// Fills as much of `buffer` as there is in memory of what begins at `offset`; `None` if that is nothing, or if nobody
+    /// knows. Waits for no disk.
+    pub(in super::super::super) fn read_cached_at(&self, buffer: &mut [u8], offset: u64) -> Option<usize> {
+        match &self.source {
+            Source::File(file) => read_cached_at(file, buffer, offset),
+            #[cfg(feature = "s3")]
+            Source::Bucket(_) => None,
+        }
+    }
+
     /// Reads in order, from `offset` to the end. Blocks.
     pub(in super::super::super) fn reader(self, offset: u64) -> impl Read {
         let read_bytes = match &self.source {
@@ -78,6 +88,20 @@ impl Read for InOrder {
         self.at += length as u64;
         Ok(length)
     }
+}
+
+#[cfg(target_os = "linux")]
+fn read_cached_at(file: &File, buffer: &mut [u8], offset: u64) -> Option<usize> {
+    use rustix::io::{ReadWriteFlags, preadv2};
+
+    // File systems that cannot tell (tmpfs) say that they do not support it.
+    let read = preadv2(file, &mut [io::IoSliceMut::new(buffer)], offset, ReadWriteFlags::NOWAIT);
+    read.ok().filter(|read| *read > 0)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn read_cached_at(_: &File, _: &mut [u8], _: u64) -> Option<usize> {
+    None
 }
 
 #[cfg(unix)]
