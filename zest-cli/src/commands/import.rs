@@ -50,7 +50,6 @@ pub(crate) async fn run(args: ImportArgs, output: &Output) -> Result<(), Failure
         }
         _ => {}
     };
-    let config = super::upkeep::config(&args.data)?;
     let imported = tokio::select! {
         imported = server::import(&config, &hub, &args.repo, &options, tell) => imported?,
         () = interrupt() => {

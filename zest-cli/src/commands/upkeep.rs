@@ -102,5 +102,5 @@ async fn upkeep<T: Send + 'static>(
         return Err(failure.hint("name the folder that `zest origin --data` was given"));
     }
     let done = tokio::task::spawn_blocking(move || job(&Upkeep::open(config.clone())?, &config)).await;
-    Ok(done.map_err(|stopped| Failure::internal(stopped))??)
+    Ok(done.map_err(Failure::internal)??)
 }
