@@ -127,6 +127,21 @@ def uploads(options, folder, meter, work):
     first = upload("upload", folder, REPO, "--exclude", "half*")
     check(first >= LARGE_BYTES, f"hf upload: only {first} xorb bytes")
     passed(f"hf upload: {len(sizes) - 1} files, {first} xorb bytes")
+    large = folder / "large.safetensors"
+    original = work / "original"
+    shutil.copy(large, original)
+    with large.open("r+b") as file:
+        file.seek(LARGE_BYTES // 3)
+        file.write(random.Random(1).randbytes(int(LARGE_BYTES * CHANGED)))
+    edited = upload("upload-edited", folder, "lab/edited", "--exclude", "half*")
+    share = edited / LARGE_BYTES
+    check(0 < share <= CHANGED_SENT_MOST, f"hf upload with {CHANGED:.0%} changed: {share:.2%} sent")
+    env = environment(work / "edited", meter.url)
+    expected = {path: digest for path, digest in digests(folder).items() if not path.startswith("half")}
+    check_same(expected, snapshot(options, env, "lab/edited"), "snapshot_download of what was edited")
+    passed(f"hf upload with {CHANGED:.0%} of the large file changed: {share:.2%} of it sent; downloaded: identical")
+    shutil.move(original, large)
+
     second = upload("upload-half", folder, REPO)
     share = second / sizes["half.safetensors"]
     check(0 < share <= HALF_SENT_MOST, f"hf upload of a file that is half known: {share:.0%} of it sent")
@@ -135,20 +150,6 @@ def uploads(options, folder, meter, work):
         again = upload(home, folder, repo)
         check(again == 0, f"hf upload of what is there to {repo}: {again} xorb bytes")
     passed("hf upload of what is there, again and to another repository: 0 xorb bytes")
-
-    large = folder / "large.safetensors"
-    original = work / "original"
-    shutil.copy(large, original)
-    with large.open("r+b") as file:
-        file.seek(LARGE_BYTES // 3)
-        file.write(random.Random(1).randbytes(int(LARGE_BYTES * CHANGED)))
-    edited = upload("upload-edited", folder, "lab/edited")
-    share = edited / LARGE_BYTES
-    check(0 < share <= CHANGED_SENT_MOST, f"hf upload with {CHANGED:.0%} changed: {share:.2%} sent")
-    env = environment(work / "edited", meter.url)
-    check_same(digests(folder), snapshot(options, env, "lab/edited"), "snapshot_download of what was edited")
-    passed(f"hf upload with {CHANGED:.0%} of the large file changed: {share:.2%} of it sent; downloaded: identical")
-    shutil.move(original, large)
 
 
 def downloads(options, folder, origin, work):

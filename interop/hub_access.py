@@ -120,6 +120,7 @@ def gated(kind, alice, bob, nobody):
 def writing(alice, reader, bob, nobody):
     create(alice, "lab/public")
     add = [CommitOperationAdd("b.txt", b"b")]
+    proposed = [CommitOperationAdd("b.txt", b"b")]
     for api, status in [(reader, 403), (bob, 403), (nobody, 401)]:
         refused(HfHubHTTPError, api.create_commit, "lab/public", add, commit_message="m", status=status)
         refused(HfHubHTTPError, api.create_branch, "lab/public", branch="dev", status=status)
@@ -134,15 +135,16 @@ def writing(alice, reader, bob, nobody):
     alice.auth_check("lab/public", write=True)
     refused(HfHubHTTPError, alice.move_repo, "lab/public", "bob/public", status=403)
 
-    opened = bob.create_commit("lab/public", add, commit_message="From outside", create_pr=True)
+    opened = bob.create_commit("lab/public", proposed, commit_message="From outside", create_pr=True)
     refused(HfHubHTTPError, bob.merge_pull_request, "lab/public", opened.pr_num, status=403)
     bob.comment_discussion("lab/public", opened.pr_num, "Please take it.")
     large = random.Random("bob").randbytes(LARGE_BYTES)
     more = [CommitOperationAdd("bob.bin", large)]
     bob.create_commit("lab/public", more, commit_message="More", revision=opened.pr_revision)
-    refused(HfHubHTTPError, nobody.create_commit, "lab/public", more, commit_message="m", revision=opened.pr_revision)
+    refused(HfHubHTTPError, nobody.create_commit, "lab/public", add, commit_message="m", revision=opened.pr_revision,
+            status=401)
     own = alice.create_commit("lab/public", [CommitOperationAdd("c.txt", b"c")], commit_message="Hers", create_pr=True)
-    refused(HfHubHTTPError, bob.create_commit, "lab/public", more, commit_message="m", revision=own.pr_revision,
+    refused(HfHubHTTPError, bob.create_commit, "lab/public", add, commit_message="m", revision=own.pr_revision,
             status=403)
     refused(HfHubHTTPError, bob.change_discussion_status, "lab/public", own.pr_num, "closed", status=403)
     same(alice.get_discussion_details("lab/public", opened.pr_num).author, "bob", "author of a pull request")

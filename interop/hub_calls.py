@@ -36,6 +36,8 @@ LARGE_BYTES = 11 * 1024 * 1024
 # More than one page of the listing of repositories holds when so many are asked for.
 REPOS = 7
 PAGE_REPOS = 3
+# Shown of an error: some hold the whole file.
+TEXT_CHARACTERS_MAX = 1_000
 
 api = HfApi()
 
@@ -80,7 +82,8 @@ def refused(error, call, *args, status=None, says="", **more):
         check(says in str(raised), f"{call.__name__}: does not say {says!r}: {raised}")
         return raised
     except Exception as other:
-        check(False, f"{call.__name__}: {type(other).__name__}, and not {error.__name__}: {other}")
+        text = str(other)[:TEXT_CHARACTERS_MAX]
+        check(False, f"{call.__name__}: {type(other).__name__}, and not {error.__name__}: {text}")
     check(False, f"{call.__name__}: no error, and not {error.__name__}")
 
 

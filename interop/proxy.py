@@ -52,7 +52,7 @@ def interop(options, work):
         check(origin.url == url, f"origin: its URL is {origin.url}")
         upstream = origin.listening["addresses"][0]
         with nginx(options.docs, work, port, upstream):
-            trusted = {"SSL_CERT_FILE": str(work / "cert.pem"), "HF_TOKEN": TOKEN}
+            trusted = {"SSL_CERT_FILE": str(work / "ca.pem"), "HF_TOKEN": TOKEN}
             env = environment(work / "uploader", url, **trusted)
             run([options.python, "-c", UPLOAD, REPO, model], env, timeout=300)
             passed("upload_folder through nginx: a xorb of 60 MB, regular files, unusual names")
@@ -68,7 +68,7 @@ def interop(options, work):
             check_same(digests(model), answer["path"], "stock client without Xet through nginx")
             passed("snapshot_download without Xet through nginx: identical")
 
-            anonymous = environment(work / "anonymous", url, SSL_CERT_FILE=str(work / "cert.pem"))
+            anonymous = environment(work / "anonymous", url, SSL_CERT_FILE=str(work / "ca.pem"))
             answer = stock_download(options.python, REPO, anonymous)
             check(answer.get("error") == "RepositoryNotFoundError", f"without a token: {answer}")
             passed("snapshot_download without a token: RepositoryNotFoundError")
@@ -95,10 +95,17 @@ def generate(folder):
 
 
 def certificate(work):
-    argv = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
-    argv += ["-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=critical,CA:TRUE"]
-    argv += ["-keyout", work / "key.pem", "-out", work / "cert.pem"]
-    run(argv, environment(work), timeout=60)
+    """A root in ca.pem and a certificate by it: rustls takes no root for that of a server."""
+    env = environment(work)
+    key = ["-newkey", "rsa:2048", "-nodes"]
+    root = ["-subj", "/CN=proxy.py", "-days", "2", "-keyout", work / "ca.key", "-out", work / "ca.pem"]
+    run(["openssl", "req", "-x509", *key, *root], env, timeout=60)
+    request = ["-subj", "/CN=localhost", "-keyout", work / "key.pem", "-out", work / "request.pem"]
+    run(["openssl", "req", *key, *request], env, timeout=60)
+    (work / "extensions").write_text("subjectAltName=DNS:localhost\nbasicConstraints=CA:FALSE\n")
+    signing = ["-in", work / "request.pem", "-CA", work / "ca.pem", "-CAkey", work / "ca.key", "-CAcreateserial"]
+    signing += ["-days", "2", "-extfile", work / "extensions", "-out", work / "cert.pem"]
+    run(["openssl", "x509", "-req", *signing], env, timeout=60)
 
 
 def free_port():
@@ -141,7 +148,7 @@ def nginx(docs, work, port, upstream):
 
 
 def status(url, work):
-    context = ssl.create_default_context(cafile=work / "cert.pem")
+    context = ssl.create_default_context(cafile=work / "ca.pem")
     handlers = [urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)]
     try:
         with urllib.request.build_opener(*handlers).open(url, timeout=30) as answer:

@@ -9,6 +9,8 @@ pub(crate) use path::{check_path, shown};
 
 mod date;
 pub(crate) use date::unix_seconds;
+#[cfg(feature = "server")]
+pub(crate) use date::utc;
 
 mod git;
 pub use git::GitBlobHasher;

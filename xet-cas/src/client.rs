@@ -47,6 +47,8 @@ mod patterns;
 pub use patterns::Patterns;
 
 mod read;
+#[cfg(feature = "server")]
+pub(crate) use read::Pieces;
 pub use read::{FileReader, ReadEvent, ReadObserver, ReadOptions};
 
 mod publish;

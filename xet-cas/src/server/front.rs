@@ -55,11 +55,14 @@ pub(super) async fn front(State(app): State<Arc<App>>, request: Request, next: N
     }
     let (status, elapsed) = (answer.status().as_u16(), start.elapsed());
     app.metrics.answered(class, status, elapsed);
-    // Without the query, which may hold a signature.
-    let path = logged(uri.path());
-    let user = who.user().map(|user| user.name.as_str()).unwrap_or_default();
-    let address = address.map(|address| address.to_string()).unwrap_or_default();
-    tracing::info!(%method, path, status, elapsed_ms = elapsed.as_millis() as u64, address, user, request = id, "answered");
+    if tracing::enabled!(tracing::Level::INFO) {
+        // Without the query, which may hold a signature.
+        let path = logged(uri.path());
+        let user = who.user().map(|user| user.name.as_str()).unwrap_or_default();
+        let address = address.map(|address| address.to_string()).unwrap_or_default();
+        let elapsed_ms = elapsed.as_millis() as u64;
+        tracing::info!(%method, path, status, elapsed_ms, address, user, request = id, "answered");
+    }
     answer
 }
 

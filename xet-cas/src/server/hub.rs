@@ -23,7 +23,6 @@ mod access_requests;
 mod attributes;
 mod commit;
 mod compare;
-mod date;
 mod describe;
 mod discussions;
 mod duplicate;

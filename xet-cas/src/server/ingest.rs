@@ -105,6 +105,11 @@ impl Ingest {
         Ok(TakenIn { store: self.store, workers: self.workers, file, size })
     }
 
+    /// There will be no more of it. Nothing works on it any more when this returns.
+    pub(super) async fn give_up(mut self) {
+        while self.job.join_next().await.is_some() {}
+    }
+
     async fn hand_over(&mut self) -> Result<(), StoreError> {
         let mut packing = self.packed().await?;
         let batch = std::mem::take(&mut self.batch);

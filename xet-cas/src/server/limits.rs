@@ -12,6 +12,8 @@ use super::address::Address;
 
 /// Whose requests are counted at once. Beyond that, those who come are counted together.
 const PARTIES_MAX: usize = 20_000;
+/// Places of those whose windows are over are looked for no more often than this.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
@@ -57,8 +59,15 @@ pub(super) struct Limiter {
     /// The Hub's word for what is limited.
     resource: &'static str,
     limit: RateLimit,
-    parties: Mutex<HashMap<Party, Window>>,
+    table: Mutex<Table>,
     parties_max: usize,
+}
+
+#[derive(Default)]
+struct Table {
+    parties: HashMap<Party, Window>,
+    /// When windows that are over were last removed: a look at all of them is not for every request.
+    swept: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -77,18 +86,23 @@ pub(super) struct Standing {
 
 impl Limiter {
     pub(super) fn new(resource: &'static str, limit: RateLimit) -> Self {
-        Self { resource, limit, parties: Mutex::default(), parties_max: PARTIES_MAX }
+        Self { resource, limit, table: Mutex::default(), parties_max: PARTIES_MAX }
     }
 
     /// Counts a request.
     pub(super) fn take(&self, party: Party, now: Instant) -> Standing {
         let RateLimit { requests, window } = self.limit;
-        let mut parties = self.parties.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_full = parties.len() >= self.parties_max;
-        if is_full && !parties.contains_key(&party) {
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let Table { parties, swept } = &mut *table;
+        let is_full = |parties: &HashMap<Party, Window>| {
+            parties.len() - usize::from(parties.contains_key(&Party::Others)) >= self.parties_max
+        };
+        let is_known = parties.contains_key(&party);
+        if !is_known && is_full(parties) && swept.is_none_or(|swept| swept + SWEEP_INTERVAL <= now) {
             parties.retain(|_, window| now < window.ends);
+            *swept = Some(now);
         }
-        let has_room = parties.len() < self.parties_max || parties.contains_key(&party);
+        let has_room = is_known || !is_full(parties);
         let party = if has_room { party } else { Party::Others };
         let fresh = Window { ends: now + window, used: 0 };
         let window = parties.entry(party).or_insert(fresh);
@@ -160,7 +174,7 @@ mod tests {
         // No room: they share what one has.
         assert!(take("c", 200) && take("d", 200) && !take("e", 200));
         assert!(take("b", 200));
-        assert!(limiter.parties.lock().unwrap().len() <= 3);
+        assert!(limiter.table.lock().unwrap().parties.len() <= 3);
 
         // The window of a is over.
         assert!(take("e", 301) && take("e", 301) && !take("e", 301));

@@ -17,13 +17,15 @@ use tokio::time::{Instant, interval};
 use super::address::Address;
 use super::app::{App, unix_now};
 use super::connection::{self, Flow};
-use super::connections::{Full, IDLE_MIN, Seat};
+use super::connections::{Full, Seat};
 use super::refusal::Refusal;
 use super::store::Store;
 use super::{Config, Counters, Error, Garbage, cas, front, hub, linger, operation, request};
 
 /// Connections that wait for a seat; further ones wait to be accepted.
 const WAITING_MAX: usize = 256;
+/// While some wait, it is looked so often whether others have been idle for long enough.
+const SEAT_INTERVAL: Duration = Duration::from_millis(50);
 /// Pause after a connection could not be accepted, which mostly means that descriptors have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Uploads that nobody asked for in time are looked for this often.
@@ -239,7 +241,7 @@ impl Service {
                     });
                 }
                 () = seats.room(), if !waiting.is_empty() => {}
-                () = tokio::time::sleep(IDLE_MIN), if !waiting.is_empty() => {}
+                () = tokio::time::sleep(SEAT_INTERVAL), if !waiting.is_empty() => {}
                 accepted = accept(listeners), if waiting.len() < WAITING_MAX => match accepted {
                     Ok(connection) => waiting.push_back(connection),
                     Err(error) => {

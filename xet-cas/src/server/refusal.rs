@@ -179,7 +179,11 @@ impl From<StoreError> for Refusal {
         match &error {
             StoreError::Io { .. } | StoreError::Corrupt { .. } | StoreError::GivenUp => Self::internal(&error),
             #[cfg(feature = "s3")]
-            StoreError::Bucket { .. } => Self::internal(&error),
+            StoreError::Bucket { .. } => {
+                tracing::error!(%error, "the bucket failed");
+                let what = "the origin's bucket does not answer as it should";
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", what)
+            }
             StoreError::Full { .. } => Self::full(message),
             StoreError::MissingObject { .. } | StoreError::Conflicts { .. } => Self::conflict(message),
             StoreError::NoSuchRepo { .. } => Self::new(StatusCode::NOT_FOUND, error_code::REPO_NOT_FOUND, message),

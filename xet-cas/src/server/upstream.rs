@@ -86,27 +86,15 @@ impl Upstream {
         arrival: Option<&Arc<Arrival>>,
         on_bytes: &mut impl FnMut(u64),
     ) -> Result<Brought, CopyError> {
-        let mut options = ReadOptions::default();
-        options.ahead_bytes_max = AHEAD_BYTES_MAX;
+        let options = ReadOptions { ahead_bytes_max: AHEAD_BYTES_MAX, ..ReadOptions::default() };
         let mut pieces = self.hub.read_chunks(commit, file, &options);
         let mut ingest = match arrival {
             Some(arrival) => Ingest::followed(&self.store, &self.workers, Arc::clone(arrival)),
             None => Ingest::new(&self.store, &self.workers),
         };
-        loop {
-            let Ok(piece) = tokio::time::timeout(FLUSH_AFTER, pieces.next()).await else {
-                ingest.flush().await?;
-                continue;
-            };
-            let Some(piece) = piece else { break };
-            let (bytes, leaf) = piece?;
-            on_bytes(bytes.len() as u64);
-            ingest
-                .push(match leaf.filter(|leaf| leaf.length as usize == bytes.len()) {
-                    Some(leaf) => Piece::Chunk(bytes, leaf),
-                    None => Piece::Bytes(bytes),
-                })
-                .await?;
+        if let Err(error) = feed(&mut ingest, &mut pieces, on_bytes).await {
+            ingest.give_up().await;
+            return Err(error);
         }
         let taken = ingest.finish().await?;
         if taken.size() != file.size {
@@ -154,6 +142,27 @@ impl Upstream {
     pub(super) async fn here(&self, file: &TreeFile) -> Result<Option<(Entry, FileHash)>, StoreError> {
         let (store, file) = (Arc::clone(&self.store), file.clone());
         self.workers.heavy(move || here(&store, &file)).await
+    }
+}
+
+async fn feed(
+    ingest: &mut Ingest,
+    pieces: &mut client::Pieces,
+    on_bytes: &mut impl FnMut(u64),
+) -> Result<(), CopyError> {
+    loop {
+        let Ok(piece) = tokio::time::timeout(FLUSH_AFTER, pieces.next()).await else {
+            ingest.flush().await?;
+            continue;
+        };
+        let Some(piece) = piece else { return Ok(()) };
+        let (bytes, leaf) = piece?;
+        on_bytes(bytes.len() as u64);
+        let piece = match leaf.filter(|leaf| leaf.length as usize == bytes.len()) {
+            Some(leaf) => Piece::Chunk(bytes, leaf),
+            None => Piece::Bytes(bytes),
+        };
+        ingest.push(piece).await?;
     }
 }
 

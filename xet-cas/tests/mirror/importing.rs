@@ -191,7 +191,7 @@ async fn given_a_source_that_lies_when_imported_then_no_commit_is_visible() {
     for (part, fault) in [(DATA, Fault::FlipBit { offset: 100_000 }), ("/config.json", Fault::FlipBit { offset: 0 })] {
         let pair = Pair::new().await;
         let commit = pair.publish(&[("a.bin", random(1, 300_000)), ("config.json", b"{}".to_vec())]).await;
-        tell_history(&pair, &commit, &[commit.clone()]);
+        tell_history(&pair, &commit, std::slice::from_ref(&commit));
         tell_refs(&pair, &[("main", &commit)], &[]);
         pair.faulty.add(Rule::path_contains(part, fault));
         let target = Target::new();
@@ -208,7 +208,7 @@ async fn given_a_source_that_lies_when_imported_then_no_commit_is_visible() {
 async fn given_a_wrong_sha_256_elsewhere_when_imported_then_refused() {
     let pair = Pair::new().await;
     let commit = pair.publish(&[("a.bin", random(1, 300_000))]).await;
-    tell_history(&pair, &commit, &[commit.clone()]);
+    tell_history(&pair, &commit, std::slice::from_ref(&commit));
     tell_refs(&pair, &[("main", &commit)], &[]);
     pair.faulty.add(Rule::path_contains(
         "/tree/",
@@ -228,7 +228,7 @@ async fn given_a_wrong_sha_256_elsewhere_when_imported_then_refused() {
 async fn given_commits_of_its_own_when_imported_over_them_then_refused() {
     let pair = Pair::new().await;
     let commit = pair.publish(&[("a.txt", b"theirs".to_vec())]).await;
-    tell_history(&pair, &commit, &[commit.clone()]);
+    tell_history(&pair, &commit, std::slice::from_ref(&commit));
     tell_refs(&pair, &[("main", &commit)], &[]);
     let target = Target::new();
     let mut here = Lab::over(target.folder, |_| {}).await;

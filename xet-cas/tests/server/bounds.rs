@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use xet_cas::server::{Permission, RateLimit, Token};
@@ -96,6 +97,12 @@ async fn ask(socket: &mut TcpStream) -> String {
     String::from_utf8_lossy(&answer[..length]).into_owned()
 }
 
+/// For both ends of some thousand connections.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
+}
+
 #[tokio::test]
 async fn given_thousands_of_idle_connections_when_others_come_then_they_are_served() {
     let lab = Lab::start_with(|config| {
@@ -103,6 +110,7 @@ async fn given_thousands_of_idle_connections_when_others_come_then_they_are_serv
         config.connections_per_address_max = 450;
     })
     .await;
+    raise_descriptor_limit();
     // Each is open at the client until the end. Some say nothing, some half a head.
     let mut own = connect(3, &lab).await;
     assert!(ask(&mut own).await.starts_with("HTTP/1.1 200"));

@@ -153,10 +153,10 @@ async fn given_a_chunk_chosen_by_its_hash_when_asked_about_then_its_xorb_and_tho
     assert_eq!(told, shard.xorbs.iter().map(|stored| stored.xorb.hash).collect::<Vec<_>>());
     let marked: Vec<_> = shard.xorbs.iter().map(|stored| stored.global_dedup_chunks.clone()).collect();
     assert!(marked.contains(&vec![2]), "{marked:?}");
-    // Two files begin alike; the newer one counts.
+    // Two files begin alike; either may be what the client has.
     let shard = StoredShard::decode(&ask(&lab, &token, ChunkHash::of(&a[0])).await.ok().body).unwrap();
-    assert_eq!(3, shard.xorbs.len());
-    assert!(shard.xorbs.iter().all(|stored| stored.xorb.hash != first[0].hash));
+    assert_eq!(4, shard.xorbs.len());
+    assert!(shard.xorbs.iter().any(|stored| stored.xorb.hash == first[0].hash));
 }
 
 #[tokio::test]

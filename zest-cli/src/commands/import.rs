@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use indicatif::DecimalBytes;
 use serde_json::json;
 use xet_cas::client::{self, Hub};
-use xet_cas::server::{self, Config, ImportError, ImportEvent, ImportOptions};
+use xet_cas::server::{self, ImportError, ImportEvent, ImportOptions};
 
-use super::interrupt;
+use super::{interrupt, upkeep};
 use crate::args::{HubArgs, ImportArgs};
 use crate::display::Output;
 use crate::failure::{Exit, Failure};
@@ -27,6 +27,7 @@ pub(crate) async fn run(args: ImportArgs, output: &Output) -> Result<(), Failure
     options.repo_type = args.repo_type;
     options.revisions = args.revision;
     options.all_refs = args.all_refs;
+    let config = upkeep::config(&args.data)?;
     let fetched = Cell::new(0);
     let tell = |event| match event {
         ImportEvent::Begun { commits, known_commits } => {

@@ -7,8 +7,8 @@ use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::date::utc;
 use super::{App, Head, Located, Refusal, RepoKey, json as answer, locate};
+use crate::api::utc;
 use crate::server::bodies::{self, Limit};
 use crate::server::store::{Gated, MAIN, RepoRecord};
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::date::utc;
 use crate::RepoType;
+use crate::api::utc;
 use crate::server::store::{Commit, Content, Entry, Gated, RepoKey, RepoRecord};
 
 /// A repository as it is to be described.

@@ -8,11 +8,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::commit::MESSAGE_BYTES_MAX;
-use super::date::utc;
 use super::history::NOBODY;
 use super::pairs::Pairs;
 use super::route::Step;
 use super::{App, Head, Located, Refusal, RepoKey, json as answer, locate};
+use crate::api::utc;
 use crate::server::app::unix_now;
 use crate::server::bodies::{self, Limit};
 use crate::server::store::{Change, Discussion, Event, MAIN, Merge, PULL_REQUESTS, Status, Store, StoreError, What};

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use axum::response::Response;
 use serde_json::{Value, json};
 
-use super::date::utc;
 use super::pairs::Pairs;
 use super::{App, Head, Located, Refusal, RepoKey, json as answer, locate, with_next};
+use crate::api::utc;
 use crate::server::store::{CommitHead, StoreError};
 
 /// Commits on a page if nobody says, as on the Hub.

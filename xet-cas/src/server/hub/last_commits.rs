@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use super::date::utc;
-use crate::api::{LastCommitJson, TreeEntryJson};
+use crate::api::{LastCommitJson, TreeEntryJson, utc};
 use crate::server::store::{Commit, Entry, RepoKey, Store, StoreError};
 
 /// Commits that are looked at. What none of them changed is said to come from the oldest of them.
@@ -29,7 +28,12 @@ pub(super) fn fill(
         files_read += commit.files.len();
         let is_oldest = looked_at == COMMITS_MAX || files_read > FILES_READ_MAX;
         let parent = match &commit.parent {
-            Some(parent) if !is_oldest => Some((parent.clone(), store.commit(repo, parent)?)),
+            Some(parent) if !is_oldest => match store.commit(repo, parent) {
+                Ok(commit) => Some((parent.clone(), commit)),
+                // The history of a repository that was copied from elsewhere ends where the copy began.
+                Err(StoreError::NoSuchCommit { .. }) => None,
+                Err(error) => return Err(error),
+            },
             _ => None,
         };
         let told = LastCommitJson { id: sha.clone(), title: commit.summary.clone(), date: utc(commit.unix_seconds) };

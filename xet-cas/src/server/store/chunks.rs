@@ -21,8 +21,8 @@ const CHUNKS_MAX: usize = 1 << 16;
 const ANSWER_CHUNKS_MAX: usize = 1 << 17;
 
 impl Store {
-    /// Remembers for some chunks of files that have been checked where they and their neighbours are. The newest
-    /// file counts: it is the one whose next version comes.
+    /// Remembers for some chunks of files that have been checked where they and their neighbours are. The newest file
+    /// comes first: it is the one whose next version is the likeliest.
     pub(super) fn index_chunks(&self, check: &mut Check<'_>, files: &[ShardFile]) -> Result<(), StoreError> {
         let mut indexed: HashMap<ChunkHash, Vec<u8>> = HashMap::new();
         'files: for file in files {
@@ -47,7 +47,11 @@ impl Store {
         }
         self.metadata.write(|transaction| {
             let mut chunks = transaction.open_table(CHUNKS)?;
-            for (chunk, xorbs) in &indexed {
+            for (chunk, mut xorbs) in indexed {
+                // Another file may go on elsewhere behind the same chunk: what was known stays behind what is new.
+                if let Some(known) = chunks.get(chunk.as_bytes())? {
+                    append_unknown(&mut xorbs, known.value());
+                }
                 chunks.insert(chunk.as_bytes(), xorbs.as_slice())?;
             }
             Ok(())
@@ -110,4 +114,13 @@ fn xorbs_of(terms: &[Term]) -> Vec<u8> {
         }
     }
     xorbs.iter().flat_map(|xorb| *xorb.as_bytes()).collect()
+}
+
+/// Appends those that are not among the first ones, as long as there is room.
+fn append_unknown(xorbs: &mut Vec<u8>, others: &[u8]) {
+    for other in others.as_chunks::<32>().0 {
+        if xorbs.len() < XORBS_MAX * other.len() && !xorbs.as_chunks::<32>().0.contains(other) {
+            xorbs.extend_from_slice(other);
+        }
+    }
 }

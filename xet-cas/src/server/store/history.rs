@@ -177,6 +177,7 @@ impl Store {
     }
 
     /// Keeps a commit under the name that it has elsewhere. Its files must be here.
+    #[cfg_attr(not(feature = "client"), allow(dead_code, reason = "for what is copied from another Hub"))]
     pub(in super::super) fn import_commit(&self, repo: &RepoKey, sha: &str, commit: &Commit) -> Result<(), StoreError> {
         self.import(repo, sha, commit, Files::Here)
     }

@@ -47,6 +47,7 @@ impl Store {
     }
 
     /// Makes a ref or moves it.
+    #[cfg_attr(not(feature = "client"), allow(dead_code, reason = "for what is copied from another Hub"))]
     pub(in super::super) fn set_ref(&self, repo: &RepoKey, name: &str, sha: &str) -> Result<(), StoreError> {
         check_name(name)?;
         self.metadata.write(|transaction| {

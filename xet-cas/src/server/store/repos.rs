@@ -89,6 +89,7 @@ impl Store {
     }
 
     /// Makes a repository without a commit, to be filled from elsewhere. False: it exists, and stays as it is.
+    #[cfg_attr(not(feature = "client"), allow(dead_code, reason = "for what is copied from another Hub"))]
     pub(in super::super) fn create_empty_repo(&self, repo: &RepoKey, record: &RepoRecord) -> Result<bool, StoreError> {
         self.metadata.write(|transaction| Ok(new_repo(transaction, repo, record)?.is_some()))
     }
