@@ -5,6 +5,8 @@
 
 use std::collections::HashMap;
 
+use redb::ReadableTable as _;
+
 use super::metadata::CHUNKS;
 use super::shards::Check;
 use super::{Store, StoreError};
