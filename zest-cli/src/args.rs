@@ -272,7 +272,7 @@ pub(crate) struct OriginCheckArgs {
     #[arg(long)]
     pub(crate) deep: bool,
 
-    /// Remove bytes that nothing names, which a crash leaves
+    /// Remove bytes that nothing names, which a crash leaves, and forget what is damaged, so that it can come again
     #[arg(long)]
     pub(crate) repair: bool,
 }

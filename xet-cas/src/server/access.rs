@@ -210,9 +210,16 @@ impl Guard {
             Action::Read => Verdict::Allowed,
             Action::Content => content(who, repo, record),
             Action::Propose => match content(who, repo, record) {
-                Verdict::Allowed => self.proposes(who),
+                Verdict::Allowed => self.proposes(who, repo),
                 refused => refused,
             },
+            // Not even where everyone may write: whoever opens a gate gets in.
+            Action::Write | Action::Admin if record.gated != Gated::No && !owns(who, repo) => {
+                match self.proposes(who, repo) {
+                    Verdict::Allowed => Verdict::Gated,
+                    refused => refused,
+                }
+            }
             Action::Write | Action::Admin | Action::Create => self.writes(who, repo),
         }
     }
@@ -222,8 +229,10 @@ impl Guard {
         owns(who, repo) || !record.private && sees_public
     }
 
-    fn proposes(&self, who: &Who) -> Verdict {
+    fn proposes(&self, who: &Who, repo: &RepoKey) -> Verdict {
+        let is_elsewhere = who.0.as_ref().is_some_and(|holder| !holder.is_for(repo));
         match who.permission() {
+            Some(_) if is_elsewhere && !self.is_open() => Verdict::Forbidden(NO_WRITING),
             None if self.is_open() => Verdict::Allowed,
             None => Verdict::NeedsToken,
             Some(Permission::Read) => Verdict::Forbidden(READ_ONLY),
@@ -232,14 +241,15 @@ impl Guard {
     }
 
     fn writes(&self, who: &Who, repo: &RepoKey) -> Verdict {
-        match self.proposes(who) {
+        match self.proposes(who, repo) {
             Verdict::Allowed if owns(who, repo) || self.is_open() => Verdict::Allowed,
-            Verdict::Allowed => Verdict::Forbidden("the token allows no writing in this namespace"),
+            Verdict::Allowed => Verdict::Forbidden(NO_WRITING),
             refused => refused,
         }
     }
 }
 
+const NO_WRITING: &str = "the token allows no writing in this namespace";
 const READ_ONLY: &str = "the token is for reading only";
 
 fn content(who: &Who, repo: &RepoKey, record: &RepoRecord) -> Verdict {

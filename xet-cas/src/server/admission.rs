@@ -35,8 +35,8 @@ pub(super) async fn admit(app: &Arc<App>, headers: &HeaderMap, repo: &RepoKey, a
     }
     let (asked, key, asker) = (Arc::clone(app), repo.clone(), who.clone());
     let verdict = app.workers.disk(move || {
-        // Under a former name it is still that of its owner today.
-        let key = asked.store.current_name(key)?;
+        // Under a former name it is still that of its owner today; a new one takes the name for itself.
+        let key = if action == Action::Create { key } else { asked.store.current_name(key)? };
         let record = asked.store.repo(&key)?;
         let is_mirrored = record.as_ref().is_some_and(|record| record.mirrored.is_some());
         Ok::<_, StoreError>((asked.guard.permits(&asker, action, &key, record.as_ref()), is_mirrored))

@@ -74,6 +74,13 @@ impl App {
         })
     }
 
+    /// Whether it matters who has which file: nothing is private or gated where nobody can be told from anybody else, and
+    /// nothing comes from where a token was shown.
+    pub(super) fn keeps_secrets(&self) -> bool {
+        let mirrors_secrets = self.config.mirror.as_ref().is_some_and(|mirror| mirror.token.is_some());
+        !self.guard.knows_nobody() || mirrors_secrets
+    }
+
     /// What URLs in the answer to this request begin with.
     pub(super) fn base_url(&self, headers: &HeaderMap) -> Result<String, Refusal> {
         self.public_url.clone().map_or_else(|| request::host_url(headers), Ok)

@@ -40,7 +40,8 @@ impl ArrivingXorb {
     ) -> Result<Self, Refusal> {
         let mut pieces = Pieces::new(app, headers, body, limit)?;
         let store = Arc::clone(&app.store);
-        let file = app.workers.disk(move || store.incoming()).await?;
+        let bytes = pieces.announced().unwrap_or(limit.bytes_max);
+        let file = app.workers.disk(move || store.check_disk(bytes).and_then(|()| store.incoming())).await?;
         let mut xorb = Self { file, bytes: 0, validator: Validator::new(), checksum };
         let mut batch = pieces.batch(BATCH_BYTES).await?;
         while !batch.is_empty() {

@@ -140,6 +140,11 @@ impl<'a> Pieces<'a> {
         Ok(Self { app, body: body.into_data_stream(), limit, announced, taken: 0, waited: Duration::ZERO, recent: 0 })
     }
 
+    /// Bytes that it is to have, if the client says so.
+    pub(super) fn announced(&self) -> Option<u64> {
+        self.announced
+    }
+
     /// At least so many bytes, or all the rest, as they came; nothing at the end.
     pub(super) async fn batch(&mut self, bytes_min: usize) -> Result<Vec<Bytes>, Refusal> {
         let (mut batch, mut bytes) = (Vec::new(), 0);

@@ -102,7 +102,8 @@ impl Limiter {
             parties.retain(|_, window| now < window.ends);
             *swept = Some(now);
         }
-        let has_room = is_known || !is_full(parties);
+        // Users and tokens are those of the configuration: their number has a bound.
+        let has_room = is_known || !matches!(party, Party::Address(_)) || !is_full(parties);
         let party = if has_room { party } else { Party::Others };
         let fresh = Window { ends: now + window, used: 0 };
         let window = parties.entry(party).or_insert(fresh);
@@ -168,7 +169,11 @@ mod tests {
     fn given_more_parties_than_there_is_room_for_when_counted_then_those_that_are_over_go_and_the_rest_are_one() {
         let (mut limiter, now) = (limiter(2), Instant::now());
         limiter.parties_max = 2;
-        let take = |name, seconds| limiter.take(user(name), now + Duration::from_secs(seconds)).is_allowed;
+        let at = |party, seconds| limiter.take(party, now + Duration::from_secs(seconds)).is_allowed;
+        let take = |name: &str, seconds| {
+            let last = name.as_bytes()[0];
+            at(Party::Address(Address::of([192, 0, 2, last].into())), seconds)
+        };
 
         assert!(take("a", 0) && take("b", 100));
         // No room: they share what one has.
@@ -178,6 +183,8 @@ mod tests {
 
         // The window of a is over.
         assert!(take("e", 301) && take("e", 301) && !take("e", 301));
+        // Users are known beforehand, and are crowded out by nobody.
+        assert!(at(user("alice"), 301) && at(user("alice"), 301) && !at(user("alice"), 301));
     }
 
     #[test]

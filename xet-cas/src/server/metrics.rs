@@ -30,7 +30,10 @@ impl Class {
             "/health" | "/metrics" | "/origin/stats" => Self::Operation,
             path if path.starts_with("/cas/xorbs/") => Self::Data,
             path if path.starts_with("/cas/") || path == "/v1/telemetry" => Self::Cas,
-            path if path.starts_with("/api/") => Self::Api,
+            // However it is written: a first part with escapes is nothing that clients send.
+            path if path.starts_with("/api/") || path.split('/').nth(1).is_some_and(|part| part.contains('%')) => {
+                Self::Api
+            }
             _ => Self::Resolve,
         }
     }

@@ -8,6 +8,9 @@ use tokio::sync::Semaphore;
 const DISK_JOBS_MAX: usize = 64;
 /// Checks of shards at once. Each may hold a shard (64 MiB) and what is decoded from it.
 const HEAVY_JOBS_MAX: usize = 4;
+/// Long answers about metadata at once: listings of thousands of files, what changed them last, comparisons. They are
+/// asked for by readers, who must not stand in the way of those who upload.
+const READS_MAX: usize = 4;
 /// Checks of parts of xorbs at once, beyond one a core: they also write what they check, and may wait for the disk.
 const MORE_CHECKS: usize = 2;
 
@@ -15,6 +18,7 @@ const MORE_CHECKS: usize = 2;
 pub(super) struct Workers {
     disk: Arc<Semaphore>,
     heavy: Arc<Semaphore>,
+    reads: Arc<Semaphore>,
     checks: Arc<Semaphore>,
 }
 
@@ -22,7 +26,12 @@ impl Workers {
     pub(super) fn new() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let places = |jobs_max| Arc::new(Semaphore::new(jobs_max));
-        Self { disk: places(DISK_JOBS_MAX), heavy: places(HEAVY_JOBS_MAX), checks: places(cores + MORE_CHECKS) }
+        Self {
+            disk: places(DISK_JOBS_MAX),
+            heavy: places(HEAVY_JOBS_MAX),
+            reads: places(READS_MAX),
+            checks: places(cores + MORE_CHECKS),
+        }
     }
 
     /// Runs a short disk operation.
@@ -40,10 +49,16 @@ impl Workers {
         run(&self.heavy, job).await
     }
 
+    /// Runs a job that puts a long answer together.
+    pub(super) async fn reads<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> T {
+        run(&self.reads, job).await
+    }
+
     /// Waits until no job runs: what they hold is free then.
     pub(super) async fn idle(&self) {
         let _ = self.disk.acquire_many(DISK_JOBS_MAX as u32).await;
         let _ = self.heavy.acquire_many(HEAVY_JOBS_MAX as u32).await;
+        let _ = self.reads.acquire_many(READS_MAX as u32).await;
     }
 }
 

@@ -16,7 +16,7 @@ const SHOWN: usize = 20;
 
 pub(crate) async fn check(args: OriginCheckArgs, output: &Output) -> Result<(), Failure> {
     let mut options = CheckOptions::default();
-    (options.deep, options.remove_orphans) = (args.deep, args.repair);
+    (options.deep, options.repair) = (args.deep, args.repair);
     let report = upkeep(&args.data, move |upkeep, _| upkeep.check(options)).await?;
     let CheckReport { commits, files, xorbs, objects, bytes, .. } = report;
     output.json(&json!({
@@ -45,7 +45,10 @@ pub(crate) async fn check(args: OriginCheckArgs, output: &Output) -> Result<(), 
     if report.damage_count > 0 {
         let failure =
             Failure::new(Exit::Integrity, format_args!("{} things are damaged or missing", report.damage_count));
-        return Err(failure.hint("publish these files again: what is missing is sent then"));
+        return Err(failure.hint(match args.repair {
+            true => "it is forgotten: publish these files again, and it is sent",
+            false => "--repair forgets it; then publish these files again",
+        }));
     }
     let told =
         format!("{commits} commits, {files} files, {xorbs} xorbs, {objects} regular files: {}", DecimalBytes(bytes));

@@ -23,6 +23,11 @@ impl Attributes {
         Self(text.lines().take(LINES_MAX).filter_map(line).collect())
     }
 
+    /// How many lines each path is compared with.
+    pub(super) fn lines(&self) -> usize {
+        self.0.len()
+    }
+
     /// Whether the file at this path goes through Xet: the last line that matches decides.
     pub(super) fn is_lfs(&self, path: &str) -> bool {
         let name = path.rsplit('/').next().unwrap_or(path);

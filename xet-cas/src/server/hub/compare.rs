@@ -26,7 +26,7 @@ pub(super) async fn compare(
     }
     let from = locate(&app, repo.clone(), from).await?.commit;
     let to = locate(&app, repo, to).await?.commit;
-    let lines = app.workers.heavy(move || lines(&from, &to)).await?;
+    let lines = app.workers.reads(move || lines(&from, &to)).await?;
     Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], lines).into_response())
 }
 

@@ -34,7 +34,7 @@ pub(super) async fn list(app: Arc<App>, head: Head, repo: RepoKey) -> Result<Res
     let start = wanted.number("p")?.unwrap_or(0).saturating_mul(PAGE_DISCUSSIONS);
     let Located { repo, .. } = locate(&app, repo, MAIN.into()).await?;
     let store = Arc::clone(&app.store);
-    let found = app.workers.heavy(move || {
+    let found = app.workers.reads(move || {
         let (mut page, mut count, mut before) = (Vec::new(), 0, u64::MAX);
         loop {
             let read = store.discussions(&repo, before, READ_DISCUSSIONS)?;
@@ -116,7 +116,7 @@ pub(super) async fn open(
 pub(super) async fn details(app: Arc<App>, repo: RepoKey, number: u64) -> Result<Response, Refusal> {
     let Located { repo, .. } = locate(&app, repo, MAIN.into()).await?;
     let store = Arc::clone(&app.store);
-    let told = app.workers.heavy(move || {
+    let told = app.workers.reads(move || {
         let discussion = store.discussion(&repo, number)?.ok_or_else(|| unknown(&repo, number))?;
         let mut told = summary(&repo, number, &discussion);
         told["events"] =

@@ -5,8 +5,9 @@
 
 use saphyr_parser::{Event, Parser};
 
-/// Front matter that is read, bytes. The longest hold the results of a thousand benchmarks.
-const FRONT_MATTER_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Front matter that is read, bytes. The longest hold the results of hundreds of benchmarks. The parser may keep a hundred
+/// bytes for each of them.
+const FRONT_MATTER_BYTES_MAX: usize = 512 * 1024;
 /// Lists and mappings inside each other. The time that a parser takes may grow with the square of it.
 const DEPTH_MAX: usize = 64;
 const FENCE: &str = "---";

@@ -23,7 +23,7 @@ pub(super) async fn history(app: Arc<App>, head: Head, repo: RepoKey, revision: 
     let page_commits = wanted.number("limit")?.unwrap_or(PAGE_COMMITS).clamp(1, PAGE_COMMITS_MAX);
     let Located { repo, sha, .. } = locate(&app, repo, revision).await?;
     let (store, of) = (Arc::clone(&app.store), repo.clone());
-    let page = app.workers.disk(move || {
+    let page = app.workers.reads(move || {
         let mut commits = store.history(&of, &sha, page_commits + 1)?;
         // One more than a page, to see whether there is another.
         let next = if commits.len() > page_commits { commits.pop().map(|(sha, _)| sha) } else { None };

@@ -18,7 +18,7 @@ pub(super) async fn info(
     let wanted = Pairs::parse(head.uri.query().unwrap_or_default())?;
     let located = locate(&app, repo, revision.unwrap_or(MAIN.into())).await?;
     let store = Arc::clone(&app.store);
-    let told = app.workers.disk(move || {
+    let told = app.workers.reads(move || {
         let record = store.repo(&located.repo)?.unwrap_or_default();
         let described = Described {
             repo: &located.repo,

@@ -97,7 +97,7 @@ pub(super) async fn list(app: Arc<App>, head: Head, who: Who, kind: RepoType) ->
     let base = app.base_url(&head.headers)?;
     let kept = kept_parameters(query);
     let asked = Arc::clone(&app);
-    let page = app.workers.heavy(move || {
+    let page = app.workers.reads(move || {
         let may_see = |repo: &RepoKey, record: &RepoRecord| {
             asked.guard.permits(&who, Action::Read, repo, Some(record)) == Verdict::Allowed
         };

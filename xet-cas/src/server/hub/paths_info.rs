@@ -56,7 +56,7 @@ pub(super) async fn paths_info(
     }
     let Located { repo, sha, commit } = locate(&app, repo, revision).await?;
     let store = Arc::clone(&app.store);
-    let entries = app.workers.heavy(move || {
+    let entries = app.workers.reads(move || {
         // Telling of a folder reads all that is in it: each once.
         let mut seen = HashSet::new();
         let paths = paths.iter().map(|path| path.trim_end_matches('/')).filter(|path| seen.insert(*path));

@@ -18,8 +18,8 @@ use crate::server::store::{Moved, RepoRecord};
 
 /// The request, bytes: a few names.
 const CREATE: Limit = Limit { what: "the request", bytes_max: 64 * 1024 };
-/// A README, bytes: as large as a regular file may be, escaped.
-const YAML: Limit = Limit { what: "the README", bytes_max: 24 * 1024 * 1024 };
+/// A README, bytes, escaped. Larger ones can be committed all the same: clients go on without an answer.
+const YAML: Limit = Limit { what: "the README", bytes_max: 4 * 1024 * 1024 };
 
 /// `POST /api/repos/create`
 pub(super) async fn create(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<Response, Refusal> {
@@ -92,7 +92,14 @@ pub(super) async fn rename(State(app): State<Arc<App>>, headers: HeaderMap, body
     admit(&app, &headers, &to, Action::Create).await?;
     let url = format!("{}/{to}", app.base_url(&headers)?);
     let store = Arc::clone(&app.store);
-    match app.workers.disk(move || store.move_repo(&from, &to)).await? {
+    let moved = app.workers.disk(move || {
+        // Under another name it would follow another one.
+        if store.repo(&from)?.is_some_and(|record| record.mirrored.is_some()) {
+            return Err(Refusal::forbidden("this is a mirror of a repository of another Hub, and keeps its name"));
+        }
+        Ok(store.move_repo(&from, &to)?)
+    });
+    match moved.await? {
         Moved::Done => Ok(answer(&json!({ "url": url }))),
         Moved::Missing => Err(Refusal::repo_not_found(&from_repo)),
         Moved::Taken => Err(Refusal::conflict(format!("the repository {to_repo} exists"))),
@@ -122,7 +129,7 @@ pub(super) async fn validate_yaml(
         let messages = |texts: &[&str]| texts.iter().map(|text| json!({ "message": text })).collect::<Vec<_>>();
         json!({ "errors": messages(errors), "warnings": messages(warnings) })
     };
-    match app.workers.heavy(move || FrontMatter::of(&content)).await {
+    match app.workers.reads(move || FrontMatter::of(&content)).await {
         FrontMatter::Good => Ok(answer(&told(&[], &[]))),
         FrontMatter::Missing => Ok(answer(&told(&[], &["empty or missing yaml metadata in repo card"]))),
         FrontMatter::Bad(reason) => {

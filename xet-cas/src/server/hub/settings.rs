@@ -60,10 +60,15 @@ pub(super) async fn update(app: Arc<App>, head: Head, body: Body, repo: RepoKey)
     }
     let store = Arc::clone(&app.store);
     let changed = app.workers.disk(move || {
-        store.update_repo(&repo, |record| {
+        // The other Hub decides, and is asked again soon.
+        if store.repo(&repo)?.is_some_and(|record| record.mirrored.is_some()) {
+            return Err(Refusal::forbidden("this is a mirror of a repository of another Hub; change it there"));
+        }
+        let changed = store.update_repo(&repo, |record| {
             record.private = private.unwrap_or(record.private);
             record.gated = gated.unwrap_or(record.gated);
-        })
+        });
+        Ok(changed?)
     });
     changed.await?;
     Ok(answer(&json!({})))

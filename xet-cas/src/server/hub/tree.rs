@@ -58,7 +58,7 @@ pub(super) async fn tree(
         }
         Ok::<_, StoreError>((entries, next))
     };
-    let page = if is_expanded { app.workers.heavy(page).await } else { app.workers.disk(page).await };
+    let page = if is_expanded { app.workers.reads(page).await } else { app.workers.disk(page).await };
     let (entries, next) = page?;
     Ok(with_next(json(&entries), next))
 }

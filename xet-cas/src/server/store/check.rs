@@ -11,7 +11,7 @@ use super::metadata::{COMMITS, FILES, NUMBERS, OBJECTS, REFS, REPOS, STORED_BYTE
 use super::xorbs::read_footer;
 use super::{Commit, Entry, RepoRecord, Store, StoreError};
 use crate::xorb::{Footer, SERIALIZED_BYTES_MAX};
-use crate::{FileHash, GitBlobHasher, Leaf, XorbHash};
+use crate::{FileHash, GitBlobHasher, RootBuilder, XorbHash};
 
 /// Longest list of findings of a kind. More are counted only.
 const FINDINGS_MAX: usize = 1_000;
@@ -22,8 +22,9 @@ const FINDINGS_MAX: usize = 1_000;
 pub struct CheckOptions {
     /// Read and hash every byte, not only what says where they are.
     pub deep: bool,
-    /// Remove bytes that nothing names: what a crash leaves.
-    pub remove_orphans: bool,
+    /// Remove bytes that nothing names, which a crash leaves, and forget bytes that are missing or damaged, and the files that
+    /// need them: clients send them again then.
+    pub repair: bool,
 }
 
 /// What was found.
@@ -65,52 +66,102 @@ impl Store {
     /// Looks at everything. Nobody else may use the store meanwhile.
     pub(in super::super) fn check(&self, options: CheckOptions) -> Result<CheckReport, StoreError> {
         let mut report = CheckReport::default();
+        let mut lost = Vec::new();
         for kind in Kind::ALL {
-            self.check_bytes(kind, options, &mut report)?;
+            lost.extend(self.check_bytes(kind, options, &mut report)?.into_iter().map(|name| (kind, name)));
         }
-        self.check_files(&mut report)?;
+        let is_xorb = |(kind, name): &(Kind, String)| (*kind == Kind::Xorb).then(|| name.parse().ok()).flatten();
+        let xorbs: HashSet<XorbHash> = lost.iter().filter_map(is_xorb).collect();
+        let files = self.check_files(&xorbs, &mut report)?;
         self.check_commits(&mut report)?;
         let counted = self.metadata.read(|transaction| {
             Ok(transaction.open_table(NUMBERS)?.get(STORED_BYTES)?.map_or(0, |bytes| bytes.value()))
         })?;
-        if counted != report.bytes {
-            report.damaged(format!("{counted} bytes are said to be stored, and {} are", report.bytes));
+        let sound = report.bytes;
+        if counted != sound && lost.is_empty() {
+            report.damaged(format!("{counted} bytes are said to be stored, and {sound} are"));
+        }
+        if options.repair {
+            self.forget(&lost, &files, sound)?;
         }
         Ok(report)
     }
 
-    fn check_bytes(&self, kind: Kind, options: CheckOptions, report: &mut CheckReport) -> Result<(), StoreError> {
+    /// Forgets bytes that are not as they should be, and files that cannot be put together. So many bytes are left.
+    fn forget(&self, lost: &[(Kind, String)], files: &[FileHash], left: u64) -> Result<(), StoreError> {
+        self.metadata.write(|transaction| {
+            for (kind, name) in lost {
+                match kind {
+                    Kind::Xorb => drop(
+                        transaction
+                            .open_table(XORBS)?
+                            .remove(name.parse::<XorbHash>().map_err(StoreError::from)?.as_bytes())?,
+                    ),
+                    Kind::Object => drop(transaction.open_table(OBJECTS)?.remove(name.as_str())?),
+                }
+            }
+            for file in files {
+                transaction.open_table(FILES)?.remove(file.as_bytes())?;
+            }
+            transaction.open_table(NUMBERS)?.insert(STORED_BYTES, left)?;
+            Ok(())
+        })?;
+        for (kind, name) in lost {
+            if *kind == Kind::Xorb {
+                self.footers.forget(name.parse()?);
+            }
+            self.blobs.remove(*kind, name)?;
+        }
+        Ok(())
+    }
+
+    /// Returns the names of those that are missing or damaged.
+    fn check_bytes(
+        &self,
+        kind: Kind,
+        options: CheckOptions,
+        report: &mut CheckReport,
+    ) -> Result<Vec<String>, StoreError> {
         let mut named = self.named(kind)?;
         let mut orphans = Vec::new();
-        let (mut there, mut wrong) = (Vec::new(), Vec::new());
+        let (mut there, mut wrong, mut lost) = (Vec::new(), Vec::new(), Vec::new());
         self.blobs.list(kind, &mut |name, bytes| match named.remove(&name) {
             None => orphans.push((name, bytes)),
-            Some(expected) if expected != bytes => wrong.push(format!("{name} has {bytes} bytes, not {expected}")),
+            Some(expected) if expected != bytes => {
+                wrong.push(format!("{name} has {bytes} bytes, not {expected}"));
+                lost.push(name);
+            }
             Some(_) => there.push((name, bytes)),
         })?;
         wrong.into_iter().for_each(|what| report.damaged(what));
-        named.into_keys().for_each(|name| report.damaged(format!("{name} is missing")));
+        for name in named.into_keys() {
+            report.damaged(format!("{name} is missing"));
+            lost.push(name);
+        }
         for (name, bytes) in there {
             match kind {
                 Kind::Xorb => report.xorbs += 1,
                 Kind::Object => report.objects += 1,
             }
-            report.bytes += bytes;
-            if let Err(error) = self.check_blob(kind, &name, options.deep) {
-                report.damaged(format!("{name}: {error}"));
+            match self.check_blob(kind, &name, options.deep) {
+                Ok(()) => report.bytes += bytes,
+                Err(error) => {
+                    report.damaged(format!("{name}: {error}"));
+                    lost.push(name);
+                }
             }
         }
         for (name, bytes) in orphans {
             report.orphans_count += 1;
             report.orphans_bytes += bytes;
-            if options.remove_orphans {
+            if options.repair {
                 self.blobs.remove(kind, &name)?;
             }
             if report.orphans.len() < FINDINGS_MAX {
                 report.orphans.push(name);
             }
         }
-        Ok(())
+        Ok(lost)
     }
 
     /// Names and bytes of what there has to be.
@@ -165,8 +216,13 @@ impl Store {
         Ok(())
     }
 
-    /// Every file's terms must be in xorbs that are here, and make up the file's name.
-    fn check_files(&self, report: &mut CheckReport) -> Result<(), StoreError> {
+    /// Every file's terms must be in xorbs that are here, and make up the file's name. Returns those of which that is not
+    /// so.
+    fn check_files(
+        &self,
+        lost_xorbs: &HashSet<XorbHash>,
+        report: &mut CheckReport,
+    ) -> Result<Vec<FileHash>, StoreError> {
         let files = self.metadata.read(|transaction| {
             let mut files = Vec::new();
             for entry in transaction.open_table(FILES)?.range::<&[u8; 32]>(..)? {
@@ -174,33 +230,42 @@ impl Store {
             }
             Ok(files)
         })?;
-        let mut last: Option<Arc<Footer>> = None;
+        let (mut last, mut lost) = (None, Vec::new());
         for file in files {
             report.files += 1;
             let file = FileHash::from_bytes(file);
-            if let Err(error) = self.check_file(file, &mut last) {
+            if let Err(error) = self.check_file(file, lost_xorbs, &mut last) {
                 report.damaged(format!("file {file}: {error}"));
+                lost.push(file);
             }
         }
-        Ok(())
+        Ok(lost)
     }
 
-    fn check_file(&self, file: FileHash, last: &mut Option<Arc<Footer>>) -> Result<(), StoreError> {
+    fn check_file(
+        &self,
+        file: FileHash,
+        lost_xorbs: &HashSet<XorbHash>,
+        last: &mut Option<Arc<Footer>>,
+    ) -> Result<(), StoreError> {
         let record = self.metadata.read(|transaction| {
             Ok(transaction.open_table(FILES)?.get(file.as_bytes())?.map(|record| record.value().to_vec()))
         })?;
-        let mut leaves: Vec<Leaf> = Vec::new();
+        let mut root = RootBuilder::new();
         for term in terms_of(file, &record.unwrap_or_default())? {
+            if lost_xorbs.contains(&term.xorb) {
+                return Err(StoreError::MissingXorb { xorb: term.xorb });
+            }
             let footer = match last.take().filter(|footer| footer.hash() == term.xorb) {
                 Some(footer) => footer,
                 None => self.footer(term.xorb)?,
             };
             let (start, end) = (term.chunks.start as usize, term.chunks.end as usize);
             let outside = || StoreError::Corrupt { path: file.to_string().into(), reason: "a term is outside".into() };
-            leaves.extend(footer.leaves().get(start..end).ok_or_else(outside)?);
+            footer.leaves().get(start..end).ok_or_else(outside)?.iter().for_each(|leaf| root.push(leaf));
             *last = Some(footer);
         }
-        match Leaf::file_hash(&leaves) == file {
+        match root.finish_file() == file {
             true => Ok(()),
             false => Err(StoreError::Corrupt { path: file.to_string().into(), reason: "its chunks are others".into() }),
         }

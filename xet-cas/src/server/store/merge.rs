@@ -118,7 +118,8 @@ fn parting(
         Ok(head.and_then(|head| head.parent))
     };
     let (mut of_a, mut next) = (HashSet::new(), Some(a.to_owned()));
-    while let Some(sha) = next.take().filter(|_| of_a.len() < COMMITS_MAX) {
+    // What was copied from elsewhere may go round in circles.
+    while let Some(sha) = next.take().filter(|sha| of_a.len() < COMMITS_MAX && !of_a.contains(sha)) {
         next = parent(&sha)?;
         of_a.insert(sha);
     }

@@ -142,7 +142,7 @@ impl Metadata {
             Ok(value) => Ok(value),
             Err(Failed::Store(error)) => Err(error),
             Err(Failed::Database(error)) => {
-                if matches!(*error, redb::Error::Io(_) | redb::Error::PreviousIo) {
+                if matches!(*error, redb::Error::Io(_) | redb::Error::PreviousIo | redb::Error::Corrupted(_)) {
                     self.open_anew();
                 }
                 Err(in_database(&self.path)(*error))

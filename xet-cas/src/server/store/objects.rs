@@ -43,7 +43,8 @@ impl NewObjects<'_> {
         if self.waiting.iter().any(|(waiting, ..)| *waiting == oid) || self.store.has_object(&oid)? {
             return Ok(oid);
         }
-        self.store.make_room(content.len() as u64)?;
+        let waiting: u64 = self.waiting.iter().map(|(_, bytes, _)| bytes).sum();
+        self.store.make_room(waiting + content.len() as u64)?;
         self.waiting.push((oid.clone(), content.len() as u64, self.store.filled(content)?));
         if self.waiting.len() == WAITING_MAX {
             self.keep()?;

@@ -14,6 +14,8 @@ pub(in super::super) const HEADS: &str = "refs/heads/";
 pub(in super::super) const TAGS: &str = "refs/tags/";
 /// What every full name begins with. No branch or tag of a client's own has such a name.
 const REFS_PREFIX: &str = "refs/";
+/// What the names of refs begin with that the Hub makes by itself: a dataset in another format.
+const CONVERTED: &str = "refs/convert/";
 /// Longest full name, bytes.
 const REF_BYTES_MAX: usize = 512;
 /// Digits of a commit's name.
@@ -109,6 +111,10 @@ pub(in super::super) fn branch_ref(branch: &str) -> String {
 
 /// Points a ref of a repository that is there to a commit.
 pub(super) fn put_ref(transaction: &WriteTransaction, number: u64, name: &str, sha: &str) -> Done<()> {
+    // It may have been collected since it was looked up.
+    if transaction.open_table(COMMITS)?.get((number, sha))?.is_none() {
+        return Err(StoreError::NoSuchCommit { sha: sha.to_owned() }.into());
+    }
     transaction.open_table(REFS)?.insert((number, name), sha)?;
     update(transaction, number, |record| record.modified = unix_now())
 }
@@ -124,7 +130,7 @@ pub(super) fn existing(transaction: &WriteTransaction, repo: &RepoKey) -> Done<u
 }
 
 fn check_name(name: &str) -> Result<(), StoreError> {
-    let short = [HEADS, TAGS, PULL_REQUESTS].iter().find_map(|prefix| name.strip_prefix(prefix));
+    let short = [HEADS, TAGS, PULL_REQUESTS, CONVERTED].iter().find_map(|prefix| name.strip_prefix(prefix));
     if name.len() > REF_BYTES_MAX || short.is_none_or(|short| short.is_empty() || short.starts_with('.')) {
         return Err(StoreError::Commit { reason: "this cannot be the name of a branch or tag".into() });
     }

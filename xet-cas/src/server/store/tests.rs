@@ -113,7 +113,7 @@ fn is_readable(store: &Store, noise: &Noise) -> bool {
 }
 
 fn checked(store: &Store) -> CheckReport {
-    store.check(CheckOptions { deep: true, remove_orphans: false }).unwrap()
+    store.check(CheckOptions { deep: true, repair: false }).unwrap()
 }
 
 fn assert_sound(store: &Store) {
@@ -213,7 +213,7 @@ fn given_bytes_that_nothing_names_when_checked_then_found_and_removed_if_asked_f
 
         let report = checked(&store);
         assert_eq!((vec![name], 1, 0), (report.orphans, report.orphans_count, report.damage_count));
-        store.check(CheckOptions { deep: false, remove_orphans: true }).unwrap();
+        store.check(CheckOptions { deep: false, repair: true }).unwrap();
 
         assert_sound(&store);
         noise.put(&store);
@@ -251,6 +251,17 @@ fn given_damage_when_checked_then_each_kind_is_named() {
         assert!(report.damage_count > 0 && !report.damage.is_empty(), "{damage}: {report:?}");
         let shallow = store.check(CheckOptions::default()).unwrap();
         assert_eq!(matches!(damage, "missing" | "short"), shallow.damage_count > 0, "{damage}: {shallow:?}");
+
+        // Forgotten, it can come again.
+        store.check(CheckOptions { deep: true, repair: true }).unwrap();
+        assert_eq!(store.has_object(&oid.files["a.txt"].oid).unwrap(), damage != "object");
+        assert_eq!(store.has_file(noise.file.hash).unwrap(), !matches!(damage, "missing" | "short" | "flipped"));
+        noise.put(&store);
+        let mut objects = store.new_objects();
+        objects.add(b"text").unwrap();
+        objects.finish().unwrap();
+        assert_sound(&store);
+        assert!(is_readable(&store, &noise), "{damage}");
     }
 }
 
