@@ -46,7 +46,8 @@ pub(super) struct Spooled {
 pub(super) async fn spool(app: &App, headers: &HeaderMap, body: Body, limit: Limit) -> Result<Spooled, Refusal> {
     let mut pieces = Pieces::new(app, headers, body, limit)?;
     let (store, announced) = (app.store.clone(), pieces.announced.unwrap_or(0));
-    let mut file = app.workers.disk(move || store.check_disk(announced).and_then(|()| store.incoming())).await?;
+    let mut file =
+        app.workers.disk(move || store.check_disk_for_metadata(announced).and_then(|()| store.incoming())).await?;
     let mut buffer = BytesMut::new();
     while let Some(piece) = pieces.next().await? {
         buffer.extend_from_slice(&piece);

@@ -114,7 +114,7 @@ async fn given_a_kill_at_any_point_of_an_upload_when_started_again_then_nothing_
         lab.forget_home();
         let origin = lab.origin().await;
         let mut publish = lab.publish(&origin, &second).spawn().unwrap();
-        let after = whole.mul_f64(dice.below(1_100) as f64 / 1_000.0);
+        let after = whole.mul_f64(dice.below(1_600) as f64 / 1_000.0);
         let told = format!("seed {seed}, point {point}, killed after {after:?} of {whole:?}");
         // The point of time is what is tried out; nothing is waited for.
         let _ = tokio::time::timeout(after, publish.wait()).await;
@@ -152,6 +152,7 @@ fn now() -> std::time::Instant {
 const DISK: &str = r#"
     mount -t tmpfs -o size=160m none "$1" && mkdir "$1/data" || exit 99
     "$0" origin --listen 127.0.0.1:0 --format quiet --data "$1/data" > "$1/url" & origin=$!
+    trap 'kill -9 $origin 2> "$1/killed"' EXIT
     while ! [ -s "$1/url" ]; do kill -0 $origin || exit 98; done
     url=$(cat "$1/url")
     ip link set lo up

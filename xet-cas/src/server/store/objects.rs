@@ -44,7 +44,9 @@ impl NewObjects<'_> {
             return Ok(oid);
         }
         let waiting: u64 = self.waiting.iter().map(|(_, bytes, _)| bytes).sum();
-        self.store.make_room(waiting + content.len() as u64)?;
+        let bytes = waiting + content.len() as u64;
+        self.store.check_quota(bytes)?;
+        self.store.check_disk_for_metadata(bytes)?;
         self.waiting.push((oid.clone(), content.len() as u64, self.store.filled(content)?));
         if self.waiting.len() == WAITING_MAX {
             self.keep()?;

@@ -5,8 +5,10 @@ use redb::ReadableTableMetadata as _;
 use super::metadata::{FILES, NAMES, NUMBERS, OBJECTS, STORED_BYTES, XORBS};
 use super::{Store, StoreError};
 
-/// Bytes that are left free on the disk, so that the database can still be written: what it needs for a large commit.
+/// Bytes that xorbs leave free on the disk, so that what says what they are can still be written.
 const RESERVE_BYTES: u64 = 64 * 1024 * 1024;
+/// Bytes that shards and commits leave free, so that the database can still be: what it needs for a large commit.
+const DATABASE_RESERVE_BYTES: u64 = 16 * 1024 * 1024;
 
 /// What is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,9 +58,18 @@ impl Store {
         Ok(())
     }
 
-    /// Refuses if the disk has no room to write so many bytes more.
+    /// Refuses if the disk has no room to write so many bytes of a xorb more.
     pub(in super::super) fn check_disk(&self, bytes: u64) -> Result<(), StoreError> {
-        if self.free_bytes().is_some_and(|free| free < bytes.saturating_add(RESERVE_BYTES)) {
+        self.check_free(bytes.saturating_add(RESERVE_BYTES))
+    }
+
+    /// Refuses if the disk has no room to write so many bytes more of what says what xorbs are, and of regular files.
+    pub(in super::super) fn check_disk_for_metadata(&self, bytes: u64) -> Result<(), StoreError> {
+        self.check_free(bytes.saturating_add(DATABASE_RESERVE_BYTES))
+    }
+
+    fn check_free(&self, bytes: u64) -> Result<(), StoreError> {
+        if self.free_bytes().is_some_and(|free| free < bytes) {
             return Err(StoreError::Full { what: "the origin's disk is full".into() });
         }
         Ok(())
