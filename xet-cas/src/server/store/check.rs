@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::io::Read as _;
 use std::sync::Arc;
 
-use super::blobs::Kind;
+use super::blobs::{Blobs, Kind};
 use super::commit::Content;
 use super::files::{hex, terms_of};
 use super::metadata::{COMMITS, FILES, NUMBERS, OBJECTS, REFS, REPOS, STORED_BYTES, TREES, XORBS, decode};
@@ -123,6 +123,7 @@ impl Store {
         report: &mut CheckReport,
     ) -> Result<Vec<String>, StoreError> {
         let mut named = self.named(kind)?;
+        let names_nothing = named.is_empty();
         let mut orphans = Vec::new();
         let (mut there, mut wrong, mut lost) = (Vec::new(), Vec::new(), Vec::new());
         self.blobs.list(kind, &mut |name, bytes| match named.remove(&name) {
@@ -151,10 +152,15 @@ impl Store {
                 }
             }
         }
+        // A bucket may be another origin's: then the folder is the wrong one, and nothing of it may go.
+        let may_be_anothers = names_nothing && !orphans.is_empty() && !matches!(self.blobs, Blobs::Directory(_));
+        if may_be_anothers {
+            report.damaged(format!("nothing that is in the bucket's {kind:?}s is known here: is this its folder?"));
+        }
         for (name, bytes) in orphans {
             report.orphans_count += 1;
             report.orphans_bytes += bytes;
-            if options.repair {
+            if options.repair && !may_be_anothers {
                 self.blobs.remove(kind, &name)?;
             }
             if report.orphans.len() < FINDINGS_MAX {

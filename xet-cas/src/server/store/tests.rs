@@ -208,6 +208,7 @@ fn given_bytes_that_nothing_names_when_checked_then_found_and_removed_if_asked_f
     for Lab { store, .. } in labs() {
         let noise = Noise::new(1);
         let name = noise.xorb.hash().to_string();
+        store.put_built_xorb(&Noise::new(2).xorb).unwrap();
         let left = store.filled(&noise.xorb.records).unwrap();
         store.blobs.put(blobs::Kind::Xorb, vec![(name.clone(), left)]).unwrap();
 
@@ -392,4 +393,18 @@ fn given_a_mirrored_repository_when_collected_then_its_commits_stay_and_files_th
     noise.put(&store);
     store.collect_garbage(Duration::ZERO).unwrap();
     assert!(is_readable(&store, &noise));
+}
+
+#[cfg(feature = "s3")]
+#[test]
+fn given_a_bucket_of_which_nothing_is_known_when_repaired_then_nothing_is_removed() {
+    let Lab { store, folder: _folder, _runtime } = labs().remove(1);
+    let noise = Noise::new(1);
+    let name = noise.xorb.hash().to_string();
+    store.blobs.put(blobs::Kind::Xorb, vec![(name.clone(), store.filled(&noise.xorb.records).unwrap())]).unwrap();
+
+    let report = store.check(CheckOptions { deep: false, repair: true }).unwrap();
+
+    assert_eq!((1, 1), (report.orphans_count, report.damage_count), "{report:?}");
+    assert!(store.blobs.open(blobs::Kind::Xorb, &name).unwrap().is_some());
 }
